@@ -1,0 +1,49 @@
+"""What a person did wrong, as types.
+
+Every message says what was wrong, with which file or key, and what to do next. The tools print the message without a
+traceback and exit with status 2; anything that is not an :class:`MmdelError` is a bug of ours and keeps its traceback.
+"""
+
+
+class MmdelError(Exception):
+    """A mistake that the person at the keyboard can mend."""
+
+
+class ConfigError(MmdelError, ValueError):
+    """An option or a config key has a value that cannot be used."""
+
+
+class DatasetError(MmdelError, ValueError):
+    """The images or their keys are not as expected."""
+
+
+class SubsetError(MmdelError, ValueError):
+    """A subset file is damaged, foreign, or cannot be cut as asked."""
+
+
+class VectorError(MmdelError, ValueError):
+    """Vectors that cannot be compared: wrong shape, not finite, or without a direction."""
+
+
+class StoreError(MmdelError, ValueError):
+    """The embedding cache cannot be used."""
+
+
+class WeightsError(MmdelError, ValueError):
+    """Encoder weights are missing, unsafe, or do not fit."""
+
+
+class LockedError(MmdelError, RuntimeError):
+    """Another run is using the folder."""
+
+
+class UnreadableImage(Exception):
+    """One file cannot be used. A row in ``unreadable.csv``, never the end of a run.
+
+    Args:
+        reason (str): What is wrong with the file, in words for people.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
