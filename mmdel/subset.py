@@ -1,0 +1,373 @@
+"""The subset: one table, one row per image, saying whether it stays and why.
+
+This is the contract between choosing images and training on them: the stages before it only write it, the stages after
+it only read it. A subset is a *cut* through a ranking, so the same file answers other cuts without its vectors:
+
+    subset = Subset.read('work_dirs/meddel_eta08/subset.parquet')
+    subset.kept                       # keys of the images that stay
+    subset.at(ratio=0.05).kept        # exactly 5 % of the readable images
+    subset.at(eta=0.75).eta           # another similarity threshold
+
+The file is Parquet with the columns of :data:`SCHEMA` and one JSON object in its metadata. It carries no time, host name or
+absolute path: the same decision gives the same bytes.
+"""
+
+import json
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mmdel.errors import ConfigError, SubsetError
+from mmdel.files import atomic, write_text
+
+FORMAT = 1
+"""Version of the file format; a file with another one is refused."""
+
+SCHEMA = pa.schema(
+    [
+        ('image', pa.string()),
+        ('source', pa.string()),
+        ('label', pa.string()),
+        ('video', pa.string()),
+        ('frame', pa.int64()),
+        ('centre', pa.string()),
+        ('width', pa.int32()),
+        ('height', pa.int32()),
+        ('bytes', pa.int64()),
+        ('cluster', pa.int32()),
+        ('distance', pa.float32()),
+        ('redundancy', pa.float32()),
+        ('removed_by', pa.string()),
+        ('rank', pa.int64()),
+        ('reason', pa.string()),
+        ('keep', pa.bool_()),
+    ]
+)
+"""``image`` is the key, ``distance`` is to the own centroid, ``redundancy`` is the highest cosine to a preferred image in scope
+(NaN if none), ``removed_by`` that image, ``rank`` the order in which images are kept (null for unreadable ones)."""
+
+REASONS = ('kept', 'duplicate', 'far', 'unselected', 'excluded', 'leak', 'unreadable')
+
+RECUTS = ('any', 'ratio', 'none')
+"""Which other cuts a ranking allows: an eta or a ratio, only a ratio, or none (each eta is a run of its own)."""
+
+_METADATA_KEY = b'mmdel'
+_VIDEO_FRAME = re.compile(r'\.\w+#\d+$')
+_SETTLED = ('excluded', 'leak', 'unreadable')
+
+
+@dataclass(frozen=True)
+class EtaInterval:
+    """The cuts ``lower <= eta < upper`` (``<=`` where ``closed``) give one and the same subset."""
+
+    lower: float
+    upper: float
+    closed: bool
+
+    def __str__(self) -> str:
+        return f'{self.lower:.6f} <= eta {"<=" if self.closed else "<"} {self.upper:.6f}'
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Which images stay, and why each of the others left.
+
+    Args:
+        table (pa.Table): Columns of :data:`SCHEMA`, sorted by ``image``.
+        metadata (dict): JSON object with ``format``, ``mmdel``, ``selector``, ``embedder``, ``center``, ``dataset``,
+            ``classes``, ``images`` (readable ones, N), ``kept``, ``ratio``, ``eta``, ``recut``, ``recut_hint``.
+    """
+
+    table: pa.Table
+    metadata: dict[str, Any]
+
+    @classmethod
+    def from_ranking(
+        cls,
+        table: pa.Table,
+        metadata: dict[str, Any],
+        unreadable: tuple[tuple[str, str], ...] = (),
+        kept: int | None = None,
+        eta: float | None = None,
+    ) -> 'Subset':
+        """Build the table from a ranking, cut after the first ``kept`` images.
+
+        Args:
+            table (pa.Table): The readable images: any columns of :data:`SCHEMA` (``image`` and ``rank`` at least), in any order.
+            metadata (dict): What the subset rests on; ``selector.epsilon`` bounds ``distance`` where it is there, ``recut``
+                (one of :data:`RECUTS`, 'any' if absent) says which cuts :meth:`at` may make.
+            unreadable (tuple): ``(key, reason)`` of the files that could not be used. Defaults to ().
+            kept (int, optional): How many images of the ranking stay. Defaults to None (all).
+            eta (float, optional): The eta of that cut. Defaults to None.
+
+        Raises:
+            SubsetError: Keys are repeated, or ``rank`` is not an order of the rows.
+        """
+        columns = {}
+        for field in SCHEMA:
+            column = table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type)
+            columns[field.name] = column.cast(field.type)
+        columns['reason'] = pa.array(['kept'] * len(table))
+        columns['keep'] = pa.array(np.ones(len(table), bool))
+        rows = pa.table(columns, schema=SCHEMA)
+        if unreadable:
+            lost: dict[str, Any] = {field.name: pa.nulls(len(unreadable), field.type) for field in SCHEMA}
+            lost['image'] = pa.array([key for key, _ in unreadable])
+            lost['reason'] = pa.array(['unreadable'] * len(unreadable))
+            lost['keep'] = pa.array(np.zeros(len(unreadable), bool))
+            rows = pa.concat_tables([rows, pa.table(lost, schema=SCHEMA)])
+        rows = rows.sort_by('image').combine_chunks()
+        subset = cls(rows, {'format': FORMAT, 'recut': 'any', **metadata})
+        subset._check()
+        rank = subset._column('rank', -1)
+        return subset._with(rank < (len(rank) if kept is None else kept), eta)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> 'Subset':
+        """Read and verify a subset file.
+
+        Raises:
+            SubsetError: The file is missing, damaged, not a subset, or of another format version.
+        """
+        try:
+            table = pq.read_table(path, memory_map=False, partitioning=None)
+        except FileNotFoundError as error:
+            raise SubsetError(f'{path} is not there. Make it with: python tools/dedup.py CONFIG') from error
+        except (pa.ArrowException, OSError) as error:
+            raise SubsetError(
+                f'{path} is not a readable Parquet file ({error}). Make it again with tools/dedup.py.'
+            ) from error
+        try:
+            metadata = json.loads((table.schema.metadata or {})[_METADATA_KEY])
+            version = metadata['format']
+        except (KeyError, TypeError, ValueError) as error:
+            raise SubsetError(f'{path} is a Parquet file but not a subset: it has no mmdel metadata.') from error
+        if version != FORMAT:
+            raise SubsetError(
+                f'{path} has format {version}, this mmdel reads format {FORMAT}. Make it again with tools/dedup.py.'
+            )
+        if not table.schema.remove_metadata().equals(SCHEMA):
+            raise SubsetError(f'{path} has other columns than a subset: {", ".join(table.column_names)}.')
+        subset = cls(table.replace_schema_metadata(None).combine_chunks(), metadata)
+        try:
+            subset._check()
+        except SubsetError as error:
+            raise SubsetError(f'{path}: {error}') from error
+        return subset
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the file under a temporary name and rename it; equal subsets give equal bytes."""
+        text = json.dumps(self.metadata, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        with atomic(path) as temporary:
+            pq.write_table(
+                self.table.replace_schema_metadata({_METADATA_KEY: text.encode()}), temporary, compression='zstd'
+            )
+
+    # --- what it says
+
+    @property
+    def images(self) -> list[str]:
+        """All keys, unreadable files included, sorted."""
+        return self.table['image'].to_pylist()
+
+    @property
+    def kept(self) -> list[str]:
+        """Keys of the images that stay, sorted."""
+        return self.table.filter(self.table['keep'])['image'].to_pylist()
+
+    @property
+    def keep(self) -> NDArray[np.bool_]:
+        """Bool [rows], whether each row stays."""
+        return self._column('keep')
+
+    @property
+    def readable(self) -> NDArray[np.bool_]:
+        """Bool [rows], which rows take part in the ranking."""
+        return ~np.isin(self._column('reason'), _SETTLED)
+
+    @property
+    def far(self) -> NDArray[np.bool_]:
+        """Bool [rows], which rows lie farther than epsilon from their centroid."""
+        epsilon = (self.metadata.get('selector') or {}).get('epsilon')
+        distance = self._column('distance')
+        if epsilon is None:
+            return np.zeros(len(distance), bool)
+        return distance > np.float32(epsilon)
+
+    @property
+    def ratio(self) -> float:
+        """Kept images as a fraction of the readable ones (the paper's R, exact)."""
+        return float(self.metadata['ratio'])
+
+    @property
+    def eta(self) -> float | None:
+        """The threshold of this cut, None where a ratio was asked for."""
+        return self.metadata['eta']
+
+    def count(self, reason: str) -> int:
+        """How many rows carry ``reason`` (one of :data:`REASONS`)."""
+        return int((self._column('reason') == reason).sum())
+
+    # --- other cuts
+
+    def at(self, eta: float | None = None, ratio: float | None = None) -> 'Subset':
+        """Cut the same ranking elsewhere; exactly one of the two must be given.
+
+        Args:
+            eta (float, optional): Keep images whose redundancy is at most this cosine, in [-1, 1]. Defaults to None.
+            ratio (float, optional): Keep the first floor(ratio * N + 0.5) of N readable images, in (0, 1]. Defaults to None.
+
+        Raises:
+            ConfigError: Both or none given, or out of range, or the ratio keeps no image.
+            SubsetError: This ranking belongs to its eta; the message names the command that makes another.
+        """
+        if (eta is None) == (ratio is None):
+            raise ConfigError('Give either eta or ratio, and not both.')
+        recut = self.metadata['recut']
+        if ratio is not None:
+            if recut == 'none':
+                raise SubsetError(self._hint(f'--ratio {ratio:g}'))
+            return self._with(self._column('rank', -1) < self.size_at(ratio), None)
+        check_eta(eta)
+        if recut == 'any':
+            redundancy = self._column('redundancy')
+            return self._with(~self.far & ~(redundancy > np.float32(eta)), float(eta))  # type: ignore[arg-type]
+        if eta == self.eta:
+            return self
+        raise SubsetError(self._hint(f'--eta {eta:g}'))
+
+    def size_at(self, ratio: float) -> int:
+        """floor(ratio * N + 0.5), the number of images that ``ratio`` keeps."""
+        return size_at(ratio, int(self.readable.sum()))
+
+    def eta_interval(self) -> EtaInterval | None:
+        """The etas that give exactly this subset, or None if no eta does (ties, or cluster heads that a ratio dropped)."""
+        if self.metadata['recut'] != 'any':
+            return None
+        near = self.readable & ~self.far
+        redundancy = self._column('redundancy')
+        if (self.keep & ~near).any() or (near & ~self.keep & np.isnan(redundancy)).any():
+            return None
+        kept = redundancy[self.keep & ~np.isnan(redundancy)]
+        dropped = redundancy[near & ~self.keep]
+        lower = float(kept.max()) if len(kept) else -1.0
+        upper = float(dropped.min()) if len(dropped) else 1.0
+        if lower >= upper and len(dropped):
+            return None
+        return EtaInterval(lower, upper, closed=not len(dropped))
+
+    # --- plain lists
+
+    def write_lists(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write ``keep.txt``, ``keep_labels.txt`` (where every kept image has a label) and ``keep_stems.<suffix>.txt``.
+
+        Unmodified ``mmpretrain.CustomDataset`` reads the first two and mmseg's ``BaseSegDataset`` the third. A video frame
+        (``clip.avi#000123``) is no file, so it is in none of them.
+
+        Returns:
+            list[Path]: The files written.
+        """
+        folder = Path(folder)
+        kept = self.table.filter(self.table['keep'])
+        rows = zip(kept['image'].to_pylist(), kept['label'].to_pylist(), strict=True)
+        plain = [(key, label) for key, label in rows if not _VIDEO_FRAME.search(key)]
+        lists = {'keep.txt': [key for key, _ in plain]}
+        classes = {name: index for index, name in enumerate(self.metadata.get('classes') or ())}
+        if plain and all(label in classes for _, label in plain):
+            lists['keep_labels.txt'] = [f'{key} {classes[label]}' for key, label in plain]
+        for key, _ in plain:
+            stem, suffix = os.path.splitext(key)
+            lists.setdefault(f'keep_stems.{suffix.lstrip(".")}.txt', []).append(stem)
+        for old in folder.glob('keep*.txt'):
+            if old.name not in lists:
+                old.unlink()
+        for name, lines in lists.items():
+            write_text(folder / name, ''.join(line + '\n' for line in lines))
+        return [folder / name for name in lists]
+
+    # --- private
+
+    def _column(self, name: str, null: Any = np.nan) -> NDArray[Any]:
+        column = self.table[name].combine_chunks()
+        if pa.types.is_string(column.type):
+            return np.asarray(column.to_pylist(), dtype=object)
+        if column.null_count:
+            column = column.fill_null(null)
+        return column.to_numpy(zero_copy_only=False)
+
+    def _hint(self, option: str) -> str:
+        hint = self.metadata.get('recut_hint') or 'This ranking belongs to its eta.'
+        return f'{hint} Run: python tools/dedup.py CONFIG {option}'
+
+    def _with(self, keep: NDArray[np.bool_], eta: float | None) -> 'Subset':
+        """The same rows with another decision; settled rows stay out."""
+        reason = self._column('reason')
+        readable = self.readable
+        keep = keep & readable
+        compared = ~np.isnan(self._column('redundancy'))
+        reason[readable] = 'unselected'
+        reason[readable & compared] = 'duplicate'
+        reason[readable & self.far] = 'far'
+        reason[keep] = 'kept'
+        table = self.table.set_column(
+            SCHEMA.get_field_index('reason'), SCHEMA.field('reason'), pa.array(reason, pa.string())
+        )
+        table = table.set_column(SCHEMA.get_field_index('keep'), SCHEMA.field('keep'), pa.array(keep))
+        images, kept = int(readable.sum()), int(keep.sum())
+        counts = {'images': images, 'kept': kept, 'ratio': kept / images if images else 0.0, 'eta': eta}
+        return Subset(table, {**self.metadata, **counts})
+
+    def _check(self) -> None:
+        images = self._column('image')
+        repeated = images[1:][images[1:] == images[:-1]] if len(images) else images
+        if len(repeated):
+            raise SubsetError(f'the image {repeated[0]!r} is listed twice; every image needs a key of its own.')
+        if self.table['image'].null_count or not _is_sorted(images):
+            raise SubsetError('its rows are not sorted by image; it was changed by another program.')
+        reason = self._column('reason')
+        foreign = set(reason) - set(REASONS)
+        if foreign:
+            raise SubsetError(f'unknown reason {sorted(map(str, foreign))[0]!r}.')
+        if (self.keep != (reason == 'kept')).any():
+            raise SubsetError('the columns keep and reason contradict each other; it was changed by another program.')
+        rank = np.sort(self._column('rank', -1)[self.readable])
+        if (rank != np.arange(len(rank))).any():
+            raise SubsetError('the column rank is not an order of the readable images.')
+        if self.metadata.get('recut') not in RECUTS:
+            raise SubsetError('its metadata do not say which other cuts it allows.')
+
+
+def size_at(ratio: float, images: int) -> int:
+    """floor(ratio * images + 0.5).
+
+    Raises:
+        ConfigError: ``ratio`` is outside (0, 1], or so small that no image would be kept.
+    """
+    if not 0 < ratio <= 1:
+        raise ConfigError(f'ratio must be above 0 and at most 1 (0.05 keeps 5 %), got {ratio:g}.')
+    size = math.floor(ratio * images + 0.5)
+    if size == 0:
+        raise ConfigError(
+            f'ratio {ratio:g} of {images} images keeps none; the smallest that keeps one is {0.5 / max(images, 1):.6g}.'
+        )
+    return size
+
+
+def check_eta(eta: float | None) -> None:
+    """Raise ConfigError unless eta is a cosine in [-1, 1]."""
+    if eta is None or not -1 <= eta <= 1:
+        raise ConfigError(
+            f'eta is a cosine similarity between -1 and 1 (0.8 removes what is more similar than 0.8), got {eta}.'
+        )
+
+
+def _is_sorted(images: NDArray[Any]) -> bool:
+    return bool((images[1:] >= images[:-1]).all())
