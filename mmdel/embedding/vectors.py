@@ -1,0 +1,199 @@
+"""Stored vectors as selectors read them: centred where asked, unit length, float32.
+
+What decides in mmdel is the cosine, and there is one canonical number for it, whatever computed a first guess:
+
+    canonical(x, y) = float32(min(1, sum over d of float64(x[d]) * float64(y[d])))
+
+with x and y as :meth:`Vectors.read` returns them and the sum in NumPy's pairwise order, which depends on the length of the
+vectors alone. The same raw vectors therefore give the same numbers for any block, tile, thread and process count.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmdel.errors import VectorError
+from mmdel.progress import SILENT, Stages
+
+BLOCK_BYTES = 16 << 20
+"""Raw bytes read at a time when every vector is visited."""
+
+RESIDENT_BYTES = 1 << 30
+"""Unit vectors up to this size stay in memory after the first visit; larger sets are read and scaled again in blocks."""
+
+NO_DIRECTION = 1e-6
+"""A centred vector shorter than this part of the raw one is rounding, not a direction: it counts as zero."""
+
+
+class RowSource(Protocol):
+    """Raw vectors by row."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, dimensions)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """A floating dtype."""
+
+    def read(self, rows: NDArray[np.int64] | slice) -> NDArray[Any]:
+        """The rows as stored, [n, D]."""
+
+
+class ArraySource:
+    """A RowSource over an array or memory map, [N, D]."""
+
+    def __init__(self, array: NDArray[Any], order: NDArray[np.int64] | None = None) -> None:
+        self._array = array
+        self._order = order
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        rows, dim = self._array.shape
+        return (rows if self._order is None else len(self._order)), dim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._array.dtype
+
+    def read(self, rows: NDArray[np.int64] | slice) -> NDArray[Any]:
+        if self._order is not None:
+            rows = self._order[rows]
+        return np.asarray(self._array[rows])
+
+
+class Vectors:
+    """Unit-length float32 vectors over raw stored ones.
+
+    Args:
+        source (RowSource): Raw vectors [N, D], row i belonging to ``keys[i]``.
+        keys (Sequence[str]): The images' keys, for messages.
+        center (bool): Subtract the mean of all rows before scaling. A vector that the mean leaves without a direction then
+            has cosine 1 to the others like it and 0 to the rest. Defaults to False.
+        progress (Stages): Shows the pass over all rows. Defaults to ``SILENT``.
+
+    Attributes:
+        mean (NDArray[np.float64] | None): [D], what was subtracted; None without ``center``.
+        digest (str): sha256 of the raw vectors in row order, hexadecimal.
+
+    Raises:
+        VectorError: A vector holds NaN or infinity, or is zero and has no direction; the message names the keys.
+    """
+
+    def __init__(self, source: RowSource, keys: Sequence[str], center: bool = False, progress: Stages = SILENT) -> None:
+        if len(source.shape) != 2 or source.shape[0] != len(keys):
+            raise VectorError(
+                f'Expected one vector for each of {len(keys)} images, got an array of shape {source.shape}.'
+            )
+        self._source = source
+        self._keys = keys
+        self._unit: NDArray[np.float32] | None = None
+        self.mean: NDArray[np.float64] | None = None
+        rows, dim = source.shape
+        self._block = max(1, BLOCK_BYTES // (dim * np.dtype(source.dtype).itemsize))
+        digest = hashlib.sha256(f'{source.dtype.str} {rows} {dim} '.encode())
+        total = np.zeros(dim)
+        norms = np.empty(rows)
+        with progress.stage('read', rows, 'vectors') as tick:
+            for start, raw in self._blocks():
+                digest.update(np.ascontiguousarray(raw).data)
+                # float64 sums row after row in key order: the mean does not depend on the block size
+                if center:
+                    total = np.add.reduce(np.concatenate([total[None], raw.astype(np.float64)]), axis=0)
+                norms[start : start + len(raw)] = _norm(raw.astype(np.float64))
+                tick(len(raw))
+            self._refuse(~np.isfinite(norms), 'hold NaN or infinity')
+            self._refuse(norms == 0, 'are zero and have no direction')
+            self.digest = digest.hexdigest()
+            self._lost = np.zeros(rows, bool)
+            if center and rows:
+                self.mean = total / rows
+                for start, raw in self._blocks():
+                    stop = start + len(raw)
+                    centred = _norm(raw.astype(np.float64) - self.mean)
+                    self._lost[start:stop] = centred <= NO_DIRECTION * norms[start:stop]
+                    norms[start:stop] = centred
+            self._norms = norms
+            self._extra = bool(self._lost.any())
+            if rows * self.dim * 4 <= RESIDENT_BYTES:
+                unit = np.empty((rows, self.dim), np.float32)
+                for start, raw in self._blocks():
+                    unit[start : start + len(raw)] = self._scaled(raw, np.arange(start, start + len(raw)))
+                self._unit = unit
+
+    def __len__(self) -> int:
+        return self._source.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of what :meth:`read` returns: D, or D + 1 where centring left vectors without a direction."""
+        return self._source.shape[1] + self._extra
+
+    @property
+    def center(self) -> bool:
+        """Whether the mean is subtracted."""
+        return self.mean is not None
+
+    def read(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:
+        """Unit vectors, float32 [n, dim], C-contiguous."""
+        if self._unit is not None:
+            return np.ascontiguousarray(self._unit[rows])
+        index = np.arange(len(self))[rows]
+        out = np.empty((len(index), self.dim), np.float32)
+        for start in range(0, len(index), self._block):
+            part = index[start : start + self._block]
+            out[start : start + len(part)] = self._scaled(self._source.read(part), part)
+        return out
+
+    def _blocks(self) -> Any:
+        for start in range(0, len(self), self._block):
+            yield start, self._source.read(slice(start, min(start + self._block, len(self))))
+
+    def _scaled(self, raw: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        values = raw.astype(np.float64)
+        if self.mean is not None:
+            values -= self.mean
+        lost = self._lost[rows]
+        values /= np.where(lost, 1.0, self._norms[rows])[:, None]
+        if not self._extra:
+            return values.astype(np.float32)
+        # one more dimension, in which the vectors without a direction agree and the others are zero
+        out = np.zeros((len(raw), self.dim), np.float32)
+        out[:, :-1] = np.where(lost[:, None], 0.0, values)
+        out[lost, -1] = 1.0
+        return out
+
+    def _refuse(self, bad: NDArray[np.bool_], what: str) -> None:
+        if bad.any():
+            names = ', '.join(repr(self._keys[i]) for i in np.flatnonzero(bad)[:3])
+            raise VectorError(
+                f'{int(bad.sum())} of {len(bad)} vectors {what}, first {names}. '
+                'Remove these images, or make their vectors again with an encoder that gives finite, non-zero ones.'
+            )
+
+
+def canonical_cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The canonical cosine of row pairs.
+
+    Args:
+        left (NDArray[np.float32]): [n, D], from :meth:`Vectors.read`.
+        right (NDArray[np.float32]): [n, D], or [D].
+
+    Returns:
+        NDArray[np.float32]: [n].
+    """
+    return exact_cosine(left, right).astype(np.float32)
+
+
+def exact_cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The canonical cosine before it is rounded to float32, float64 [n], at most 1."""
+    products = left.astype(np.float64)
+    products *= right
+    return np.minimum(products.sum(axis=-1), 1.0)
+
+
+def _norm(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.sqrt((values * values).sum(axis=1))

@@ -1,0 +1,366 @@
+"""The kernel: for each image the highest cosine to an image that is preferred over it.
+
+Images are compared in groups (one group is the global scope, one per cluster the cluster scope). A group is an array of rows
+in order of preference, most preferred first. Fast float32 products only *propose*: every column whose product lies within
+a proven rounding bound of the row's best is then settled by the canonical number of :mod:`mmdel.embedding.vectors`. Ties go to
+the preferred image. Results are therefore the same for any tile size and thread count.
+
+What is not guaranteed: nothing is approximate here, but pairs in different groups are never compared.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from mmdel.embedding.vectors import Vectors, canonical_cosine, exact_cosine
+from mmdel.progress import Tick
+
+Rows = NDArray[np.int64]
+Read = Callable[[Rows], NDArray[np.float32]]
+
+TILE_ROWS = 1024
+TILE_COLUMNS = 1024
+"""Shape of one product. Large enough for the matrix library, small enough that the tile stays in the cache for the maximum."""
+
+CANDIDATES = 16
+"""Rows with more candidates than this in one tile are settled by float64 products, not pair by pair."""
+
+PAIRS = 1 << 12
+"""Pairs settled at a time, which bounds memory."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """For each row of the vectors, the most similar image of those it was compared to.
+
+    Args:
+        cosine (NDArray[np.float32]): [N], canonical; NaN where there was nothing to compare to.
+        row (NDArray[np.int64]): [N], that image's row; -1 where there is none.
+    """
+
+    cosine: NDArray[np.float32]
+    row: Rows
+
+    @classmethod
+    def none(cls, size: int) -> 'Neighbours':
+        """Nothing compared yet."""
+        return cls(np.full(size, np.nan, np.float32), np.full(size, -1, np.int64))
+
+
+def highest_preferred(
+    vectors: Vectors, groups: Sequence[Rows], tick: Tick = lambda done: None, threads: int | None = None
+) -> Neighbours:
+    """The highest cosine of each image to one that stands before it in its group.
+
+    Args:
+        vectors (Vectors): All vectors.
+        groups (Sequence[NDArray[np.int64]]): Disjoint groups of rows, each in order of preference.
+        tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
+        threads (int, optional): Defaults to None (all cores).
+    """
+    found = Neighbours.none(len(vectors))
+
+    def compare(order: Rows, start: int, stop: int, read: Read) -> None:
+        slots = np.arange(start, stop)
+        cosine, slot = _highest(read(slots), slots, np.arange(stop), read)
+        found.cosine[order[start:stop]] = cosine
+        found.row[order[start:stop]] = np.where(slot < 0, -1, order[slot])
+        tick(int(slots.sum()))
+
+    with _Workers(threads) as workers:
+        # the longest rows of the triangle first, so that no thread is left alone at the end
+        for order in sorted(groups, key=len, reverse=True):
+            read = _reader(vectors, order)
+            size = _rows_per_tile(len(order))
+            for start in reversed(range(0, len(order), size)):
+                workers.submit(compare, order, start, min(start + size, len(order)), read)
+    return found
+
+
+def greedy(
+    vectors: Vectors,
+    groups: Sequence[Rows],
+    eta: float,
+    tick: Tick = lambda done: None,
+    threads: int | None = None,
+) -> tuple[Neighbours, NDArray[np.bool_]]:
+    """Go through each group in order of preference and keep an image unless a kept one is more similar than eta.
+
+    Args:
+        vectors (Vectors): All vectors.
+        groups (Sequence[NDArray[np.int64]]): Disjoint groups of rows, each in order of preference.
+        eta (float): Threshold; an image goes if its canonical cosine to a kept image is above float32(eta).
+        tick (Callable): Told the number of rows decided. Defaults to doing nothing.
+        threads (int, optional): Defaults to None (all cores).
+
+    Returns:
+        tuple[Neighbours, NDArray[np.bool_]]: The highest cosine to a *kept* image that is preferred, and bool [N]: kept.
+    """
+    found = Neighbours.none(len(vectors))
+    kept = np.zeros(len(vectors), bool)
+    threshold = np.float32(eta)
+
+    def decide(order: Rows) -> None:
+        read = _reader(vectors, order)
+        survivors = np.empty(0, np.int64)
+        for start in range(0, len(order), TILE_ROWS):
+            slots = np.arange(start, min(start + TILE_ROWS, len(order)))
+            x = read(slots)
+            cosine, slot = _highest(x, None, survivors, read)
+            alive = np.flatnonzero(~(cosine > threshold))
+            survive = alive[_greedy_block(x[alive], threshold)]
+            here, there = _highest(x, slots, slots[survive], read)
+            closer = here > np.where(np.isnan(cosine), -np.inf, cosine)
+            rows = order[slots]
+            found.cosine[rows] = np.where(closer, here, cosine)
+            nearest = np.where(closer, there, slot)
+            found.row[rows] = np.where(nearest < 0, -1, order[nearest])
+            survivors = np.concatenate([survivors, slots[survive]])
+            tick(len(slots))
+        kept[order[survivors]] = True
+
+    with _Workers(threads) as workers:
+        for order in sorted(groups, key=len, reverse=True):
+            workers.submit(decide, order)
+    return found, kept
+
+
+def nearest(
+    vectors: Vectors, pairs: Sequence[tuple[Rows, Rows]], tick: Tick = lambda done: None, threads: int | None = None
+) -> Neighbours:
+    """For each row its most similar column; ties go to the column that is listed first.
+
+    Args:
+        vectors (Vectors): All vectors.
+        pairs (Sequence[tuple]): ``(rows, columns)``, each an int64 array of rows of ``vectors``; no row in two of them.
+        tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
+        threads (int, optional): Defaults to None (all cores).
+    """
+    found = Neighbours.none(len(vectors))
+
+    def compare(rows: Rows, columns: Rows, read: Read) -> None:
+        cosine, slot = _highest(vectors.read(rows), None, np.arange(len(columns)), read)
+        found.cosine[rows] = cosine
+        found.row[rows] = np.where(slot < 0, -1, columns[slot]) if len(columns) else -1
+        tick(len(rows) * len(columns))
+
+    with _Workers(threads) as workers:
+        for rows, columns in sorted(pairs, key=lambda pair: len(pair[0]) * len(pair[1]), reverse=True):
+            read = _reader(vectors, columns)
+            for start in range(0, len(rows), TILE_ROWS):
+                workers.submit(compare, rows[start : start + TILE_ROWS], columns, read)
+    return found
+
+
+def nearest_centroid(
+    vectors: Vectors,
+    rows: Rows,
+    centroids: NDArray[np.float32],
+    tick: Tick = lambda done: None,
+    threads: int | None = None,
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Assign rows to the centroid of highest canonical cosine, the first of equals.
+
+    Args:
+        vectors (Vectors): All vectors.
+        rows (NDArray[np.int64]): [n].
+        centroids (NDArray[np.float32]): [k, D], unit length.
+        tick (Callable): Told the number of rows assigned. Defaults to doing nothing.
+        threads (int, optional): Defaults to None (all cores).
+
+    Returns:
+        tuple: The cluster, int32 [n], and the float64 cosine to its centroid, [n].
+    """
+    label = np.full(len(rows), -1, np.int32)
+    cosine = np.full(len(rows), np.nan)
+    columns = np.arange(len(centroids))
+
+    def assign(part: slice) -> None:
+        x = vectors.read(rows[part])
+        _, slot = _highest(x, None, columns, lambda slots: centroids[slots])
+        label[part] = slot
+        cosine[part] = exact_cosine(x, centroids[slot])
+        tick(len(x))
+
+    with _Workers(threads) as workers:
+        for start in range(0, len(rows), TILE_ROWS):
+            workers.submit(assign, slice(start, start + TILE_ROWS))
+    return label, cosine
+
+
+# --- the settled maximum
+
+
+def _highest(x: NDArray[np.float32], below: Rows | None, columns: Rows, read: Read) -> tuple[NDArray[np.float32], Rows]:
+    """The settled maximum of each row of ``x`` over the vectors ``read(columns)``.
+
+    Args:
+        x: float32 [n, D], unit rows.
+        below: int64 [n]; row i sees only columns smaller than ``below[i]``. None: all of them.
+        columns: int64 [c], ascending slots, in order of preference.
+        read: Slots to unit vectors.
+
+    Returns:
+        canonical cosine, float32 [n] (NaN if none), and slot, int64 [n] (-1 if none).
+    """
+    margin = _float32_margin(x.shape[1])
+    best = np.full(len(x), -np.inf, np.float32)
+    dense = np.zeros(len(x), bool)
+    proposals: list[tuple[Rows, Rows, NDArray[np.float32]]] = []
+    for slots, y in _tiles(columns, read):
+        product = x @ y.T
+        if below is not None and slots[-1] >= below[0]:
+            np.copyto(product, -np.inf, where=slots >= below[:, None])
+        highest = product.max(axis=1)
+        np.maximum(best, highest, out=best)
+        hit = np.flatnonzero((highest >= best - margin) & (highest > -np.inf) & ~dense)
+        row, column = np.nonzero(product[hit] >= (best[hit] - margin)[:, None])
+        many = np.bincount(row, minlength=len(hit)) > CANDIDATES
+        if many.any():
+            dense[hit[many]] = True
+            few = ~many[row]
+            row, column = row[few], column[few]
+        row = hit[row]
+        proposals.append((row, slots[column], product[row, column]))
+
+    cosine = np.full(len(x), np.nan, np.float32)
+    slot = np.full(len(x), -1, np.int64)
+    if proposals:
+        row, at, guess = (np.concatenate(parts) for parts in zip(*proposals, strict=True))
+        open_ = (guess >= best[row] - margin) & ~dense[row]
+        row, at = row[open_], at[open_]
+        settled = _settle(x, row, at, read)
+        # best first within a row: highest canonical cosine, then the preferred column
+        order = np.lexsort((at, -settled, row))
+        first = order[np.r_[True, row[order][1:] != row[order][:-1]]] if len(order) else order
+        cosine[row[first]], slot[row[first]] = settled[first], at[first]
+    if dense.any():
+        cosine[dense], slot[dense] = _highest_dense(x[dense], None if below is None else below[dense], columns, read)
+    return cosine, slot
+
+
+def _highest_dense(
+    x: NDArray[np.float32], below: Rows | None, columns: Rows, read: Read
+) -> tuple[NDArray[np.float32], Rows]:
+    """:func:`_highest` for rows with many near-equal columns: float64 products decide all but a rounding hair's breadth."""
+    margin = _float64_margin(x.shape[1])
+    wide = x.astype(np.float64)
+    cosine = np.full(len(x), -np.inf, np.float32)
+    slot = np.full(len(x), -1, np.int64)
+    for slots, y in _tiles(columns, read):
+        product = wide @ y.T.astype(np.float64)
+        if below is not None and slots[-1] >= below.min():
+            np.copyto(product, -np.inf, where=slots >= below[:, None])
+        low = np.minimum(product - margin, 1.0).astype(np.float32)
+        high = np.minimum(product + margin, 1.0).astype(np.float32)
+        leader = np.maximum(cosine, low.max(axis=1))
+        row, column = np.nonzero((high >= leader[:, None]) & (high != low))
+        low[row, column] = _settle(x, row, slots[column], read)
+        first = low.argmax(axis=1)
+        value = low[np.arange(len(x)), first]
+        better = value > cosine
+        cosine[better], slot[better] = value[better], slots[first[better]]
+    cosine[slot < 0] = np.nan
+    return cosine, slot
+
+
+def _greedy_block(x: NDArray[np.float32], threshold: np.float32) -> Rows:
+    """Indices of the rows of ``x`` [n, D] that a greedy pass over them alone keeps."""
+    margin = _float32_margin(x.shape[1])
+    product = x @ x.T
+    above = np.tril(product > threshold, -1)
+    row, column = np.nonzero(np.tril(np.abs(product - threshold) <= margin, -1))
+    above[row, column] = _settle(x, row, column, lambda slots: x[slots]) > threshold
+    kept = np.zeros(len(x), bool)
+    for i in range(len(x)):
+        kept[i] = not (above[i] & kept).any()
+    return np.flatnonzero(kept)
+
+
+def _settle(x: NDArray[np.float32], row: Rows, slot: Rows, read: Read) -> NDArray[np.float32]:
+    """Canonical cosines of the pairs ``(x[row], read(slot))``, float32 [pairs]."""
+    settled = np.empty(len(row), np.float32)
+    for start in range(0, len(row), PAIRS):
+        part = slice(start, start + PAIRS)
+        settled[part] = canonical_cosine(x[row[part]], read(slot[part]))
+    return settled
+
+
+def _float32_margin(dim: int) -> np.float32:
+    """How far below a row's best float32 product its best canonical column can lie, for unit vectors of ``dim`` dimensions.
+
+    A float32 dot product in any order errs by at most g = D u / (1 - D u) times |x||y|, u = 2**-24 (Higham, Accuracy and
+    Stability of Numerical Algorithms, 3.1); two products, so twice that. Rounding to float32 makes ties of columns one ulp
+    apart, and unit vectors stored in float32 are longer than 1 by a few ulps: both are covered by the added 2**-21.
+    """
+    unit = dim * 2.0**-24
+    return np.float32(2.02 * unit / (1 - unit) + 2.0**-21)
+
+
+def _float64_margin(dim: int) -> float:
+    """The same bound for one float64 product against the canonical float64 sum: both err, so twice g with u = 2**-53."""
+    return 2.02 * dim * 2.0**-53
+
+
+# --- blocks and threads
+
+
+def _tiles(columns: Rows, read: Read) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
+    for start in range(0, len(columns), TILE_COLUMNS):
+        slots = columns[start : start + TILE_COLUMNS]
+        yield slots, read(slots)
+
+
+def _rows_per_tile(size: int) -> int:
+    """Fewer rows for small groups: what the tiles on the diagonal compute above it is thrown away."""
+    return int(np.clip(size // 8, 64, TILE_ROWS))
+
+
+def _reader(vectors: Vectors, order: Rows) -> Read:
+    """Slots of ``order`` to vectors; a group that fits one column tile or two is read once."""
+    if len(order) > 2 * TILE_COLUMNS:
+        return lambda slots: vectors.read(order[slots])
+    whole: list[NDArray[np.float32]] = []
+
+    def read(slots: Rows) -> NDArray[np.float32]:
+        if not whole:
+            whole.append(vectors.read(order))
+        if len(slots) and (np.diff(slots) == 1).all():
+            return whole[0][slots[0] : slots[-1] + 1]  # a view, no copy
+        return whole[0][slots]
+
+    return read
+
+
+class _Workers:
+    """Threads over independent pieces of work, each with a single-threaded matrix library: the whole piece runs in parallel,
+    the maximum and the settling too. At most two pieces a thread wait, so memory stays flat.
+    """
+
+    def __init__(self, threads: int | None) -> None:
+        self._threads = (
+            threads or len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+        )
+
+    def __enter__(self) -> '_Workers':
+        self._limits = threadpool_limits(1, user_api='blas')
+        self._pool = ThreadPoolExecutor(self._threads)
+        self._futures: list[Future[None]] = []
+        return self
+
+    def submit(self, work: Callable[..., None], *arguments: object) -> None:
+        self._futures.append(self._pool.submit(work, *arguments))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        try:
+            self._pool.shutdown(wait=True, cancel_futures=kind is not None)
+            for future in self._futures:
+                if kind is None:
+                    future.result()
+        finally:
+            self._limits.restore_original_limits()

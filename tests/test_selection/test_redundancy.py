@@ -1,0 +1,191 @@
+"""The kernel agrees exactly with an obvious float64 reference, on easy, adversarial and degenerate vectors."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmdel.embedding.vectors import ArraySource, Vectors
+from mmdel.selection import redundancy
+
+
+def vectors_of(raw, center=False):
+    return Vectors(ArraySource(raw), [f'{i:06d}' for i in range(len(raw))], center=center)
+
+
+def cosine_matrix(vectors):
+    """The canonical number of every pair, one pair at a time: float64 products, summed, at most 1, rounded to float32."""
+    unit = vectors.read(slice(None)).astype(np.float64)
+    matrix = np.empty((len(unit), len(unit)), np.float32)
+    for i in range(len(unit)):
+        for j in range(len(unit)):
+            matrix[i, j] = min((unit[i] * unit[j]).sum(), 1.0)
+    return matrix
+
+
+def reference_preferred(matrix, groups):
+    cosine, row = np.full(len(matrix), np.nan, np.float32), np.full(len(matrix), -1)
+    for group in groups:
+        for position, i in enumerate(group):
+            for j in group[:position]:
+                if np.isnan(cosine[i]) or matrix[i, j] > cosine[i]:
+                    cosine[i], row[i] = matrix[i, j], j
+    return cosine, row
+
+
+def reference_greedy(matrix, groups, eta):
+    kept = np.zeros(len(matrix), bool)
+    cosine, row = np.full(len(matrix), np.nan, np.float32), np.full(len(matrix), -1)
+    for group in groups:
+        for position, i in enumerate(group):
+            for j in group[:position]:
+                if kept[j] and (np.isnan(cosine[i]) or matrix[i, j] > cosine[i]):
+                    cosine[i], row[i] = matrix[i, j], j
+            kept[i] = not cosine[i] > np.float32(eta)
+    return cosine, row, kept
+
+
+def near_threshold(eta, pairs, dim, rng):
+    """``pairs`` pairs of unit vectors whose cosine lies within 1e-6 of eta."""
+    raw = np.empty((2 * pairs, dim))
+    for i in range(pairs):
+        a = rng.standard_normal(dim)
+        a /= np.linalg.norm(a)
+        b = rng.standard_normal(dim)
+        b -= (a @ b) * a
+        b /= np.linalg.norm(b)
+        cosine = eta + rng.uniform(-1e-6, 1e-6)
+        raw[2 * i], raw[2 * i + 1] = a, cosine * a + np.sqrt(1 - cosine**2) * b
+    return raw.astype(np.float32)
+
+
+def cases():
+    rng = np.random.default_rng(0)
+    clustered = rng.standard_normal((6, 24))[rng.integers(0, 6, 90)] + 0.2 * rng.standard_normal((90, 24))
+    one_hot = np.eye(40, 40)[rng.integers(0, 40, 80)]
+    return {
+        'random': rng.standard_normal((90, 24)),
+        'clustered': clustered,
+        'copies': clustered[rng.integers(0, 30, 90)],
+        'all identical': np.tile(rng.standard_normal(24), (90, 1)),
+        'all but identical': rng.standard_normal(24) + 1e-6 * rng.standard_normal((90, 24)),
+        'all distinct': one_hot,
+        'opposite': np.concatenate([np.eye(20), -np.eye(20)]),
+        'near threshold': near_threshold(0.8, 45, 24, rng),
+        'none': np.empty((0, 24)),
+        'one': rng.standard_normal((1, 24)),
+        'two': rng.standard_normal((2, 24)),
+        'one dimension': rng.standard_normal((50, 1)),
+    }
+
+
+@pytest.fixture(params=list(cases()))
+def raw(request):
+    return cases()[request.param].astype(np.float32)
+
+
+@pytest.fixture(params=[False, True], ids=['raw', 'centred'])
+def center(request):
+    return request.param
+
+
+@pytest.fixture(params=[(1, 'whole'), (3, 'three')], ids=lambda p: p[1])
+def groups(request, raw):
+    rng = np.random.default_rng(1)
+    order = rng.permutation(len(raw))
+    label = rng.integers(0, request.param[0], len(raw))
+    return [order[label[order] == c] for c in range(request.param[0])]
+
+
+@pytest.fixture(params=[(1024, 1024, 16), (7, 5, 16), (7, 5, 1)], ids=['one tile', 'many tiles', 'all dense'])
+def tiles(request, monkeypatch):
+    rows, columns, candidates = request.param
+    monkeypatch.setattr(redundancy, 'TILE_ROWS', rows)
+    monkeypatch.setattr(redundancy, 'TILE_COLUMNS', columns)
+    monkeypatch.setattr(redundancy, 'CANDIDATES', candidates)
+
+
+@pytest.mark.usefixtures('tiles')
+def test_highest_preferred__equals_reference(raw, center, groups):
+    vectors = vectors_of(raw, center)
+    found = redundancy.highest_preferred(vectors, groups)
+    cosine, row = reference_preferred(cosine_matrix(vectors), groups)
+    np.testing.assert_array_equal(found.cosine, cosine)
+    np.testing.assert_array_equal(found.row, row)
+
+
+@pytest.mark.usefixtures('tiles')
+@pytest.mark.parametrize('eta', [0.8, 0.0, 1.0, -1.0])
+def test_greedy__equals_reference(raw, center, groups, eta):
+    vectors = vectors_of(raw, center)
+    found, kept = redundancy.greedy(vectors, groups, eta)
+    cosine, row, stays = reference_greedy(cosine_matrix(vectors), groups, eta)
+    np.testing.assert_array_equal(kept, stays)
+    np.testing.assert_array_equal(found.cosine, cosine)
+    np.testing.assert_array_equal(found.row, row)
+
+
+@pytest.mark.usefixtures('tiles')
+def test_nearest__equals_reference(raw, center):
+    vectors = vectors_of(raw, center)
+    matrix = cosine_matrix(vectors)
+    rng = np.random.default_rng(2)
+    order = rng.permutation(len(raw))
+    rows, columns = order[: len(raw) // 2], order[len(raw) // 2 :]
+    found = redundancy.nearest(vectors, [(rows, columns)])
+    for i in rows:
+        if len(columns):
+            best = matrix[i, columns].max()
+            assert found.cosine[i] == best
+            assert found.row[i] == columns[np.flatnonzero(matrix[i, columns] == best)[0]]
+        else:
+            assert np.isnan(found.cosine[i]) and found.row[i] == -1
+    assert (found.row[columns] == -1).all()
+
+
+def test_near_threshold__thousand_pairs_within_a_millionth_are_decided_like_the_reference():
+    rng = np.random.default_rng(3)
+    raw = near_threshold(0.8, 1000, 768, rng)
+    vectors = vectors_of(raw)
+    unit = vectors.read(slice(None)).astype(np.float64)
+    groups = [np.array([2 * i, 2 * i + 1]) for i in range(1000)]
+    expected = np.array([(unit[a] * unit[b]).sum() for a, b in groups]).astype(np.float32)
+    pairwise = redundancy.highest_preferred(vectors, groups).cosine[1::2]
+    np.testing.assert_array_equal(pairwise, expected)
+    together = redundancy.highest_preferred(vectors, [np.arange(2000)]).cosine[1::2]
+    np.testing.assert_array_equal(together, expected)
+    _, kept = redundancy.greedy(vectors, groups, 0.8)
+    np.testing.assert_array_equal(kept[1::2], ~(expected > np.float32(0.8)))
+    assert 300 < kept[1::2].sum() < 700
+
+
+def test_nearest_centroid__first_of_equals_and_exact():
+    rng = np.random.default_rng(4)
+    vectors = vectors_of(rng.standard_normal((300, 16)).astype(np.float32))
+    centroids = vectors.read(slice(0, 12))
+    centroids = np.concatenate([centroids, centroids])
+    label, cosine = redundancy.nearest_centroid(vectors, np.arange(300), centroids)
+    unit = vectors.read(slice(None)).astype(np.float64)
+    for i in range(300):
+        exact = np.minimum((unit[i] * centroids.astype(np.float64)).sum(axis=1), 1)
+        assert label[i] == exact.astype(np.float32).argmax()
+        assert cosine[i] == exact[label[i]]
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.integers(0, 99))
+def test_result__does_not_depend_on_tiles_or_threads(size, rows, columns, threads, seed):
+    rng = np.random.default_rng(seed)
+    raw = rng.integers(-1, 2, (size, 3)).astype(np.float32) + np.float32(0.25)
+    vectors = vectors_of(raw)
+    order = [rng.permutation(size)]
+    plain = redundancy.highest_preferred(vectors, order, threads=1)
+    greedy, kept = redundancy.greedy(vectors, order, 0.5, threads=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redundancy, 'TILE_ROWS', rows)
+        patch.setattr(redundancy, 'TILE_COLUMNS', columns)
+        tiled = redundancy.highest_preferred(vectors, order, threads=threads)
+        greedy_tiled, kept_tiled = redundancy.greedy(vectors, order, 0.5, threads=threads)
+    np.testing.assert_array_equal(plain.cosine, tiled.cosine)
+    np.testing.assert_array_equal(plain.row, tiled.row)
+    np.testing.assert_array_equal(greedy.row, greedy_tiled.row)
+    np.testing.assert_array_equal(kept, kept_tiled)
