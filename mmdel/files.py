@@ -1,23 +1,30 @@
 """Files that are either whole or absent."""
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 TEMPORARY = '.tmp'
-"""Suffix of files that are being written; one that outlived its process may be removed."""
+"""Suffix of files that are being written."""
 
 
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; when the block ends well, flush it to disk and rename it to ``path``.
 
-    A reader, or a process that is killed at any moment, sees the old file or the new one and never a part of it.
+    A reader, or a process that is killed at any moment, sees the old file or the new one and never a part of it. What a
+    killed process of this machine left of the same file is removed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}{TEMPORARY}')
+    prefix = f'.{path.name}.{platform.node()}.'
+    for left in path.parent.iterdir():
+        process = left.name[len(prefix) : -len(TEMPORARY)]
+        if left.name.startswith(prefix) and left.suffix == TEMPORARY and process.isdigit() and not _runs(int(process)):
+            left.unlink(missing_ok=True)
+    temporary = path.with_name(f'{prefix}{os.getpid()}{TEMPORARY}')
     try:
         yield temporary
         descriptor = os.open(temporary, os.O_RDONLY)
@@ -35,6 +42,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write UTF-8 text with Unix line ends, atomically."""
     with atomic(path) as temporary:
         temporary.write_bytes(text.encode())
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it runs, as another user
+        pass
+    return True
 
 
 def _flush_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ the preferred image. Results are therefore the same for any tile size and thread
 What is not guaranteed: nothing is approximate here, but pairs in different groups are never compared.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,10 +28,13 @@ TILE_ROWS = 1024
 TILE_COLUMNS = 1024
 """Shape of one product. Large enough for the matrix library, small enough that the tile stays in the cache for the maximum."""
 
+DIAGONAL_COLUMNS = 128
+"""Width of the tiles along the diagonal of a triangle: what they compute above it is thrown away."""
+
 CANDIDATES = 16
 """Rows with more candidates than this in one tile are settled by float64 products, not pair by pair."""
 
-PAIRS = 1 << 12
+PAIRS = 512
 """Pairs settled at a time, which bounds memory."""
 
 
@@ -201,7 +205,7 @@ def _highest(x: NDArray[np.float32], below: Rows | None, columns: Rows, read: Re
 
     Args:
         x: float32 [n, D], unit rows.
-        below: int64 [n]; row i sees only columns smaller than ``below[i]``. None: all of them.
+        below: int64 [n], ascending; row i sees only columns smaller than ``below[i]``. None: all of them.
         columns: int64 [c], ascending slots, in order of preference.
         read: Slots to unit vectors.
 
@@ -212,21 +216,27 @@ def _highest(x: NDArray[np.float32], below: Rows | None, columns: Rows, read: Re
     best = np.full(len(x), -np.inf, np.float32)
     dense = np.zeros(len(x), bool)
     proposals: list[tuple[Rows, Rows, NDArray[np.float32]]] = []
-    for slots, y in _tiles(columns, read):
-        product = x @ y.T
-        if below is not None and slots[-1] >= below[0]:
-            np.copyto(product, -np.inf, where=slots >= below[:, None])
+    for slots, y in _tiles(columns, read, below):
+        # rows that see none of these columns are left out of the product, not only masked
+        start = 0 if below is None else int(np.searchsorted(below, slots[0], side='right'))
+        product = x[start:] @ y.T
+        if below is not None and slots[-1] >= below[start]:
+            np.copyto(product, -np.inf, where=slots >= below[start:, None])
         highest = product.max(axis=1)
-        np.maximum(best, highest, out=best)
-        hit = np.flatnonzero((highest >= best - margin) & (highest > -np.inf) & ~dense)
-        row, column = np.nonzero(product[hit] >= (best[hit] - margin)[:, None])
-        many = np.bincount(row, minlength=len(hit)) > CANDIDATES
+        np.maximum(best[start:], highest, out=best[start:])
+        threshold = np.where(dense[start:] | np.isneginf(highest), np.inf, best[start:] - margin)
+        hit = np.flatnonzero(highest >= threshold)
+        if 2 * len(hit) > len(product):  # most rows: scanning them all is cheaper than copying some
+            row, column = np.nonzero(product >= threshold[:, None])
+        else:
+            row, column = np.nonzero(product[hit] >= threshold[hit, None])
+            row = hit[row]
+        many = np.bincount(row, minlength=len(product)) > CANDIDATES
         if many.any():
-            dense[hit[many]] = True
+            dense[start:] |= many
             few = ~many[row]
             row, column = row[few], column[few]
-        row = hit[row]
-        proposals.append((row, slots[column], product[row, column]))
+        proposals.append((start + row, slots[column], product[row, column]))
 
     cosine = np.full(len(x), np.nan, np.float32)
     slot = np.full(len(x), -1, np.int64)
@@ -252,7 +262,7 @@ def _highest_dense(
     wide = x.astype(np.float64)
     cosine = np.full(len(x), -np.inf, np.float32)
     slot = np.full(len(x), -1, np.int64)
-    for slots, y in _tiles(columns, read):
+    for slots, y in _tiles(columns, read, below):
         product = wide @ y.T.astype(np.float64)
         if below is not None and slots[-1] >= below.min():
             np.copyto(product, -np.inf, where=slots >= below[:, None])
@@ -310,15 +320,19 @@ def _float64_margin(dim: int) -> float:
 # --- blocks and threads
 
 
-def _tiles(columns: Rows, read: Read) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
-    for start in range(0, len(columns), TILE_COLUMNS):
-        slots = columns[start : start + TILE_COLUMNS]
-        yield slots, read(slots)
+def _tiles(columns: Rows, read: Read, below: Rows | None) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
+    """Columns and their vectors: wide tiles where every row sees every column, narrow ones along the diagonal, none beyond it."""
+    wide = stop = len(columns)
+    if below is not None:
+        wide, stop = np.searchsorted(columns, [below[0], below[-1]]) if len(below) else (0, 0)
+    bounds = [*range(0, wide, TILE_COLUMNS), *range(wide, stop, DIAGONAL_COLUMNS), stop]
+    for start, end in itertools.pairwise(bounds):
+        yield columns[start:end], read(columns[start:end])
 
 
 def _rows_per_tile(size: int) -> int:
-    """Fewer rows for small groups: what the tiles on the diagonal compute above it is thrown away."""
-    return int(np.clip(size // 8, 64, TILE_ROWS))
+    """Small groups are cut into a few pieces, so that threads have something to share."""
+    return int(np.clip(size // 4, DIAGONAL_COLUMNS, TILE_ROWS))
 
 
 def _reader(vectors: Vectors, order: Rows) -> Read:

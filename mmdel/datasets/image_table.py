@@ -1,0 +1,149 @@
+"""The images of a dataset as one table: what the stages after it know about an image without opening it.
+
+    images = image_table(DATASETS.build(config.train_dataloader.dataset))
+    images.table['image']     # keys, sorted
+
+The keys are the ones that :class:`mmdel.datasets.meddel_dataset.MedDELDataset` finds again round the same dataset.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from mmengine.dataset import BaseDataset
+
+from mmdel.datasets import keys, wrappers
+from mmdel.errors import DatasetError
+
+SCHEMA = pa.schema(
+    [
+        ('image', pa.string()),
+        ('path', pa.string()),
+        ('source', pa.string()),
+        ('label', pa.string()),
+        ('video', pa.string()),
+        ('frame', pa.int64()),
+        ('centre', pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """The images of a dataset, sorted by key.
+
+    Args:
+        root (str): Absolute folder that keys are relative to, '' where there is none.
+        table (pa.Table): Columns of :data:`SCHEMA`: key, absolute path, and what the dataset tells (null where it
+            does not).
+        ledger (tuple): ``(key, reason)`` of files known to be unusable without opening them, sorted.
+        classes (tuple[str, ...]): Label names in the order of ``gt_label``, () where not known.
+        notes (tuple[str, ...]): Lines for people, such as how many other files were ignored.
+    """
+
+    root: str
+    table: pa.Table
+    ledger: tuple[tuple[str, str], ...]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def image_table(dataset: Any, root: str | None = None) -> ImageTable:
+    """List the images of any built OpenMMLab dataset or wrapper; no pipeline is run and no image opened.
+
+    Args:
+        dataset: A built dataset.
+        root (str, optional): The folder that keys are relative to. Defaults to None, the folder of the images: see
+            :func:`mmdel.datasets.keys.table_base`.
+
+    Raises:
+        DatasetError: Items without ``img_path``, images outside ``root``, or two images with one key.
+    """
+    if hasattr(dataset, 'full_init'):
+        dataset.full_init()
+    leaves = wrappers.leaf_datasets(dataset)
+    for leaf in leaves:
+        leaf.full_init()
+    paths = [keys.absolute_paths(wrappers.image_paths(leaf)) for leaf in leaves]
+    base = keys.table_base(leaves, paths) if root is None else os.path.abspath(root)
+    if base is None:
+        raise DatasetError(
+            'The images of the dataset share no folder, so they have no common keys. Give them one root.'
+        )
+    if not keys.is_utf8(base):
+        raise DatasetError(f'The name of the folder {keys.escape(base)} is not UTF-8. Rename it, or link to it.')
+
+    rows: dict[str, dict[str, Any]] = {}
+    ledger: dict[str, str] = {}
+    for leaf, leaf_paths in zip(leaves, paths, strict=True):
+        _add_rows(leaf, leaf_paths, base, rows, ledger)
+        _add_ledger(leaf, base, ledger)
+    table = pa.Table.from_pylist([rows[key] for key in sorted(rows)], schema=SCHEMA)
+    lost = tuple(sorted((key, reason) for key, reason in ledger.items() if key not in rows))
+    notes = tuple(dict.fromkeys(note for leaf in leaves for note in getattr(leaf, 'notes', ())))
+    labelled = table['label'].null_count < len(table)
+    return ImageTable(base, table, lost, _classes(leaves) if labelled else (), notes)
+
+
+def _add_rows(
+    leaf: BaseDataset, paths: Sequence[str], base: str, rows: dict[str, dict[str, Any]], ledger: dict[str, str]
+) -> None:
+    classes = leaf.metainfo.get('classes')
+    for index, (key, path) in enumerate(zip(keys.keys_under(base, paths), paths, strict=True)):
+        if key is None:
+            raise DatasetError(f'{path} does not lie below the root {base}. Give a root above all images.')
+        problem = keys.name_problem(path) if '\\' in key else None  # only escaped keys hold a backslash
+        if problem:
+            ledger[key] = problem
+            continue
+        if key in rows:
+            if rows[key]['path'] != path:
+                raise DatasetError(
+                    f'Two images have the key {key}: {rows[key]["path"]} and {path}. '
+                    'Rename one of them, or leave it out.'
+                )
+            continue
+        info = leaf.get_data_info(index)
+        rows[key] = {
+            'image': key,
+            'path': path,
+            'source': _text(info.get('source')),
+            'label': _label(info.get('gt_label'), classes),
+            'video': _text(info.get('video')),
+            'frame': None if info.get('frame') is None else int(info['frame']),
+            'centre': _text(info.get('centre')),
+        }
+
+
+def _add_ledger(leaf: BaseDataset, base: str, ledger: dict[str, str]) -> None:
+    """What the leaf itself found unusable (DataDEL does), with keys relative to ``base``."""
+    found = getattr(leaf, 'ledger', ())
+    if found:
+        prefix = keys.image_prefix(leaf)
+        inside = keys.keys_under(base, [f'{prefix}/']) if prefix else [None]
+        for key, reason in found:
+            ledger[(inside[0] or '') + key] = reason
+
+
+def _label(label: Any, classes: Sequence[str] | None) -> str | None:
+    if label is None:
+        return None
+    if hasattr(label, 'tolist'):
+        label = label.tolist()
+    if isinstance(label, list | tuple):
+        return ','.join(str(_label(each, classes)) for each in label)
+    if classes is not None and isinstance(label, int) and 0 <= label < len(classes):
+        return str(classes[label])
+    return str(label)
+
+
+def _classes(leaves: Sequence[BaseDataset]) -> tuple[str, ...]:
+    """The classes that all leaves share, () where they differ: one number would have two names."""
+    known = {tuple(leaf.metainfo.get('classes') or ()) for leaf in leaves}
+    return tuple(map(str, known.pop())) if len(known) == 1 else ()
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,171 @@
+"""Which images lie below a folder.
+
+Nothing is opened: a listing tells what the folder says. What it can already tell to be unusable (a dangling link, a
+name that is not UTF-8) is a row of the ledger, never a crash; what is no image at all is counted in a note.
+
+    listing = list_images('data/pool')
+    listing.keys     # ('a/1.jpg', 'a/2.png', ...)
+    listing.ledger   # (('a/lost.jpg', 'dangling link to ../3.jpg'), ...)
+    listing.notes    # ('12 files with other endings ignored (10 .txt, 2 .csv)',)
+"""
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmdel.datasets import keys
+from mmdel.errors import DatasetError
+
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+"""Endings of image files; upper case counts, too."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images below a folder.
+
+    Args:
+        keys (tuple[str, ...]): Keys relative to the folder, sorted.
+        paths (tuple[str, ...]): The path of each, below the folder as it was given; it can be opened.
+        ledger (tuple): ``(key, reason)`` of image files that cannot be used, sorted.
+        notes (tuple[str, ...]): What else was seen, for people.
+    """
+
+    keys: tuple[str, ...]
+    paths: tuple[str, ...]
+    ledger: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+def list_images(folder: str | os.PathLike[str], within: Sequence[str] = ()) -> Listing:
+    """All images below a folder, at any depth; links to files and folders are followed.
+
+    Args:
+        folder (str): The folder that keys are relative to.
+        within (Sequence[str]): Subfolders to look into instead of the whole folder. Defaults to ().
+
+    Raises:
+        DatasetError: There is no such folder, or not one image file in it.
+    """
+    folder = os.fspath(folder)
+    if not os.path.isdir(folder):
+        found = 'a file, not a folder' if os.path.exists(folder) else 'not there'
+        raise DatasetError(f'{folder} is {found}. Give the folder that holds the images.')
+    walk = _Walk(folder)
+    walk.run([f'{subfolder}/' for subfolder in within] or [''])
+    notes = walk.notes()
+    if not walk.images and not walk.ledger:
+        seen = f' {notes[0]}.' if notes else ' The folder is empty.'
+        endings = ', '.join(suffix[1:] for suffix in SUFFIXES)
+        raise DatasetError(f'There is no image (looked for {endings}) below {folder}.{seen}')
+    return Listing(*select(folder, walk.images, walk.ledger), notes)
+
+
+def select(
+    folder: str, images: Sequence[str], ledger: Sequence[tuple[str, str]]
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Sort out unusable names.
+
+    Args:
+        folder (str): The folder.
+        images (Sequence[str]): Paths relative to it, in any order.
+        ledger (Sequence[tuple[str, str]]): ``(path relative to it, reason)`` of files known to be unusable.
+
+    Returns:
+        tuple: The fields ``keys``, ``paths`` and ``ledger`` of a :class:`Listing`.
+    """
+    usable, refused = keys.unique_keys(images)
+    taken = {key for key, _ in usable}
+    rows = dict(refused)
+    for path, reason in ledger:
+        key = keys.normalise(path)
+        rows[keys.escape(path) if key in taken or key in rows else key] = reason
+    names = tuple(key for key, _ in usable)
+    return names, tuple(os.path.join(folder, path) for _, path in usable), tuple(sorted(rows.items()))
+
+
+def file_problem(path: str) -> str | None:
+    """Why there is no file to open at ``path``, or None where there is one. The file is not opened."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        if not os.path.islink(path):
+            return f'cannot be reached ({error.strerror})'
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            return f'dangling link to {keys.normalise(os.readlink(path))}'
+        return f'broken link ({error.strerror})'
+    except ValueError as error:  # a null character
+        return f'cannot be a path ({error})'
+    return None if stat.S_ISREG(mode) else 'not a regular file'
+
+
+class _Walk:
+    """One walk through a tree; paths are relative to its top, folders end in a slash."""
+
+    def __init__(self, top: str) -> None:
+        self.top = top
+        self.images: list[str] = []
+        self.ledger: list[tuple[str, str]] = []
+        self.hidden = 0
+        self.loops = 0
+        self.others: Counter[str] = Counter()
+
+    def run(self, starts: Sequence[str]) -> None:
+        stack: list[tuple[str, frozenset[tuple[int, int]]]] = [(start, frozenset()) for start in starts]
+        while stack:
+            inside, ancestors = stack.pop()
+            path = os.path.join(self.top, inside)
+            try:
+                status = os.stat(path)
+                own = (status.st_dev, status.st_ino)
+                if own in ancestors:
+                    self.loops += 1
+                    continue
+                with os.scandir(path) as entries:
+                    subfolders = [folder for entry in entries if (folder := self._take(entry, inside)) is not None]
+            except OSError as error:
+                if inside in starts:
+                    raise DatasetError(f'{path} cannot be listed ({error.strerror}).') from error
+                self.ledger.append((inside.rstrip('/'), f'the folder cannot be listed ({error.strerror})'))
+                continue
+            stack.extend((subfolder, ancestors | {own}) for subfolder in subfolders)
+
+    def notes(self) -> tuple[str, ...]:
+        notes = []
+        if self.others:
+            common = sorted(self.others.items(), key=lambda item: (-item[1], item[0]))
+            kinds = ', '.join(f'{number} {ending or "without ending"}' for ending, number in common[:5])
+            more = ', ...' if len(common) > 5 else ''
+            notes.append(f'{_count(self.others.total(), "file")} with other endings ignored ({kinds}{more})')
+        if self.hidden:
+            notes.append(f'{self.hidden} hidden {"file or folder" if self.hidden == 1 else "files or folders"} ignored')
+        if self.loops:
+            notes.append(f'{_count(self.loops, "folder link")} back to a folder above not followed')
+        return tuple(notes)
+
+    def _take(self, entry: os.DirEntry[str], inside: str) -> str | None:
+        """Note one entry; the path of a folder is returned."""
+        name = entry.name
+        if name.startswith('.'):
+            self.hidden += 1
+            return None
+        try:
+            if entry.is_dir():
+                return f'{inside}{name}/'
+            whole = entry.is_file()
+        except OSError:  # a link that leads to itself
+            whole = False
+        ending = os.path.splitext(name)[1].lower()
+        if ending not in SUFFIXES:
+            self.others[keys.normalise(ending) if ending else ''] += 1
+        elif whole:
+            self.images.append(inside + name)
+        else:
+            self.ledger.append((inside + name, file_problem(entry.path) or 'not a regular file'))
+        return None
+
+
+def _count(number: int, noun: str) -> str:
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'

@@ -1,0 +1,146 @@
+import os
+
+import pytest
+from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
+from mmpretrain.datasets import CustomDataset
+from mmseg.datasets import BaseSegDataset
+
+from mmdel.datasets import DataDEL
+from mmdel.datasets.image_table import SCHEMA, image_table
+from mmdel.errors import DatasetError
+
+
+class Items(BaseDataset):
+    """A dataset of the items it is given."""
+
+    def __init__(self, items, **kwargs):
+        self.items = items
+        super().__init__(**kwargs)
+
+    def load_data_list(self):
+        return [dict(item) for item in self.items]
+
+
+@pytest.fixture
+def pool(tmp_path, make_images):
+    return make_images(tmp_path / 'pool', ['img/b/2.jpg', 'img/a/1.jpg', 'img/a/0.jpg', 'more/3.jpg'])
+
+
+def forbidden(info):
+    raise AssertionError('no pipeline may run')
+
+
+def test_table__sorted_keys_openable_paths_and_labels(pool):
+    images = image_table(CustomDataset(data_root=str(pool), data_prefix='img', pipeline=[forbidden]))
+    assert images.root == str(pool / 'img')
+    assert images.table.schema == SCHEMA
+    rows = images.table.to_pylist()
+    assert [row['image'] for row in rows] == ['a/0.jpg', 'a/1.jpg', 'b/2.jpg']
+    assert [row['path'] for row in rows] == [f'{pool}/img/{row["image"]}' for row in rows]
+    assert [row['label'] for row in rows] == ['a', 'a', 'b']
+    assert images.classes == ('a', 'b')
+    assert images.ledger == images.notes == ()
+
+
+def test_table__passes_on_what_datadel_found(pool):
+    (pool / 'more' / 'lost.jpg').symlink_to('nowhere.jpg')
+    (pool / 'more' / 'a.txt').write_text('')
+    one = image_table(DataDEL(str(pool)))
+    assert one.table['image'].to_pylist() == ['img/a/0.jpg', 'img/a/1.jpg', 'img/b/2.jpg', 'more/3.jpg']
+    assert one.table['source'].to_pylist() == ['img', 'img', 'img', 'more']
+    assert one.ledger == (('more/lost.jpg', 'dangling link to nowhere.jpg'),)
+    assert one.notes == ('1 file with other endings ignored (1 .txt)',)
+    assert one.classes == ()
+    two = image_table(ConcatDataset([DataDEL(str(pool / 'more')), DataDEL(str(pool / 'img'))]))
+    assert two.root == str(pool)
+    assert two.table['image'].to_pylist() == one.table['image'].to_pylist()
+    assert two.ledger == one.ledger
+
+
+@pytest.mark.parametrize('wrap', [lambda d: d, lambda d: RepeatDataset(d, 3), lambda d: ConcatDataset([d, d])])
+def test_table__one_row_per_image_however_often_it_is_served(pool, wrap):
+    images = image_table(wrap(CustomDataset(data_root=str(pool), data_prefix='img', lazy_init=True)))
+    assert images.table['image'].to_pylist() == ['a/0.jpg', 'a/1.jpg', 'b/2.jpg']
+
+
+def test_table__a_segmentation_set_has_no_labels(pool):
+    dataset = BaseSegDataset(
+        data_root=str(pool), data_prefix={'img_path': 'img/a'}, metainfo={'classes': ['background', 'polyp']}
+    )
+    images = image_table(dataset)
+    assert images.table['image'].to_pylist() == ['0.jpg', '1.jpg']
+    assert images.table['label'].null_count == 2
+    assert images.classes == ()
+
+
+def test_table__does_not_follow_links_and_needs_no_file(tmp_path, monkeypatch):
+    (tmp_path / 'real').mkdir()
+    (tmp_path / 'link').symlink_to('real')
+    monkeypatch.chdir(tmp_path)
+    images = image_table(
+        Items([{'img_path': 'link/1.jpg'}, {'img_path': './link/a/clip.avi#000002'}], data_root='link')
+    )
+    assert images.root == str(tmp_path / 'link')
+    assert images.table['image'].to_pylist() == ['1.jpg', 'a/clip.avi#000002']
+
+
+def test_label__multi_label_and_without_classes():
+    items = [
+        {'img_path': '/d/1.jpg', 'gt_label': [0, 2]},
+        {'img_path': '/d/2.jpg', 'gt_label': 5},
+        {'img_path': '/d/3.jpg'},
+    ]
+    assert image_table(Items(items)).table['label'].to_pylist() == ['0,2', '5', None]
+    named = Items(items, metainfo={'classes': ['x', 'y', 'z']})
+    assert image_table(named).table['label'].to_pylist() == ['x,z', '5', None]
+
+
+def test_columns__come_from_the_items():
+    item = {'img_path': '/d/1.jpg', 'source': 's', 'video': 7, 'frame': '12', 'centre': 'Oslo'}
+    (row,) = image_table(Items([item])).table.to_pylist()
+    assert row == {
+        'image': '1.jpg',
+        'path': '/d/1.jpg',
+        'source': 's',
+        'label': None,
+        'video': '7',
+        'frame': 12,
+        'centre': 'Oslo',
+    }
+
+
+def test_names__that_cannot_be_keys_are_ledger_rows():
+    names = [os.fsdecode(b'/d/latin\xe9.jpg'), '/d/two\nlines.jpg', '/d/1.jpg']
+    images = image_table(Items([{'img_path': name} for name in names]))
+    assert images.table['image'].to_pylist() == ['1.jpg']
+    assert [key for key, _ in images.ledger] == ['latin\\xe9.jpg', 'two\\nlines.jpg']
+
+
+def test_root__given_or_an_error():
+    items = [{'img_path': '/d/a/1.jpg'}, {'img_path': '/d/b/2.jpg'}]
+    assert image_table(Items(items), root='/').table['image'].to_pylist() == ['d/a/1.jpg', 'd/b/2.jpg']
+    with pytest.raises(DatasetError, match=r'/d/b/2\.jpg does not lie below the root /d/a'):
+        image_table(Items(items), root='/d/a')
+    with pytest.raises(DatasetError, match='UTF-8'):
+        image_table(Items([{'img_path': os.fsdecode(b'/\xff/1.jpg')}]))
+
+
+def test_error__two_images_with_one_key():
+    with pytest.raises(DatasetError, match='Two images have the key') as error:
+        image_table(Items([{'img_path': '/d/e\u0301.jpg'}, {'img_path': '/d/\u00e9.jpg'}]))
+    assert '/d/e\u0301.jpg and /d/\u00e9.jpg' in str(error.value)
+
+
+@pytest.mark.parametrize('item', [{}, {'img_path': ['a.jpg', 'b.jpg']}, {'img': 0}])
+def test_error__items_without_one_path(item):
+    with pytest.raises(DatasetError, match='img_path'):
+        image_table(Items([item]))
+
+
+def test_error__no_openmmlab_dataset(pool):
+    from torch.utils.data import Subset
+
+    with pytest.raises(DatasetError, match='BaseDataset'):
+        image_table([1, 2])
+    with pytest.raises(DatasetError, match='Subset'):
+        image_table(Subset(DataDEL(str(pool)), [0]))
