@@ -4,6 +4,9 @@
 scope names, and ``locations`` names the module in which the class registers itself.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 try:
     from mmengine.registry import DATASETS as MMENGINE_DATASETS
     from mmengine.registry import EVALUATOR as MMENGINE_EVALUATOR
@@ -21,11 +24,25 @@ TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='mmdel', lo
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmdel', locations=['mmdel.models'])
 EVALUATOR = Registry('evaluator', parent=MMENGINE_EVALUATOR, scope='mmdel', locations=['mmdel.evaluation'])
 
-EMBEDDERS = Registry('embedder', scope='mmdel', locations=['mmdel.embedding'])
-"""Images to vectors: subclasses of :class:`mmdel.embedding.embedder.BaseEmbedder`."""
 
-CLUSTERERS = Registry('clusterer', scope='mmdel', locations=['mmdel.selection'])
+class _RootRegistry(Registry):
+    """A registry that has no relatives in other packages.
+
+    mmengine would first look for a sister of the default scope (``mmpretrain``, say) and warn that there is none. The default
+    scope itself stays, so that a pipeline inside an embedder's config is resolved where the user expects.
+    """
+
+    @contextmanager
+    def switch_scope_and_registry(self, scope: str | None) -> Iterator[Registry]:
+        del scope
+        yield self
+
+
+EMBEDDERS = _RootRegistry('embedder', scope='mmdel', locations=['mmdel.embedding'])
+"""Images to vectors: subclasses of :class:`mmdel.embedding.base_embedder.BaseEmbedder`."""
+
+CLUSTERERS = _RootRegistry('clusterer', scope='mmdel', locations=['mmdel.selection'])
 """Vectors to clusters."""
 
-SELECTORS = Registry('selector', scope='mmdel', locations=['mmdel.selection'])
+SELECTORS = _RootRegistry('selector', scope='mmdel', locations=['mmdel.selection'])
 """Vectors to a ranking: subclasses of :class:`mmdel.selection.selector.BaseSelector`."""

@@ -321,7 +321,7 @@ def _float64_margin(dim: int) -> float:
 
 
 def _tiles(columns: Rows, read: Read, below: Rows | None) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
-    """Columns and their vectors: wide tiles where every row sees every column, narrow ones along the diagonal, none beyond it."""
+    """Columns with their vectors: wide tiles where every row sees every column, narrow ones along the diagonal."""
     wide = stop = len(columns)
     if below is not None:
         wide, stop = np.searchsorted(columns, [below[0], below[-1]]) if len(below) else (0, 0)
@@ -351,15 +351,19 @@ def _reader(vectors: Vectors, order: Rows) -> Read:
     return read
 
 
+def usable_cores() -> int:
+    """Cores that this process may use, which a scheduler may have limited."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
 class _Workers:
-    """Threads over independent pieces of work, each with a single-threaded matrix library: the whole piece runs in parallel,
-    the maximum and the settling too. At most two pieces a thread wait, so memory stays flat.
+    """Threads over independent pieces of work, each with a single-threaded matrix library.
+
+    So the whole piece runs in parallel, the maximum and the settling too, and not only the product.
     """
 
     def __init__(self, threads: int | None) -> None:
-        self._threads = (
-            threads or len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-        )
+        self._threads = threads or usable_cores()
 
     def __enter__(self) -> '_Workers':
         self._limits = threadpool_limits(1, user_api='blas')

@@ -102,6 +102,7 @@ def tiles(request, monkeypatch):
     rows, columns, candidates = request.param
     monkeypatch.setattr(redundancy, 'TILE_ROWS', rows)
     monkeypatch.setattr(redundancy, 'TILE_COLUMNS', columns)
+    monkeypatch.setattr(redundancy, 'DIAGONAL_COLUMNS', max(2, columns // 8))
     monkeypatch.setattr(redundancy, 'CANDIDATES', candidates)
 
 
@@ -183,6 +184,7 @@ def test_result__does_not_depend_on_tiles_or_threads(size, rows, columns, thread
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(redundancy, 'TILE_ROWS', rows)
         patch.setattr(redundancy, 'TILE_COLUMNS', columns)
+        patch.setattr(redundancy, 'DIAGONAL_COLUMNS', max(1, columns // 2))
         tiled = redundancy.highest_preferred(vectors, order, threads=threads)
         greedy_tiled, kept_tiled = redundancy.greedy(vectors, order, 0.5, threads=threads)
     np.testing.assert_array_equal(plain.cosine, tiled.cosine)

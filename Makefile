@@ -1,0 +1,47 @@
+# Every target works alone in a fresh clone: it makes .venv first, and finds it there the next time.
+PYTHON ?= python3
+PIP_ARGS ?=
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-slow lint
+
+help:
+	@echo 'make demo        draw embedded data and choose the images that are worth training on'
+	@echo 'make test        the fast tests'
+	@echo 'make test-slow   the others'
+	@echo 'make lint        formatting, lint and types'
+	@echo 'make venv        only the environment that all of these use, .venv (about 6 GB: torch with CUDA)'
+	@echo
+	@echo 'PYTHON=python3.12           the interpreter that .venv is made with, 3.10 or newer'
+	@echo 'PIP_ARGS="--index-url ..."  more arguments for pip, for instance an index with CPU-only builds of torch;'
+	@echo '                            a torch of the version in constraints.txt that .venv already holds is kept'
+
+venv: $(STAMP)
+
+$(STAMP): setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo "mmdel needs Python 3.10 or newer; '$(PYTHON)' is not. Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "'$(PYTHON)' cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e '.[onedl,cpu,dev]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/python tools/make_demo_data.py
+	$(BIN)/python tools/dedup.py configs/demo/meddel_pixels.py
+	$(BIN)/python tools/demo_truth.py work_dirs/demo/subset.parquet data/demo/pool/truth.csv
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy mmdel

@@ -1,0 +1,38 @@
+"""Draw the embedded data: made-up endoscopy with copies, rubbish and a truth table.
+
+python tools/make_demo_data.py --out data/demo
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Draw the embedded data. What is already there is not drawn again.')
+    parser.add_argument('--out', default='data/demo', help='folder that gets the images (default: data/demo)')
+    parser.add_argument('--seed', type=int, default=0, help='another seed draws other clips (default: 0)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from rich.console import Console
+
+    from mmdel.datasets.synthetic import write_demo_data
+    from mmdel.progress import Stages
+
+    out = write_demo_data(args.out, args.seed, Stages(Console(stderr=True)))
+    for kind, folder in (('pool', Path('pool')), ('segmentation', Path('segmentation', 'kvasir_seg', 'images'))):
+        files = sum(1 for path in (out / folder).rglob('*.jpg'))
+        print(f'{kind}: {files} images in {out / folder}')
+
+
+if __name__ == '__main__':
+    from mmdel.errors import MmdelError
+
+    try:
+        main()
+    except MmdelError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
