@@ -32,8 +32,11 @@ class Stages:
         """Time one stage; yields a function that is called with the number of units just finished."""
         start = time.perf_counter()
         try:
-            if self.console is None or not self.console.is_terminal or total is None:
+            if self.console is None or not self.console.is_terminal:
                 yield lambda done: None
+            elif total is None:
+                with self.console.status(name):
+                    yield lambda done: None
             else:
                 with self._bar(unit) as bar:
                     task = bar.add_task(name, total=total, rate='')

@@ -82,8 +82,11 @@ class Subset:
 
     Args:
         table (pa.Table): Columns of :data:`SCHEMA`, sorted by ``image``.
-        metadata (dict): JSON object with ``format``, ``mmdel``, ``selector``, ``embedder``, ``center``, ``dataset``,
-            ``classes``, ``images`` (readable ones, N), ``kept``, ``ratio``, ``eta``, ``recut``, ``recut_hint``.
+        metadata (dict): JSON object: ``format``; ``mmdel``, the version; what was asked for (``selector``, ``embedder_type``,
+            ``center``, ``asked``); what it rests on (``embedder``, the fingerprint with weight digest and precision;
+            ``vectors`` and ``dataset``, sha256 of the raw vectors and of the lines "key<TAB>bytes"; ``mean``, what centring
+            subtracted; ``classes``); which other cuts it allows (``recut``, ``recut_hint``); and the cut (``images``, the
+            readable ones N; ``kept``; ``ratio``; ``eta``).
     """
 
     table: pa.Table
@@ -243,6 +246,15 @@ class Subset:
         if eta == self.eta:
             return self
         raise SubsetError(self._hint(f'--eta {eta:g}'))
+
+    def retention(self, etas: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What each eta would keep, as a fraction of the readable images, [etas]; needs a ranking that answers any eta."""
+        if self.metadata['recut'] != 'any':
+            raise SubsetError(self._hint('--eta ...'))
+        near = self.readable & ~self.far
+        redundancy = np.sort(np.nan_to_num(self._column('redundancy')[near], nan=-np.inf))
+        kept = np.searchsorted(redundancy, np.asarray(etas, np.float32), side='right')
+        return kept / max(int(self.readable.sum()), 1)
 
     def size_at(self, ratio: float) -> int:
         """floor(ratio * N + 0.5), the number of images that ``ratio`` keeps."""

@@ -56,6 +56,12 @@ def test_at__eta_one_keeps_all_but_the_far_and_cuts_commute():
     assert rows(subset.at(ratio=0.2).at(eta=0.5)) == rows(subset.at(eta=0.5))
 
 
+def test_retention__is_what_each_cut_keeps():
+    subset = make(40).at(ratio=0.5)
+    etas = np.linspace(-1, 1, 50)
+    np.testing.assert_array_equal(subset.retention(etas), [subset.at(eta=float(eta)).ratio for eta in etas])
+
+
 def test_eta_interval__none_where_cluster_heads_fell():
     assert make().at(ratio=0.1).eta_interval() is None
     assert make().at(ratio=1.0).eta_interval() is None

@@ -191,7 +191,7 @@ def canonical_cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> N
 def exact_cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
     """The canonical cosine before it is rounded to float32, float64 [n], at most 1."""
     products = left.astype(np.float64)
-    products *= right
+    products *= right.astype(np.float64)
     return np.minimum(products.sum(axis=-1), 1.0)
 
 

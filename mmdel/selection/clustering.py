@@ -12,12 +12,16 @@ from threadpoolctl import threadpool_info
 
 from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError
-from mmdel.progress import SILENT, Stages
+from mmdel.progress import SILENT, Stages, Tick
 from mmdel.registry import CLUSTERERS
 from mmdel.selection.redundancy import nearest_centroid
 
 POINTS_PER_CENTROID = 256
 """k-means is trained on at most this many images per centroid (faiss's own default); the rest are only assigned."""
+
+
+WATCHED_CLUSTERS = 300
+"""Above it training lasts longer than a few seconds and is shown iteration by iteration."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,8 @@ class FaissKMeans:
             progress (Stages): Shows the two stages. Defaults to ``SILENT``.
         """
         k, note = self._num_clusters(len(rows))
-        with progress.stage('k-means'):
-            centroids = self._train(vectors, rows, k)
+        with progress.stage('k-means', self.num_iters, 'iterations') as tick:
+            centroids = self._train(vectors, rows, k, tick)
         with progress.stage('assign', len(rows)) as tick:
             label, cosine = nearest_centroid(vectors, rows, centroids, tick)
         return Clustering(label, cosine, centroids, note)
@@ -93,17 +97,27 @@ class FaissKMeans:
             f' (one per image: {self.num_clusters} asked for)' if k == images else ''
         )
 
-    def _train(self, vectors: Vectors, rows: NDArray[np.int64], k: int) -> NDArray[np.float32]:
+    def _train(self, vectors: Vectors, rows: NDArray[np.int64], k: int, tick: Tick) -> NDArray[np.float32]:
         faiss = import_faiss()
         limit = POINTS_PER_CENTROID * k
         if len(rows) > limit:
             sample = np.random.default_rng(self.seed).choice(len(rows), limit, replace=False, shuffle=False)
             rows = rows[np.sort(sample)]
+        points = vectors.read(rows)
+        # a person wants to see a long training move; a short one would only wait for the calls
+        step = 1 if k > WATCHED_CLUSTERS else self.num_iters
         kmeans = faiss.Kmeans(
-            vectors.dim, k, niter=self.num_iters, seed=self.seed, spherical=self.spherical,
-            min_points_per_centroid=1, max_points_per_centroid=POINTS_PER_CENTROID,
-        )  # fmt: skip
-        kmeans.train(vectors.read(rows))
+            vectors.dim,
+            k,
+            niter=step,
+            seed=self.seed,
+            spherical=self.spherical,
+            min_points_per_centroid=1,
+            max_points_per_centroid=POINTS_PER_CENTROID,
+        )
+        for _ in range(0, self.num_iters, step):
+            kmeans.train(points, init_centroids=kmeans.centroids)
+            tick(step)
         centroids = kmeans.centroids.astype(np.float64)
         norm = np.sqrt((centroids * centroids).sum(axis=1, keepdims=True))
         return (centroids / np.where(norm == 0, 1.0, norm)).astype(np.float32)

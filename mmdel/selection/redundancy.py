@@ -34,6 +34,9 @@ DIAGONAL_COLUMNS = 128
 CANDIDATES = 16
 """Rows with more candidates than this in one tile are settled by float64 products, not pair by pair."""
 
+GROUP_BYTES = 64 << 20
+"""Groups up to this size are held in memory while they are compared."""
+
 PAIRS = 512
 """Pairs settled at a time, which bounds memory."""
 
@@ -80,9 +83,8 @@ def highest_preferred(
         # the longest rows of the triangle first, so that no thread is left alone at the end
         for order in sorted(groups, key=len, reverse=True):
             read = _reader(vectors, order)
-            size = _rows_per_tile(len(order))
-            for start in reversed(range(0, len(order), size)):
-                workers.submit(compare, order, start, min(start + size, len(order)), read)
+            for start in reversed(range(0, len(order), TILE_ROWS)):
+                workers.submit(compare, order, start, min(start + TILE_ROWS, len(order)), read)
     return found
 
 
@@ -227,9 +229,9 @@ def _highest(x: NDArray[np.float32], below: Rows | None, columns: Rows, read: Re
         threshold = np.where(dense[start:] | np.isneginf(highest), np.inf, best[start:] - margin)
         hit = np.flatnonzero(highest >= threshold)
         if 2 * len(hit) > len(product):  # most rows: scanning them all is cheaper than copying some
-            row, column = np.nonzero(product >= threshold[:, None])
+            row, column = _true_cells(product >= threshold[:, None])
         else:
-            row, column = np.nonzero(product[hit] >= threshold[hit, None])
+            row, column = _true_cells(product[hit] >= threshold[hit, None])
             row = hit[row]
         many = np.bincount(row, minlength=len(product)) > CANDIDATES
         if many.any():
@@ -292,6 +294,12 @@ def _greedy_block(x: NDArray[np.float32], threshold: np.float32) -> Rows:
     return np.flatnonzero(kept)
 
 
+def _true_cells(mask: NDArray[np.bool_]) -> tuple[Rows, Rows]:
+    """``np.nonzero`` of a matrix with few true cells, several times faster."""
+    row, column = np.divmod(np.flatnonzero(mask), mask.shape[1])
+    return row, column
+
+
 def _settle(x: NDArray[np.float32], row: Rows, slot: Rows, read: Read) -> NDArray[np.float32]:
     """Canonical cosines of the pairs ``(x[row], read(slot))``, float32 [pairs]."""
     settled = np.empty(len(row), np.float32)
@@ -330,14 +338,9 @@ def _tiles(columns: Rows, read: Read, below: Rows | None) -> Iterator[tuple[Rows
         yield columns[start:end], read(columns[start:end])
 
 
-def _rows_per_tile(size: int) -> int:
-    """Small groups are cut into a few pieces, so that threads have something to share."""
-    return int(np.clip(size // 4, DIAGONAL_COLUMNS, TILE_ROWS))
-
-
 def _reader(vectors: Vectors, order: Rows) -> Read:
-    """Slots of ``order`` to vectors; a group that fits one column tile or two is read once."""
-    if len(order) > 2 * TILE_COLUMNS:
+    """Slots of ``order`` to vectors; a group that is not too large is read once."""
+    if len(order) * vectors.dim * 4 > GROUP_BYTES:
         return lambda slots: vectors.read(order[slots])
     whole: list[NDArray[np.float32]] = []
 

@@ -1,0 +1,127 @@
+"""Time and memory of k-means, assignment and comparison on given vectors, against the bare matrix products.
+
+    python benchmarks/selection.py --images 88282
+
+Draws clustered vectors, runs ``tools/dedup.py --embeddings`` as a user would for both scopes, and measures in the same run
+what the same machine does with the bare float32 products (the faster of NumPy and torch, best of five).
+"""
+
+import argparse
+import json
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+SIDE = 4096
+"""Rows of the bare product's two factors."""
+
+
+def draw_vectors(images: int, dim: int, seed: int = 0) -> np.ndarray:
+    """Like video: 20 organs, scenes of about 60 frames, small changes between frames; float32 [images, dim]."""
+    rng = np.random.default_rng(seed)
+    organs = rng.standard_normal((20, dim), dtype=np.float32)
+    scenes = max(1, images // 60)
+    scene = organs[rng.integers(0, 20, scenes)] + 0.6 * rng.standard_normal((scenes, dim), dtype=np.float32)
+    return scene[rng.integers(0, scenes, images)] + 0.3 * rng.standard_normal((images, dim), dtype=np.float32)
+
+
+def best_of(times: int, work: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def bare_rate(dim: int) -> tuple[float, str]:
+    """Multiplications and additions a second of the faster library, and its name."""
+    rng = np.random.default_rng(0)
+    left, right = (rng.standard_normal((SIDE, dim), dtype=np.float32) for _ in range(2))
+    out = np.empty((SIDE, SIDE), np.float32)
+    tensors = [torch.from_numpy(array) for array in (left, right, out)]
+    numpy = best_of(5, lambda: np.matmul(left, right.T, out=out))
+    torch_ = best_of(5, lambda: torch.matmul(tensors[0], tensors[1].T, out=tensors[2]))
+    seconds, name = min((numpy, 'NumPy'), (torch_, 'torch'))
+    return 2 * SIDE * SIDE * dim / seconds, name
+
+
+def run_dedup(vectors: Path, scope: str, folder: Path) -> dict:
+    """One run of the command; its stage times in seconds, its wall time and its peak memory in bytes."""
+    work_dir = folder / scope
+    script = (
+        'import json, re, runpy, sys\n'
+        'def peak(): return int(re.search("VmHWM:\\\\s+(\\\\d+)", open("/proc/self/status").read())[1]) * 1024\n'
+        'import mmengine.config, mmengine.dist, mmengine.logging, rich.console, rich.table\n'
+        'import mmdel.engine, mmdel.embedding, mmdel.selection, mmdel.datasets\n'
+        'from mmdel.selection.clustering import import_faiss; import_faiss()\n'
+        'imports = peak()\n'
+        'sys.argv = sys.argv[1:]\n'
+        'runpy.run_path(sys.argv[0], run_name="__main__")\n'
+        'print("MEMORY", json.dumps([imports, peak()]))\n'
+    )
+    command = [
+        sys.executable, '-c', script, str(ROOT / 'tools/dedup.py'), str(ROOT / 'configs/meddel_eta08.py'),
+        '--embeddings', str(vectors), '--work-dir', str(work_dir),
+        '--cfg-options', f'selector.scope={scope}', f'cache_dir={folder / "cache"}',
+    ]  # fmt: skip
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wall = time.perf_counter() - start
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    stages = {name: float(seconds) for name, seconds in re.findall(r'^ *([\w-]+) +│ +([\d.]+) s *$', done.stdout, re.M)}
+    imports, peak = json.loads(done.stdout.split('MEMORY ')[1])
+    table = pq.read_table(work_dir / 'subset.parquet')
+    return {'wall': wall, 'stages': stages, 'memory': peak - imports, 'table': table}
+
+
+def products(table: object, scope: str, dim: int) -> float:
+    """Operations of the bare products: the triangle of all pairs, or training, assignment and the clusters found."""
+    images = table.num_rows
+    if scope == 'global':
+        return images**2 / 2 * 2 * dim
+    sizes = np.unique(table['cluster'].to_numpy(), return_counts=True)[1]
+    k = len(sizes)
+    training = 20 * min(images, 256 * k) * k
+    return (training + images * k + (sizes.astype(float) ** 2).sum() / 2) * 2 * dim
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--images', type=int, default=88_282)
+    parser.add_argument('--dim', type=int, default=768)
+    args = parser.parse_args()
+    print(f'{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, Python {platform.python_version()}, '
+          f'NumPy {np.__version__}, torch {torch.__version__}, faiss {faiss.__version__}')  # fmt: skip
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.save(folder / 'vectors.npy', draw_vectors(args.images, args.dim))
+        raw = args.images * args.dim * 4
+        for scope, stages in (('cluster', ('k-means', 'assign', 'compare')), ('global', ('compare',))):
+            before, library = bare_rate(args.dim)
+            run = run_dedup(folder / 'vectors.npy', scope, folder)
+            after, _ = bare_rate(args.dim)
+            # the faster of the two measurements: a shared machine slows down, it never speeds up
+            rate = max(before, after)
+            bare = products(run['table'], scope, args.dim) / rate
+            spent = sum(run['stages'][stage] for stage in stages)
+            print(f'{scope:8} {" + ".join(stages)}: {spent:.2f} s; bare products {bare:.2f} s at {rate / 1e9:.0f} GFLOP/s '
+                  f'({library}); ratio {spent / bare:.2f}; whole command {run["wall"]:.1f} s; peak memory above imports '
+                  f'{run["memory"] / 1e9:.2f} GB for {raw / 1e9:.2f} GB of vectors')  # fmt: skip
+            print(f'         {run["stages"]}')
+
+
+if __name__ == '__main__':
+    main()

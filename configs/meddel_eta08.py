@@ -1,0 +1,3 @@
+_base_ = ['_base_/meddel.py']
+
+selector = dict(eta=0.8)

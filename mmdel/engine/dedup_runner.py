@@ -1,0 +1,300 @@
+"""The main job: embed, rank, cut, write.
+
+    runner = DedupRunner.from_cfg(Config.fromfile('configs/meddel_eta08.py'), ratio=0.05)
+    subset = runner.run()
+
+Every stage can be killed and started again: vectors are kept shard by shard (:mod:`mmdel.embedding.store`), rankings whole
+(:mod:`mmdel.engine.ranking_cache`), and every file in the work dir is written under another name first.
+"""
+
+import csv
+import hashlib
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from filelock import FileLock, Timeout
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.registry import DATASETS, init_default_scope
+
+import mmdel
+from mmdel.datasets.image_table import image_table
+from mmdel.embedding.embedder import Embedded, embed_images
+from mmdel.embedding.vectors import Vectors
+from mmdel.engine.given_vectors import read_given_vectors
+from mmdel.engine.ranking_cache import load_ranking, ranking_key, save_ranking
+from mmdel.engine.summary import Summary, summarise
+from mmdel.errors import ConfigError, LockedError, SubsetError
+from mmdel.files import atomic, write_text
+from mmdel.progress import SILENT, Stages
+from mmdel.registry import EMBEDDERS, SELECTORS
+from mmdel.selection.selector import BaseSelector, Ranking
+from mmdel.subset import Subset, check_eta, size_at
+from mmdel.visualization.report import write_report
+
+REQUEST = ('selector', 'embedder_type', 'center', 'asked')
+"""Metadata that say what was asked for; a work dir that holds the answer to another question is not overwritten unasked."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What is asked for: an eta, or a ratio instead."""
+
+    eta: float | None
+    ratio: float | None
+
+
+class DedupRunner:
+    """Turns a dataset into a subset on disk.
+
+    Args:
+        selector (dict): Config of the selector.
+        work_dir (str): Where the results go.
+        dataset (dict, optional): Config of any dataset whose items have ``img_path``. Defaults to None (with ``embeddings``).
+        embedder (dict, optional): Config of the embedder. Defaults to None (with ``embeddings``).
+        center (bool): Subtract the mean vector before comparing. Defaults to False (the paper).
+        cache_dir (str): Where vectors and rankings are kept between runs. Defaults to 'work_dirs/.embeddings'.
+        default_scope (str): Scope in which the dataset's config is resolved. Defaults to 'mmpretrain'.
+        ratio (float, optional): Keep this fraction of the readable images instead of cutting at the selector's eta, in (0, 1].
+            Defaults to None.
+        embeddings (str, optional): A .npy file with ready vectors instead of a dataset. Defaults to None.
+        keys (str, optional): The keys of ``embeddings``, one a line. Defaults to None (row numbers).
+        device (str, optional): Where the encoder runs. Defaults to None (CUDA where there is one).
+        overwrite (bool): Replace the result of another question in ``work_dir``. Defaults to False.
+        report (bool): Write ``report/``. Defaults to True.
+        progress (Stages): Shows the stages. Defaults to ``SILENT``.
+        cfg (Config, optional): The whole config, dumped beside the results. Defaults to None.
+    """
+
+    def __init__(
+        self,
+        selector: dict[str, Any],
+        work_dir: str,
+        dataset: dict[str, Any] | None = None,
+        embedder: dict[str, Any] | None = None,
+        center: bool = False,
+        cache_dir: str = 'work_dirs/.embeddings',
+        default_scope: str = 'mmpretrain',
+        ratio: float | None = None,
+        embeddings: str | None = None,
+        keys: str | None = None,
+        device: str | None = None,
+        overwrite: bool = False,
+        report: bool = True,
+        progress: Stages = SILENT,
+        cfg: Config | None = None,
+    ) -> None:
+        if keys is not None and embeddings is None:
+            raise ConfigError('--keys names the rows of --embeddings; give both, or neither.')
+        if embeddings is None and (dataset is None or embedder is None):
+            raise ConfigError("The config needs the keys 'dataset' and 'embedder' (or give --embeddings FILE.npy).")
+        if ratio is not None:
+            size_at(ratio, 1_000_000_000)
+        self.selector: BaseSelector = SELECTORS.build(selector)
+        eta = selector.get('eta', getattr(self.selector, 'eta', None))
+        if ratio is None:
+            if eta is None:
+                raise ConfigError(
+                    f'{selector["type"]} has no eta; say how many images to keep with --ratio, e.g. --ratio 0.05.'
+                )
+            check_eta(eta)
+        self.cut = Cut(None if ratio is not None else eta, ratio)
+        self.work_dir = Path(work_dir)
+        self.dataset = dataset
+        self.embedder = embedder
+        self.center = center
+        self.cache_dir = Path(cache_dir)
+        self.default_scope = default_scope
+        self.embeddings = embeddings
+        self.keys = keys
+        self.device = device
+        self.overwrite = overwrite
+        self.report = report
+        self.progress = progress
+        self.cfg = cfg
+        self.notes: list[str] = []
+        self.classes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_cfg(cls, cfg: Config, **options: Any) -> 'DedupRunner':
+        """Build from a dedup config: ``dataset, embedder, selector, center, work_dir, cache_dir, default_scope``.
+
+        Args:
+            cfg (Config): The config.
+            **options: Further arguments of the constructor.
+
+        Raises:
+            ConfigError: A key is missing, or a value is out of range.
+        """
+        for name in ('selector', 'work_dir'):
+            if cfg.get(name) is None:
+                raise ConfigError(
+                    f'The config {cfg.filename or ""} lacks the key {name!r}; see configs/meddel_eta08.py.'
+                )
+        known = ('selector', 'work_dir', 'dataset', 'embedder', 'center', 'cache_dir', 'default_scope')
+        values = {name: cfg[name] for name in known if cfg.get(name) is not None}
+        return cls(**values, **options, cfg=cfg)
+
+    def run(self) -> Subset:
+        """Do it all and return the subset, which then lies in ``work_dir`` with its lists and report.
+
+        Raises:
+            MmdelError: Something that the caller can mend; the message says how.
+        """
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.work_dir / '.lock')
+        try:
+            with lock.acquire(blocking=False):
+                return self._run()
+        except Timeout as error:
+            raise LockedError(
+                f'Another run is writing into {self.work_dir}. Wait for it, or give this one its own --work-dir.'
+            ) from error
+
+    def _run(self) -> Subset:
+        logger = MMLogger.get_current_instance()
+        previous = self._previous()
+        embedded = self._embed()
+        if not len(embedded.table):
+            raise SubsetError('No readable image is left, so there is nothing to choose from; see unreadable.csv.')
+        vectors = Vectors(embedded.source, embedded.table['image'].to_pylist(), self.center, self.progress)
+        size = size_at(self.cut.ratio, len(vectors)) if self.cut.ratio is not None else None
+        ranking = self._rank(vectors, embedded.table, size)
+        subset = self._subset(embedded, vectors, ranking)
+        with self.progress.stage('write'):
+            self._write(subset, embedded, ranking)
+        if previous is not None and previous.metadata['dataset'] != subset.metadata['dataset']:
+            before, now = previous.metadata['images'], subset.metadata['images']
+            logger.info(f'The images have changed since the last run here: {before:,} before, {now:,} now.')
+        self.summary: Summary = summarise(subset, vectors, self.selector, ranking, self.progress)
+        if self.report:
+            with self.progress.stage('report'):
+                paths = {}
+                if 'path' in embedded.table.column_names:
+                    paths = dict(zip(*(embedded.table[name].to_pylist() for name in ('image', 'path')), strict=True))
+                write_report(self.work_dir / 'report', subset, self.summary.examples, paths)
+        return subset
+
+    # --- stages
+
+    def _embed(self) -> Embedded:
+        if self.embeddings is not None:
+            return read_given_vectors(self.embeddings, self.keys)
+        init_default_scope(self.default_scope)
+        with self.progress.stage('list'):
+            dataset = DATASETS.build(self.dataset)
+            images = image_table(dataset)
+        self.notes += images.notes
+        self.classes = images.classes
+        for name, folder in (('cache_dir', self.cache_dir), ('work_dir', self.work_dir)):
+            if images.root and _inside(folder, images.root):
+                raise ConfigError(
+                    f'{name} {folder} lies inside the image folder {images.root}, where its files would be taken for images '
+                    f'the next time. Choose another place, e.g. --cfg-options {name}=../{folder.name}'
+                )
+        MMLogger.get_current_instance().info(
+            f'{len(images.table):,} images below {images.root or "several folders"}; vectors are kept in {self.cache_dir}'
+        )
+        embedder = EMBEDDERS.build(self.embedder)
+        return embed_images(images, embedder, str(self.cache_dir), device=self.device, progress=self.progress)
+
+    def _rank(self, vectors: Vectors, table: pa.Table, size: int | None) -> Ranking:
+        depends = size if self.selector.recut == 'none' else None
+        key = ranking_key(vectors, table, self.selector.config(), depends)
+        path = self.cache_dir / 'rankings' / f'{key}.npz'
+        ranking = load_ranking(path, len(vectors))
+        if ranking is None:
+            ranking = self.selector.rank(vectors, table, depends, self.progress)
+            save_ranking(path, ranking)
+        else:
+            MMLogger.get_current_instance().info('The ranking of these vectors is known; only the cut is new.')
+        self.notes += ranking.notes
+        return ranking
+
+    def _subset(self, embedded: Embedded, vectors: Vectors, ranking: Ranking) -> Subset:
+        images = embedded.table['image']
+        columns = {
+            name: embedded.table[name] for name in embedded.table.column_names if name not in ('path', 'sharpness')
+        }
+        columns['rank'] = pa.array(ranking.rank)
+        for name in ('cluster', 'distance', 'redundancy'):
+            if getattr(ranking, name) is not None:
+                columns[name] = pa.array(getattr(ranking, name))
+        if ranking.removed_by is not None:
+            missing = ranking.removed_by < 0
+            columns['removed_by'] = images.combine_chunks().take(pa.array(ranking.removed_by, mask=missing))
+        subset = Subset.from_ranking(
+            pa.table(columns), self._metadata(embedded, vectors), embedded.unreadable, ranking.kept, ranking.eta
+        )
+        if self.selector.recut == 'none':
+            return subset
+        return subset.at(eta=self.cut.eta, ratio=self.cut.ratio)
+
+    def _metadata(self, embedded: Embedded, vectors: Vectors) -> dict[str, Any]:
+        table = embedded.table
+        sizes = table['bytes'].to_pylist() if 'bytes' in table.column_names else [''] * len(table)
+        digest = hashlib.sha256()
+        for image, size in zip(table['image'].to_pylist(), sizes, strict=True):
+            digest.update(f'{image}\t{size}\n'.encode())
+        return {
+            'mmdel': mmdel.__version__,
+            **self._request(),
+            'embedder': embedded.fingerprint,
+            'vectors': vectors.digest,
+            'mean': None if vectors.mean is None else vectors.mean.tolist(),
+            'dataset': digest.hexdigest(),
+            'classes': list(self.classes),
+            'recut': self.selector.recut,
+            'recut_hint': self.selector.recut_hint,
+        }
+
+    def _request(self) -> dict[str, Any]:
+        kind = 'given vectors' if self.embedder is None or self.embeddings else self.embedder['type']
+        asked = {'eta': self.cut.eta, 'ratio': self.cut.ratio}
+        return {'selector': self.selector.config(), 'embedder_type': kind, 'center': self.center, 'asked': asked}
+
+    # --- the work dir
+
+    def _previous(self) -> Subset | None:
+        """The subset that lies in the work dir already; another question's answer is not replaced unasked."""
+        path = self.work_dir / 'subset.parquet'
+        if not path.exists():
+            return None
+        try:
+            previous = Subset.read(path)
+        except SubsetError as error:
+            MMLogger.get_current_instance().warning(f'The old result is no use and will be replaced: {error}')
+            return None
+        request = self._request()
+        other = [name for name in REQUEST if previous.metadata.get(name) != request[name]]
+        if other and not self.overwrite:
+            name = other[0]
+            raise ConfigError(
+                f'{self.work_dir} holds the result of another run ({name}: {previous.metadata.get(name)}, now {request[name]}). '
+                'Give this run its own --work-dir, or replace the old result with --overwrite.'
+            )
+        return previous
+
+    def _write(self, subset: Subset, embedded: Embedded, ranking: Ranking) -> None:
+        # the table first: everything else can be derived from it again
+        subset.write(self.work_dir / 'subset.parquet')
+        subset.write_lists(self.work_dir)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator='\n')
+        writer.writerows([('image', 'reason'), *embedded.unreadable])
+        write_text(self.work_dir / 'unreadable.csv', text.getvalue())
+        if ranking.centroids is not None:
+            with atomic(self.work_dir / 'centroids.npy') as temporary, open(temporary, 'wb') as file:
+                np.save(file, ranking.centroids, allow_pickle=False)
+        if self.cfg is not None:
+            with atomic(self.work_dir / 'config.py') as temporary:
+                temporary.write_text(self.cfg.pretty_text, encoding='utf-8')
+
+
+def _inside(folder: Path, root: str) -> bool:
+    return os.path.commonpath([os.path.realpath(folder), os.path.realpath(root)]) == os.path.realpath(root)

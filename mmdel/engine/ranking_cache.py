@@ -1,0 +1,58 @@
+"""Rankings on disk: another cut of the same vectors takes seconds, not minutes.
+
+A ranking is a function of the vectors, the table's columns and the selector's arguments; their digest names the file. A file
+that is damaged or from another version is ignored and made again.
+"""
+
+import hashlib
+import json
+import zipfile
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import mmdel
+from mmdel.embedding.vectors import Vectors
+from mmdel.files import atomic
+from mmdel.selection.selector import Ranking
+
+_ARRAYS = ('rank', 'cluster', 'distance', 'redundancy', 'removed_by', 'centroids')
+
+
+def ranking_key(vectors: Vectors, table: pa.Table, selector: dict[str, Any], size: int | None) -> str:
+    """32 hexadecimal digits that change whenever the ranking could."""
+    digest = hashlib.sha256()
+    about = {'mmdel': mmdel.__version__, 'selector': selector, 'center': vectors.center, 'size': size}
+    digest.update(json.dumps(about, sort_keys=True).encode())
+    digest.update(vectors.digest.encode())
+    sink = pa.BufferOutputStream()
+    columns = table.drop_columns(['path']) if 'path' in table.column_names else table
+    with pa.ipc.new_stream(sink, columns.schema) as writer:
+        writer.write_table(columns.combine_chunks())
+    digest.update(sink.getvalue())
+    return digest.hexdigest()[:32]
+
+
+def load_ranking(path: Path, size: int) -> Ranking | None:
+    """The ranking of ``size`` images stored at ``path``, or None where there is no valid one."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in _ARRAYS if name in stored}
+            rest = json.loads(str(stored['rest']))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    if len(arrays.get('rank', ())) != size or set(rest) != {f.name for f in fields(Ranking)} - set(_ARRAYS):
+        return None
+    rest['notes'] = tuple(rest['notes'])
+    return Ranking(**arrays, **rest)
+
+
+def save_ranking(path: Path, ranking: Ranking) -> None:
+    """Write atomically; runs that share the cache may write the same file at once."""
+    arrays = {name: getattr(ranking, name) for name in _ARRAYS if getattr(ranking, name) is not None}
+    rest = {f.name: getattr(ranking, f.name) for f in fields(ranking) if f.name not in _ARRAYS}
+    with atomic(path) as temporary, open(temporary, 'wb') as file:
+        np.savez(file, rest=np.array(json.dumps(rest)), **arrays)

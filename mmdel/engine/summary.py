@@ -1,0 +1,120 @@
+"""What a run found out, in numbers: the closing table of ``tools/dedup.py``."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmdel.embedding.vectors import Vectors
+from mmdel.progress import SILENT, Stages
+from mmdel.selection.redundancy import nearest
+from mmdel.selection.selector import BaseSelector, Ranking
+from mmdel.subset import Subset
+from mmdel.visualization.plots import RemovedPair
+
+EXAMPLES = 24
+"""Removed images shown beside the most similar kept one."""
+
+TRUSTED = (0.01, 0.99)
+"""Outside these shares an eta tells nothing about images, only about the encoder's scale of cosines."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The closing table.
+
+    Args:
+        rows (tuple): ``(what, value)`` in the order of printing.
+        hints (tuple[str, ...]): What a person should know or do next.
+        orphans (int, optional): Removed images without any kept image above eta in scope; None where the cut has no eta.
+        examples (tuple[RemovedPair, ...]): Removed images, most similar to their remover first.
+    """
+
+    rows: tuple[tuple[str, str], ...]
+    hints: tuple[str, ...]
+    orphans: int | None
+    examples: tuple[RemovedPair, ...]
+
+
+def summarise(
+    subset: Subset, vectors: Vectors, selector: BaseSelector, ranking: Ranking, progress: Stages = SILENT
+) -> Summary:
+    """Count what the cut did; vectors are read again only for the images that need it.
+
+    Args:
+        subset (Subset): The cut.
+        vectors (Vectors): Row i belongs to the i-th readable row of the subset.
+        selector (BaseSelector): Knows which images were compared with each other.
+        ranking (Ranking): What the subset was cut from.
+        progress (Stages): Shows the comparison. Defaults to ``SILENT``.
+    """
+    readable = subset.readable
+    keep = subset.keep[readable]
+    duplicate = subset.table['reason'].to_numpy(zero_copy_only=False)[readable] == 'duplicate'
+    images = np.asarray(subset.table['image'].to_pylist(), dtype=object)[readable]
+    redundancy = np.full(len(keep), np.nan, np.float32) if ranking.redundancy is None else ranking.redundancy
+    remover = np.full(len(keep), -1) if ranking.removed_by is None else ranking.removed_by
+
+    shown = np.flatnonzero(duplicate)
+    shown = shown[np.argsort(-redundancy[shown], kind='stable')]
+    shown = shown[np.unique(np.linspace(0, len(shown) - 1, EXAMPLES).round().astype(int))] if len(shown) else shown
+    # an image whose remover stayed has a kept image above eta by definition; only the others need a comparison
+    chained = duplicate & ~(keep[remover] & (remover >= 0))
+    asked = chained.copy()
+    asked[shown] = True
+    cluster = np.zeros(len(keep), np.int32) if ranking.cluster is None else ranking.cluster
+    pairs = [(group[asked[group]], group[keep[group]]) for group in selector.groups(cluster)]
+    with progress.stage('verify', sum(len(a) * len(b) for a, b in pairs), 'pairs') as tick:
+        found = nearest(vectors, pairs, tick)
+
+    eta = _effective_eta(subset)
+    orphans = None
+    if eta is not None and ranking.redundancy is not None:
+        orphans = int((~(found.cosine[chained] > np.float32(eta))).sum())
+    examples = tuple(
+        RemovedPair(images[i], images[found.row[i]], float(found.cosine[i])) for i in shown if found.row[i] >= 0
+    )
+    return Summary(_rows(subset, orphans), _hints(subset), orphans, examples)
+
+
+def _effective_eta(subset: Subset) -> float | None:
+    if subset.eta is not None:
+        return subset.eta
+    interval = subset.eta_interval()
+    return None if interval is None else interval.lower
+
+
+def _rows(subset: Subset, orphans: int | None) -> tuple[tuple[str, str], ...]:
+    images = len(subset.table)
+    rows = [('images', f'{images:,}')]
+    names = {
+        'unreadable': 'unreadable',
+        'far': 'far from their centroid',
+        'duplicate': 'duplicates',
+        'unselected': 'unselected',
+    }
+    for reason, name in names.items():
+        count = subset.count(reason)
+        if count or reason in ('unreadable', 'duplicate'):
+            rows.append((name, f'{count:,}'))
+    rows.append(('kept', f'{subset.metadata["kept"]:,}'))
+    rows.append(('ratio', f'{subset.ratio:.4f} of {subset.metadata["images"]:,} readable'))
+    if subset.eta is not None:
+        rows.append(('eta', f'{subset.eta:g}'))
+    elif subset.metadata['recut'] == 'any':
+        interval = subset.eta_interval()
+        rows.append(('eta', 'none gives this subset (ties or cluster heads)' if interval is None else str(interval)))
+    if orphans is not None:
+        rows.append(('removed without a kept image above eta', f'{orphans:,}'))
+    return tuple(rows)
+
+
+def _hints(subset: Subset) -> tuple[str, ...]:
+    hints = []
+    low, high = TRUSTED
+    if subset.metadata['asked']['ratio'] is None and not low <= subset.ratio <= high:
+        hints.append(
+            f'eta = {subset.eta:g} keeps {subset.ratio:.2%}: this eta has no meaning for this encoder, '
+            'whose cosines lie elsewhere. '
+            'Ask for a share instead, e.g. 20 %: python tools/dedup.py CONFIG --ratio 0.2'
+        )
+    return tuple(hints)

@@ -1,0 +1,176 @@
+"""Choose the images that are worth training on.
+
+python tools/dedup.py configs/meddel_eta08.py --images my/frames --ratio 0.05
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
+ENCODERS = CONFIGS / '_base_' / 'embedders'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Embed images, rank them, cut the ranking, and write the subset.',
+        epilog='Nothing is ever deleted or changed: the result is a table (subset.parquet), lists (keep.txt) and a report.',
+    )
+    parser.add_argument('config', help='a dedup config, e.g. configs/meddel_eta08.py')
+    cut = parser.add_mutually_exclusive_group()
+    cut.add_argument('--ratio', type=float, help='keep exactly this share, e.g. 0.05; the eta that it means is printed')
+    cut.add_argument('--eta', type=float, help='cut at this cosine instead of the one in the config')
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument('--images', metavar='DIR', help='your own folder of images, with everything below it')
+    data.add_argument('--dataset-from', metavar='CONFIG', help='the images of train_dataloader.dataset of an mm config')
+    data.add_argument('--embeddings', metavar='FILE.npy', help='your own vectors, floats [N, D]')
+    parser.add_argument(
+        '--keys', metavar='FILE.txt', help='the keys of --embeddings, one a line (default: row numbers)'
+    )
+    parser.add_argument('--encoder', metavar='NAME', help=f'one of {", ".join(encoders())}')
+    parser.add_argument(
+        '--work-dir', help='where results go (default: work_dirs/<config>, with the options in its name)'
+    )
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change any key of the config')
+    parser.add_argument('--device', help="where the encoder runs, e.g. 'cuda:1' (default: a GPU where there is one)")
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace the result of another question in the work dir'
+    )
+    parser.add_argument('--no-report', dest='report', action='store_false', help='do not draw the report')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='started by which launcher'
+    )
+    return parser.parse_args()
+
+
+def encoders() -> list[str]:
+    return sorted(path.stem for path in ENCODERS.glob('*.py'))
+
+
+def load_config(args: argparse.Namespace):
+    from mmengine.config import Config
+
+    from mmdel.errors import ConfigError
+
+    cfg = read_config(args.config)
+    if args.encoder:
+        path = ENCODERS / f'{args.encoder}.py'
+        if not path.exists():
+            raise ConfigError(f'There is no encoder {args.encoder!r}. There are: {", ".join(encoders())}.')
+        cfg.embedder = Config.fromfile(path).embedder
+    if args.images:
+        cfg.dataset = dict(type='mmdel.DataDEL', data_root=args.images)
+    if args.dataset_from:
+        other = read_config(args.dataset_from)
+        try:
+            cfg.dataset = other.train_dataloader.dataset
+        except AttributeError as error:
+            raise ConfigError(f'{args.dataset_from} has no train_dataloader.dataset.') from error
+        cfg.default_scope = other.get('default_scope', 'mmengine')
+    if args.eta is not None:
+        cfg.selector.eta = args.eta
+    if args.cfg_options:
+        cfg.merge_from_dict(parse_options(args.cfg_options))
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir(args)
+    return cfg
+
+
+def parse_options(options: list[str]) -> dict:
+    """KEY=VALUE as every OpenMMLab tool reads it; here, because importing mmengine would slow ``--help`` down."""
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    return parser.parse_args(['--cfg-options', *options]).cfg_options
+
+
+def read_config(path: str):
+    from mmengine.config import Config
+
+    from mmdel.errors import ConfigError
+
+    if not Path(path).is_file():
+        raise ConfigError(f'The config {path} is not there. Ready ones lie in configs/, e.g. configs/meddel_eta08.py.')
+    return Config.fromfile(path)
+
+
+def default_work_dir(args: argparse.Namespace) -> str:
+    """The config's name, and what on the command line makes this run another one."""
+    parts = [Path(args.config).stem]
+    for source in (args.images, args.dataset_from, args.embeddings):
+        if source:
+            parts.append(Path(source).resolve().stem)
+    parts += [args.encoder] if args.encoder else []
+    parts += [f'eta{args.eta:g}'] if args.eta is not None else []
+    parts += [f'ratio{args.ratio:g}'] if args.ratio is not None else []
+    return str(Path('work_dirs') / '-'.join(parts))
+
+
+def run(args: argparse.Namespace) -> None:
+    from mmengine.dist import barrier, init_dist, is_main_process
+    from mmengine.logging import MMLogger
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmdel.engine import DedupRunner
+    from mmdel.progress import Stages
+
+    if args.launcher != 'none':
+        init_dist(args.launcher)
+        if not is_main_process():
+            barrier()
+            return
+    cfg = load_config(args)
+    work_dir = Path(cfg.work_dir)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    log_file = work_dir / f'{time.strftime("%Y%m%d_%H%M%S")}.log'
+    MMLogger.get_instance('mmdel', logger_name='mmdel', log_file=str(log_file), log_level='INFO')
+    console = Console(record=True)
+    progress = Stages(Console(stderr=True))
+    runner = DedupRunner.from_cfg(
+        cfg,
+        ratio=args.ratio,
+        embeddings=args.embeddings,
+        keys=args.keys,
+        device=args.device,
+        overwrite=args.overwrite,
+        report=args.report,
+        progress=progress,
+    )
+    subset = runner.run()
+    table = Table('', str(work_dir), title='Subset', show_edge=False)
+    for name, value in runner.summary.rows:
+        table.add_row(name, value)
+    table.add_section()
+    for name, seconds in progress.seconds.items():
+        table.add_row(name, f'{seconds:.1f} s')
+    table.add_row('all stages', f'{sum(progress.seconds.values()):.1f} s')
+    console.print(table)
+    lines = [*runner.notes, *runner.summary.hints]
+    if subset.count('unreadable'):
+        lines.append(f'{subset.count("unreadable"):,} files could not be used: {work_dir / "unreadable.csv"}')
+    lines.append(f'kept images: {work_dir / "keep.txt"}; the whole decision: {work_dir / "subset.parquet"}')
+    if args.report:
+        lines.append(f'look at what was removed: {work_dir / "report"}')
+    for line in lines:
+        console.print(f'- {line}', highlight=False, markup=False, soft_wrap=True)
+    with open(log_file, 'a', encoding='utf-8') as log:
+        log.write(console.export_text())
+    if args.launcher != 'none':
+        barrier()
+
+
+def main() -> None:
+    args = parse_args()
+    from mmdel.errors import MmdelError
+
+    try:
+        run(args)
+    except (MmdelError, ImportError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == '__main__':
+    main()
