@@ -188,14 +188,20 @@ def nearest_centroid(
 
     def assign(part: slice) -> None:
         x = vectors.read(rows[part])
-        _, slot = _highest(x, None, columns, lambda slots: centroids[slots])
+        product = x @ centroids.T
+        slot = product.argmax(axis=1)
+        near = product.max(axis=1) - _float32_margin(x.shape[1])
+        unsure = (product >= near[:, None]).sum(axis=1) > 1
+        if unsure.any():
+            _, slot[unsure] = _highest(x[unsure], None, columns, lambda slots: centroids[slots])
         label[part] = slot
         cosine[part] = exact_cosine(x, centroids[slot])
         tick(len(x))
 
+    size = int(np.clip(TILE_ROWS * TILE_COLUMNS // max(len(centroids), 1), 16, TILE_ROWS))
     with _Workers(threads) as workers:
-        for start in range(0, len(rows), TILE_ROWS):
-            workers.submit(assign, slice(start, start + TILE_ROWS))
+        for start in range(0, len(rows), size):
+            workers.submit(assign, slice(start, start + size))
     return label, cosine
 
 
@@ -222,8 +228,9 @@ def _highest(x: NDArray[np.float32], below: Rows | None, columns: Rows, read: Re
         # rows that see none of these columns are left out of the product, not only masked
         start = 0 if below is None else int(np.searchsorted(below, slots[0], side='right'))
         product = x[start:] @ y.T
-        if below is not None and slots[-1] >= below[start]:
-            np.copyto(product, -np.inf, where=slots >= below[start:, None])
+        if below is not None:
+            stop = int(np.searchsorted(below, slots[-1], side='right'))
+            np.copyto(product[: stop - start], -np.inf, where=slots >= below[start:stop, None])
         highest = product.max(axis=1)
         np.maximum(best[start:], highest, out=best[start:])
         threshold = np.where(dense[start:] | np.isneginf(highest), np.inf, best[start:] - margin)
