@@ -1,0 +1,102 @@
+"""Does reading real image files slow the model down?
+
+    python benchmarks/embedding.py --images data/wce --count 384
+
+Measures, by turns in one process, images per second of the bare model (a batch of random numbers that is already in
+memory, the same precision and batch size) and of ``embed_images`` on image files with an empty cache, for ViT-S/14 and
+ViT-B/16 with random weights at 224 px. The ratio is the share of the bare model's rate that remains.
+"""
+
+import argparse
+import logging
+import os
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import PIL
+import pyarrow as pa
+import torch
+from mmengine.logging import MMLogger
+
+import mmdel
+from mmdel.datasets.image_table import SCHEMA, ImageTable
+from mmdel.embedding import BaseEmbedder, ViTEmbedder, embed_images
+
+BACKBONES = {
+    'ViT-S/14': dict(
+        type='mmpretrain.VisionTransformer', arch='dinov2-small', patch_size=14, layer_scale_init_value=1e-5
+    ),
+    'ViT-B/16': dict(type='mmpretrain.VisionTransformer', arch='base', patch_size=16),
+}
+
+
+def images_below(folder: Path, count: int) -> ImageTable:
+    """Every n-th JPEG below a folder."""
+    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in ('.jpg', '.jpeg'))
+    paths = paths[:: max(1, len(paths) // count)][:count]
+    columns = {
+        'image': [path.relative_to(folder).as_posix() for path in paths],
+        'path': [str(path.resolve()) for path in paths],
+    }
+    arrays = [pa.array(columns.get(field.name, [None] * len(paths)), field.type) for field in SCHEMA]
+    return ImageTable(str(folder), pa.table(arrays, SCHEMA), (), (), ())
+
+
+def bare_rate(embedder: BaseEmbedder, count: int) -> float:
+    """Images per second of the model alone."""
+    size, batch = embedder.input_size, embedder.batch_size
+    pixels = torch.rand(batch, 3, size, size)
+    batches = max(1, count // batch)
+    start = time.perf_counter()
+    for _ in range(batches):
+        embedder.forward(pixels)
+    return batches * batch / (time.perf_counter() - start)
+
+
+def embedding_rate(embedder: BaseEmbedder, images: ImageTable, workers: int | None) -> float:
+    """Images per second from files to vectors on disk."""
+    with tempfile.TemporaryDirectory() as cache:
+        start = time.perf_counter()
+        embed_images(images, embedder, cache, num_workers=workers, device='cpu')
+        return len(images.table) / (time.perf_counter() - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--images', type=Path, required=True, help='a folder with JPEG files')
+    parser.add_argument('--count', type=int, default=384, help='files to embed in each round')
+    parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument('--workers', type=int, help='processes that decode (default: what embed_images chooses)')
+    parser.add_argument('--models', nargs='+', default=list(BACKBONES), choices=list(BACKBONES))
+    parser.add_argument('--precision', default='auto')
+    args = parser.parse_args()
+    MMLogger.get_current_instance().setLevel(logging.ERROR)
+    images = images_below(args.images, args.count)
+    print(f'mmdel {mmdel.__version__}, torch {torch.__version__}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}')
+    cpu = torch.cpu.get_capabilities().get('cpu_name', platform.processor())
+    print(f'{cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}')
+    print(f'{len(images.table)} files below {args.images.name}, {args.rounds} rounds by turns, images/s')
+    for name in args.models:
+        embedder = ViTEmbedder(BACKBONES[name], precision=args.precision)
+        precision = embedder.to('cpu').fingerprint()['precision']
+        bare_rate(embedder, embedder.batch_size)
+        pairs = []
+        for _ in range(args.rounds):
+            before = bare_rate(embedder, args.count)
+            files = embedding_rate(embedder, images, args.workers)
+            # the machine's speed drifts: the bare rate is the mean of the one before and the one after
+            bare = statistics.mean([before, bare_rate(embedder, args.count)])
+            pairs.append((bare, files))
+            print(
+                f'  {name} {precision}: bare {bare:.1f}, from files {files:.1f}, ratio {files / bare:.3f}', flush=True
+            )
+        ratio = statistics.median(files / bare for bare, files in pairs)
+        print(f'{name} {precision}: median ratio {ratio:.3f}')
+
+
+if __name__ == '__main__':
+    main()

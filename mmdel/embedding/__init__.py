@@ -1,0 +1,19 @@
+"""Images to vectors."""
+
+from mmdel.embedding.base_embedder import BaseEmbedder
+from mmdel.embedding.embedder import Embedded, embed_images
+from mmdel.embedding.pixel_embedder import PixelEmbedder
+from mmdel.embedding.store import EmbeddingStore
+from mmdel.embedding.vectors import RowSource, Vectors
+from mmdel.embedding.vit_embedder import ViTEmbedder
+
+__all__ = [
+    'BaseEmbedder',
+    'Embedded',
+    'EmbeddingStore',
+    'PixelEmbedder',
+    'RowSource',
+    'Vectors',
+    'ViTEmbedder',
+    'embed_images',
+]

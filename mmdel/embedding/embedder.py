@@ -1,0 +1,180 @@
+"""Runs a model over the images of a dataset and keeps the vectors.
+
+    embedder = EMBEDDERS.build(dict(type='mmdel.PixelEmbedder'))
+    embedded = embed_images(image_table(dataset), embedder, 'work_dirs/.embeddings')
+    embedded.table['image']              # keys of the readable images
+    embedded.source.read(slice(0, 10))   # their raw vectors
+
+Killed at any moment and started again, :func:`embed_images` continues after the last whole shard and ends with the same
+bits: the images still missing are cut, in key order, into shards and batches of fixed size, every batch is filled up to
+that size, and so the model sees each image in the same place of the same shape.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from mmengine.logging import MMLogger
+from numpy.typing import NDArray
+
+from mmdel.datasets.image_table import ImageTable
+from mmdel.embedding.base_embedder import BaseEmbedder
+from mmdel.embedding.reader import Batch, FileNote, file_state, read_batches
+from mmdel.embedding.store import ROWS, UNKNOWN, EmbeddingStore
+from mmdel.embedding.vectors import RowSource
+from mmdel.errors import DatasetError, VectorError
+from mmdel.progress import SILENT, Stages
+
+_NOTED = [name for name in ROWS.names if name not in ('path', 'vector')]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The readable images of a dataset and their vectors.
+
+    Args:
+        table (pa.Table): Sorted by key: image, path, source, label, video, frame, centre, width, height, bytes, sharpness.
+        source (RowSource): Raw vectors; row i belongs to row i of ``table``.
+        unreadable (tuple): ``(key, reason)`` of the other images, sorted.
+        fingerprint (dict): What the vectors depend on.
+    """
+
+    table: pa.Table
+    source: RowSource
+    unreadable: tuple[tuple[str, str], ...]
+    fingerprint: dict[str, Any]
+
+
+def embed_images(
+    images: ImageTable,
+    embedder: BaseEmbedder,
+    cache_dir: str,
+    num_workers: int | None = None,
+    device: str | None = None,
+    progress: Stages | None = None,
+) -> Embedded:
+    """Embed the images that the cache does not hold yet, and return all.
+
+    Args:
+        images (ImageTable): Which images, sorted by key.
+        embedder (BaseEmbedder): Makes the vectors.
+        cache_dir (str): Where they are kept between runs; several runs may share it.
+        num_workers (int, optional): Processes that decode; 0 decodes in this one. Defaults to None: as many as there are
+            cores, at most 4.
+        device (str, optional): Where the model runs. Defaults to None: CUDA where there is one, else the CPU.
+        progress (Stages, optional): Shows the stages. Defaults to None (silent).
+
+    Raises:
+        DatasetError: Not one image can be read.
+        VectorError: The model gives NaN or infinity; the message names the images.
+        StoreError: The cache cannot be written.
+    """
+    progress = progress or SILENT
+    transforms = embedder.build_pipeline()
+    fingerprint = embedder.to(device).fingerprint()
+    store = EmbeddingStore(cache_dir, type(embedder).__name__, fingerprint)
+    paths = images.table['path'].combine_chunks()
+    with store.locked():
+        with progress.stage('cache', total=store.shards, unit='shards') as tick:
+            store.load(tick)
+        with progress.stage('cache', total=len(paths)) as tick:
+            new, again = _missing(store, paths, tick)
+        missing = len(new) + len(again)
+        MMLogger.get_current_instance().info(
+            f'{len(paths) - missing:,} of {len(paths):,} images have vectors in {store.folder}'
+            + (f'; {missing:,} are embedded now.' if missing else '.')
+        )
+        if missing:
+            shards = [*_shards(new, embedder), *_shards(again, embedder)]
+            batches = [paths.take(pa.array(batch)) for shard in shards for batch in shard]
+            stream = read_batches(batches, transforms, embedder.batch_size, embedder.input_size, num_workers)
+            with progress.stage('embed', total=missing) as tick, closing(stream):
+                _embed(store, embedder, images.table, shards, stream, tick)
+        numbers = store.latest(paths)
+        rows = store.rows(numbers)
+        readable = np.flatnonzero(rows['reason'].is_null().to_numpy())
+        source = store.source(numbers[readable])
+    unreadable = _unreadable(images, rows)
+    if not len(readable):
+        first = ''.join(f'\n  {key}: {reason}' for key, reason in unreadable[:3])
+        raise DatasetError(f'None of the {len(unreadable)} images found can be used.{first}')
+    table = images.table.take(pa.array(readable))
+    for name in ('width', 'height', 'bytes', 'sharpness'):
+        table = table.append_column(ROWS.field(name), rows[name].take(pa.array(readable)))
+    return Embedded(table, source, unreadable, fingerprint)
+
+
+def _missing(
+    store: EmbeddingStore, paths: pa.Array, tick: Callable[[int], None]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which images to embed: those without a row for their file as it is now, and those whose file could not be opened before.
+
+    The second kind is cut into shards of its own: in a run that was killed they would shift the others' places.
+    """
+    numbers = store.latest(paths)
+    rows = store.rows(np.maximum(numbers, 0)) if numbers.max(initial=-1) >= 0 else None
+    state = np.empty((len(paths), 2), np.int64)
+    for i, path in enumerate(paths.to_pylist()):
+        state[i] = file_state(path)
+        tick(1)
+    if rows is None:
+        return np.arange(len(paths)), np.empty(0, np.int64)
+    stored = np.stack([rows[name].to_numpy() for name in ('size', 'mtime_ns')], axis=1)
+    known = numbers >= 0
+    again = known & (stored[:, 0] == UNKNOWN)
+    found = known & ~again & (stored == state).all(axis=1)
+    return np.flatnonzero(~found & ~again), np.flatnonzero(again)
+
+
+def _shards(numbers: NDArray[np.int64], embedder: BaseEmbedder) -> Iterator[list[NDArray[np.int64]]]:
+    """Cut image numbers into shards, and each shard into batches."""
+    for start in range(0, len(numbers), embedder.shard_size):
+        shard = numbers[start : start + embedder.shard_size]
+        yield [shard[i : i + embedder.batch_size] for i in range(0, len(shard), embedder.batch_size)]
+
+
+def _embed(
+    store: EmbeddingStore,
+    embedder: BaseEmbedder,
+    images: pa.Table,
+    shards: list[list[NDArray[np.int64]]],
+    stream: Iterator[Batch],
+    tick: Callable[[int], None],
+) -> None:
+    paths, keys = (images[name].combine_chunks() for name in ('path', 'image'))
+    for shard in shards:
+        notes: list[FileNote] = []
+        vectors: list[NDArray[np.float32]] = []
+        for numbers, batch in zip(shard, stream, strict=False):
+            ok = np.flatnonzero([note.reason is None for note in batch.notes])
+            if len(ok):
+                made = embedder.embed(batch.images)[ok]
+                _refuse_not_finite(made, keys.take(pa.array(numbers[ok])))
+                vectors.append(made)
+            notes += batch.notes
+            tick(len(numbers))
+        ok = np.array([note.reason is None for note in notes])
+        columns: dict[str, Any] = {name: [getattr(note, name) for note in notes] for name in _NOTED}
+        columns['path'] = paths.take(pa.array(np.concatenate(shard)))
+        columns['vector'] = np.where(ok, np.cumsum(ok) - 1, -1)
+        rows = pa.table([pa.array(columns[name], ROWS.field(name).type) for name in ROWS.names], ROWS)
+        store.append(rows, np.concatenate(vectors) if vectors else np.empty((0, 0), np.float32))
+
+
+def _refuse_not_finite(vectors: NDArray[np.float32], keys: pa.Array) -> None:
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        names = ', '.join(repr(keys[int(i)].as_py()) for i in bad[:3])
+        raise VectorError(
+            f'The model gives NaN or infinity for {len(bad)} of {len(vectors)} images of a batch, first {names}. Try '
+            "--cfg-options embedder.precision=float32; if that does not help, check the encoder's weights."
+        )
+
+
+def _unreadable(images: ImageTable, rows: pa.Table) -> tuple[tuple[str, str], ...]:
+    reasons = rows['reason'].to_pylist()
+    found = ((key, reason) for key, reason in zip(images.table['image'].to_pylist(), reasons, strict=True) if reason)
+    return tuple(sorted([*images.ledger, *found]))

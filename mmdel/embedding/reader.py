@@ -1,0 +1,229 @@
+"""Files become batches of equal images, in worker processes, while the model is busy with the batch before.
+
+The first transform of a pipeline is the loader: what it raises, or ``None`` that it returns, is the *file's* outcome and becomes
+a reason. What a later transform raises is a bug or a wrong config and ends the run.
+"""
+
+import ctypes
+import itertools
+import math
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mmdel.datasets import frames
+from mmdel.embedding.store import UNKNOWN
+from mmdel.errors import ConfigError, MmdelError
+
+MAX_WORKERS = 4
+"""Workers unless a number is given: four decode faster than all but large GPUs embed."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class FileNote:
+    """What is known of one file after it was read.
+
+    Args:
+        size (int): Bytes on disk just before reading, -1 where the outcome should not be remembered.
+        mtime_ns (int): Modification time likewise.
+        reason (str, optional): Why it cannot be used; None if it can.
+        width, height, bytes, sharpness: Of the image as loaded, upright; None if it cannot be used.
+    """
+
+    size: int
+    mtime_ns: int
+    reason: str | None = None
+    width: int | None = None
+    height: int | None = None
+    bytes: int | None = None
+    sharpness: float | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Files as the model gets them.
+
+    Args:
+        images (Tensor): uint8 [B, S, S, 3], BGR; zeros where a file cannot be used and after the last file.
+        notes (list[FileNote]): One for each file.
+    """
+
+    images: Tensor
+    notes: list[FileNote]
+
+
+def read_batches(
+    batches: Sequence[pa.Array], transforms: Sequence[Any], batch_size: int, size: int, num_workers: int | None
+) -> Generator[Batch, None, None]:
+    """Read batches of files in order.
+
+    Args:
+        batches (Sequence[pa.Array]): Paths, at most ``batch_size`` in each.
+        transforms (Sequence): Built transforms, the loader first.
+        batch_size (int): Every batch is filled up to this, so that the model always sees the same shape.
+        size (int): Side of the images.
+        num_workers (int, optional): Processes that read; 0 reads in this one. Defaults to None: as many as cores, at
+            most 4.
+
+    Raises:
+        MmdelError: A transform gives something that is no image.
+    """
+    if num_workers is None:
+        num_workers = min(MAX_WORKERS, _cores())
+    # every worker reads a part of each batch: one that read all of it would slow down one of the model's threads, and so
+    # all of them, for longer
+    step = math.ceil(batch_size / max(1, num_workers))
+    cuts = [[batch[start : start + step] for start in range(0, len(batch), step)] for batch in batches]
+    parts = [part for cut in cuts for part in cut]
+    loader = DataLoader(
+        _Parts(parts, transforms, size),
+        batch_size=None,
+        num_workers=min(num_workers, len(parts)),
+        collate_fn=_as_it_is,
+        worker_init_fn=_prepare_worker,
+        # a fork starts at once; elsewhere it is unsafe or unknown
+        multiprocessing_context='fork' if num_workers and sys.platform == 'linux' else None,
+        # its own generator: reading images must not change the caller's random numbers
+        generator=torch.Generator(),
+    )
+    stream = iter(loader)
+    try:
+        for cut in cuts:
+            images = torch.zeros((batch_size, size, size, 3), dtype=torch.uint8)
+            notes: list[FileNote] = []
+            for part in itertools.islice(stream, len(cut)):
+                if isinstance(part, MmdelError):
+                    raise part
+                images[len(notes) : len(notes) + len(part.notes)] = part.images
+                notes += part.notes
+            yield Batch(images, notes)
+    finally:
+        # a traceback may keep the stream alive; its workers end now all the same, and are not left to a later fork
+        if hasattr(stream, '_shutdown_workers'):
+            stream._shutdown_workers()
+
+
+class _Parts(Dataset[Batch | MmdelError]):
+    def __init__(self, parts: Sequence[pa.Array], transforms: Sequence[Any], size: int) -> None:
+        self._parts = parts
+        self._transforms = transforms
+        self._size = size
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getitem__(self, index: int) -> Batch | MmdelError:
+        paths = self._parts[index].to_pylist()
+        images = np.zeros((len(paths), self._size, self._size, 3), np.uint8)
+        try:
+            notes = [_read_into(slot, path, self._transforms) for slot, path in zip(images, paths, strict=True)]
+        except MmdelError as error:
+            # raised in a worker it would arrive with the worker's traceback inside its text
+            return error
+        return Batch(torch.from_numpy(images), notes)
+
+
+def _read_into(slot: NDArray[np.uint8], path: str, transforms: Sequence[Any]) -> FileNote:
+    # the state before reading: a file that changes meanwhile is found changed the next time
+    size, mtime_ns = file_state(path)
+    loader, *others = transforms
+    try:
+        results = loader({'img_path': path})
+        reason = None if results is not None else f'{type(loader).__name__} gives no image'
+    except (MmdelError, MemoryError):
+        raise
+    except Exception as error:  # whatever the loader raises is this file's outcome
+        results, reason = None, frames.reason_of(error, path)
+    if results is None:
+        # what is wrong with the contents stays wrong until they change; a lacking permission does not
+        return FileNote(size, mtime_ns, reason) if _opens(path) else FileNote(UNKNOWN, UNKNOWN, reason)
+    image = _image(results, loader, path)
+    height, width = image.shape[:2]
+    nbytes = results.get('nbytes', size)
+    sharpness = results['sharpness'] if 'sharpness' in results else frames.sharpness(image)
+    for transform in others:
+        results = transform(results)
+        if results is None:
+            raise ConfigError(
+                f'{type(transform).__name__} in the embedder pipeline gives nothing for {path}; leave it out.'
+            )
+    image = _image(results, transforms[-1], path)
+    if image.shape != slot.shape:
+        image = frames.resize(image, slot.shape[1], slot.shape[0])
+    slot[:] = image
+    return FileNote(size, mtime_ns, None, width, height, nbytes, sharpness)
+
+
+def file_state(path: str) -> tuple[int, int]:
+    """Size and modification time in ns by which a file is recognised, (-1, -1) where it has none."""
+    try:
+        state = os.stat(path)
+    except (OSError, ValueError):
+        return UNKNOWN, UNKNOWN
+    return state.st_size, state.st_mtime_ns
+
+
+def _opens(path: str) -> bool:
+    try:
+        with open(path, 'rb') as file:
+            file.read(1)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _image(results: dict[str, Any], transform: Any, path: str) -> NDArray[Any]:
+    """The image that a transform left, uint8 [H, W, 3], BGR; packing transforms leave it as ``inputs`` [3, H, W]."""
+    image = results.get('img')
+    if image is None and isinstance(inputs := results.get('inputs'), Tensor) and inputs.ndim == 3:
+        image = np.ascontiguousarray(inputs.permute(1, 2, 0).numpy())
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+        if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
+            image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+        if image.ndim == 3 and image.shape[2] == 3 and image.size:
+            return image
+    found = f'{image.dtype} {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
+    raise ConfigError(
+        f'{type(transform).__name__} in the embedder pipeline gives {found} for {path}, not uint8 [H, W, 3]. Scaling by mean '
+        'and std is done by the embedder; mmdel.LoadFrame loads every kind of image as uint8.'
+    )
+
+
+def _cores() -> int:
+    """Cores that this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _prepare_worker(worker: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    # what Pillow thinks of odd metadata is printed once for each worker, into the progress bar
+    warnings.filterwarnings('ignore', module='PIL')
+    if not sys.platform.startswith('linux'):
+        return
+    libc = ctypes.CDLL(None)
+    # glibc maps and unmaps every large buffer; the page faults cost more than decoding
+    if hasattr(libc, 'mallopt'):
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 1 << 30)
+    # an orphan would hold the lock of the store, which it inherits, until it notices that its parent was killed
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,312 @@
+"""Vectors on disk: shards that are whole or absent, and that a killed run continues after.
+
+    store = EmbeddingStore('work_dirs/.embeddings', 'ViTEmbedder', embedder.fingerprint())
+    with store.locked():
+        store.load()
+        store.append(rows, vectors)          # one shard
+        source = store.source(store.latest(paths))
+
+A store is a folder ``<name>-<digest of the fingerprint>``: what vectors depend on decides where they lie, so changed weights
+never meet old vectors. A shard is two files: ``shard-000000.npy`` with the raw float32 vectors, and ``shard-000000.parquet``
+with a row for each image, which is written last, carries the digest of the first, and so commits both. A row is known
+by absolute path, size and modification time; a later row for a path replaces an earlier one. A damaged shard is dropped
+with a warning, and its images are missing again.
+"""
+
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+from mmengine.logging import MMLogger
+from numpy.typing import NDArray
+
+from mmdel.errors import StoreError
+from mmdel.files import TEMPORARY, atomic, write_text
+
+FORMAT = 1
+"""Version of the shards; another one lies in another folder."""
+
+ROWS = pa.schema(
+    [
+        ('path', pa.string()),
+        ('size', pa.int64()),
+        ('mtime_ns', pa.int64()),
+        ('reason', pa.string()),
+        ('width', pa.int32()),
+        ('height', pa.int32()),
+        ('bytes', pa.int64()),
+        ('sharpness', pa.float64()),
+        ('vector', pa.int32()),
+    ]
+)
+"""``reason`` is null for a readable image, ``vector`` is the row in the shard's array or -1. A file that could not even be opened
+has size and time -1: it has no state that it could be recognised by."""
+
+UNKNOWN = -1
+"""Size and time of a file without a state."""
+
+
+class StoredRows:
+    """Chosen rows of a store, read from its shards when asked; a :class:`~mmdel.embedding.vectors.RowSource`.
+
+    Args:
+        folder (Path): The store.
+        shard (NDArray[np.int32]): [N], the shard of each row.
+        vector (NDArray[np.int32]): [N], the place in the shard.
+        dim (int): Dimensions.
+    """
+
+    def __init__(self, folder: Path, shard: NDArray[np.int32], vector: NDArray[np.int32], dim: int) -> None:
+        self._folder = folder
+        self._shard = shard
+        self._vector = vector
+        self._dim = dim
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self._shard), self._dim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.float32)
+
+    def read(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:
+        """Raw vectors, float32 [n, D]."""
+        shard, vector = self._shard[rows], self._vector[rows]
+        out = np.empty((len(shard), self._dim), np.float32)
+        order = np.argsort(shard, kind='stable')
+        for part in np.split(order, np.flatnonzero(np.diff(shard[order])) + 1):
+            if len(part):
+                path = _array_path(self._folder, int(shard[part[0]]))
+                try:
+                    # opened anew for each block: thousands of open maps would exceed the limit of file descriptors
+                    stored = np.load(path, mmap_mode='r', allow_pickle=False)
+                except OSError as error:
+                    raise StoreError(f'{path} has gone while it was in use ({error.strerror}); run again.') from error
+                out[part] = stored[vector[part]]
+        return out
+
+
+class EmbeddingStore:
+    """The vectors of one embedder, for any number of datasets.
+
+    Args:
+        cache_dir (str): Folder of all stores.
+        name (str): Begins the folder's name, for people.
+        fingerprint (dict): What vectors depend on, JSON-able.
+    """
+
+    def __init__(self, cache_dir: str, name: str, fingerprint: dict[str, Any]) -> None:
+        text = json.dumps({'format': FORMAT, **fingerprint}, sort_keys=True, indent=1)
+        self.folder = Path(cache_dir) / f'{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}'
+        self._description = text + '\n'
+        self._next = 0
+        self._rows = _empty()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out; where one is in, say which and wait.
+
+        Raises:
+            StoreError: The folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / 'lock')
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                MMLogger.get_current_instance().warning(
+                    f'Process {self._owner()} is embedding into {self.folder}; waiting for it, as its vectors are ours too.'
+                )
+                lock.acquire()
+        except (OSError, NotImplementedError) as error:
+            raise StoreError(
+                f'The embedding cache {self.folder} cannot be written or locked ({error}). Choose another place with '
+                '--cfg-options cache_dir=FOLDER'
+            ) from error
+        try:
+            with _writing(self.folder):
+                (self.folder / 'owner').write_text(f'{os.getpid()}\n')
+            yield
+        finally:
+            lock.release()
+
+    def load(self, tick: Callable[[int], None] = lambda done: None) -> None:
+        """Check every shard and take what is whole. Call it under the lock: it removes leftovers and damaged shards.
+
+        Args:
+            tick (Callable): Called with 1 after each shard. Defaults to a function that does nothing.
+        """
+        with _writing(self.folder):
+            for leftover in self.folder.glob(f'.*{TEMPORARY}'):
+                leftover.unlink()
+            about = self.folder / 'store.json'
+            if not about.is_file() or about.read_bytes() != self._description.encode():
+                write_text(about, self._description)
+        committed = {index for index in map(_shard_index, self.folder.glob('shard-*.parquet')) if index is not None}
+        for path in self.folder.glob('shard-*.npy'):
+            if _shard_index(path) not in committed:
+                path.unlink()
+        tables = [_empty()]
+        for index in sorted(committed):
+            try:
+                tables.append(_checked(self.folder, index))
+            except Exception as error:  # whatever a reader makes of damaged bytes, the shard is no use
+                MMLogger.get_current_instance().warning(
+                    f'{_rows_path(self.folder, index)} is damaged ({error}); its images are embedded again.'
+                )
+                for path in (_rows_path(self.folder, index), _array_path(self.folder, index)):
+                    path.unlink(missing_ok=True)
+            tick(1)
+        self._rows = pa.concat_tables(tables).combine_chunks()
+        self._next = max(committed, default=-1) + 1
+
+    @property
+    def shards(self) -> int:
+        """Shards in the folder, checked or not."""
+        return len(list(self.folder.glob('shard-*.parquet')))
+
+    def latest(self, paths: pa.Array) -> NDArray[np.int64]:
+        """The row number of each path, -1 where there is none, int64 [n]."""
+        # index_in finds the first of equal values; rows are searched from the last one
+        last = len(self._rows) - 1
+        found = pc.index_in(paths, value_set=_column(self._rows, 'path')[::-1]).fill_null(last + 1)
+        return last - found.to_numpy().astype(np.int64)
+
+    def rows(self, numbers: NDArray[np.int64]) -> pa.Table:
+        """Rows by number, with the columns of :data:`ROWS`."""
+        return self._rows.take(pa.array(numbers)).select(ROWS.names)
+
+    def append(self, rows: pa.Table, vectors: NDArray[np.float32]) -> None:
+        """Write one shard: both files, flushed, or nothing. What is known already of a file without a state is not written again.
+
+        Args:
+            rows (pa.Table): Columns of :data:`ROWS`.
+            vectors (NDArray[np.float32]): [k, D], finite; row ``vector`` of it belongs to the row of the table.
+
+        Raises:
+            StoreError: The disk is full or the folder cannot be written.
+        """
+        rows = self._news(rows)
+        if not len(rows):
+            return
+        index = self._next
+        buffer = io.BytesIO()
+        np.save(buffer, np.ascontiguousarray(vectors, dtype=np.float32), allow_pickle=False)
+        data = buffer.getvalue()
+        rows = rows.cast(ROWS).replace_schema_metadata(
+            {'array': hashlib.sha256(data).hexdigest(), 'rows': _digest(rows)}
+        )
+        with _writing(self.folder):
+            with atomic(_array_path(self.folder, index)) as temporary:
+                temporary.write_bytes(data)
+            with atomic(_rows_path(self.folder, index)) as temporary:
+                pq.write_table(rows, temporary)
+        self._next += 1
+        self._rows = pa.concat_tables([self._rows, _with_shard(rows, index, vectors.shape[1])])
+
+    def source(self, numbers: NDArray[np.int64]) -> StoredRows:
+        """The vectors of rows by number; all of them must be readable images.
+
+        Raises:
+            StoreError: The rows have vectors of several lengths.
+        """
+        shard, vector, dim = (_column(self._rows, name).to_numpy()[numbers] for name in ('shard', 'vector', 'dim'))
+        if len(dims := np.unique(dim)) > 1:
+            raise StoreError(
+                f'{self.folder} holds vectors of {" and ".join(map(str, dims))} dimensions: the embedder changed in a way that '
+                'its fingerprint does not tell. Remove the folder and run again.'
+            )
+        return StoredRows(self.folder, shard, vector, int(dims[0]) if len(dims) else 0)
+
+    def _news(self, rows: pa.Table) -> pa.Table:
+        known = self.latest(_column(rows, 'path'))
+        without_state = _column(rows, 'size').to_numpy() == UNKNOWN
+        told = np.zeros(len(rows), bool)
+        for i in np.flatnonzero(without_state & (known >= 0)).tolist():
+            told[i] = self._rows['reason'][int(known[i])].as_py() == rows['reason'][i].as_py()
+        return rows.filter(pa.array(~told))
+
+    def _owner(self) -> str:
+        try:
+            return (self.folder / 'owner').read_text().strip() or 'of another run'
+        except OSError:
+            return 'of another run'
+
+
+def _checked(folder: Path, index: int) -> pa.Table:
+    """The rows of a shard if all of it is as it was written; raises whatever tells otherwise."""
+    rows = pq.ParquetFile(_rows_path(folder, index)).read()
+    noted = rows.schema.metadata or {}
+    if rows.schema.remove_metadata() != ROWS or noted.get(b'rows') != _digest(rows).encode():
+        raise ValueError('the rows differ from what was written')
+    path = _array_path(folder, index)
+    with open(path, 'rb') as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 22):
+            digest.update(block)
+    if noted.get(b'array') != digest.hexdigest().encode():
+        raise ValueError('the vectors differ from what was written')
+    array = np.load(path, mmap_mode='r', allow_pickle=False)
+    places = _column(rows, 'vector').to_numpy()
+    if array.ndim != 2 or array.dtype != np.float32 or places.max(initial=-1) >= len(array):
+        raise ValueError(f'the array is {array.dtype} {array.shape}')
+    return _with_shard(rows, index, array.shape[1])
+
+
+def _with_shard(rows: pa.Table, index: int, dim: int) -> pa.Table:
+    """Rows as they are kept in memory, with the columns that their place on disk gives."""
+    for name, value in (('shard', index), ('dim', dim)):
+        rows = rows.append_column(name, pa.array(np.full(len(rows), value, np.int32)))
+    return rows.replace_schema_metadata(None)
+
+
+def _empty() -> pa.Table:
+    return _with_shard(ROWS.empty_table(), 0, 0)
+
+
+def _digest(rows: pa.Table) -> str:
+    text = json.dumps([rows[name].to_pylist() for name in ROWS.names], separators=(',', ':'))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _column(table: pa.Table, name: str) -> Any:
+    return (
+        pa.concat_arrays(table[name].chunks) if table[name].num_chunks else pa.array([], table.schema.field(name).type)
+    )
+
+
+def _shard_index(path: Path) -> int | None:
+    match = re.fullmatch(r'shard-(\d{6,})', path.stem)
+    return int(match[1]) if match else None
+
+
+def _array_path(folder: Path, index: int) -> Path:
+    return folder / f'shard-{index:06d}.npy'
+
+
+def _rows_path(folder: Path, index: int) -> Path:
+    return folder / f'shard-{index:06d}.parquet'
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f'Cannot write into the embedding cache {folder} ({error.strerror or error}). Make room or choose another place with '
+            '--cfg-options cache_dir=FOLDER; what is there already is kept and need not be made again.'
+        ) from error

@@ -1,0 +1,164 @@
+"""Encoder weights from a file or a URL into a backbone: safely, strictly, never silently random.
+
+    state = read_state_dict('vit.pth', prefix='backbone.')
+    load_strictly(backbone, state, 'vit.pth')
+
+A checkpoint is opened with ``torch.load(weights_only=True)`` before any library sees it. mmengine's own loader falls back to
+full unpickling when that fails, and unpickling runs whatever code the file names.
+"""
+
+import hashlib
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+from torch import Tensor, nn
+
+from mmdel.errors import WeightsError
+
+_HEADS = ('head.', 'neck.')
+"""Parts of a whole model that an encoder does not have; ignored where the checkpoint does not mark its backbone."""
+
+_BESIDE_WEIGHTS = (
+    'builtins.getattr',
+    'mmengine.logging.history_buffer.HistoryBuffer',
+    'numpy.core.multiarray._reconstruct',
+    'numpy._core.multiarray._reconstruct',
+    'numpy.core.multiarray.scalar',
+    'numpy._core.multiarray.scalar',
+    'numpy.dtype',
+    'numpy.ndarray',
+    '_codecs.encode',
+    *(f'numpy.dtypes.{kind}DType' for kind in ('Int32', 'Int64', 'UInt32', 'Float32', 'Float64', 'Bool')),
+)
+"""What mmengine's runner writes into a checkpoint beside the weights (its log)."""
+
+
+class _Inert:
+    """Stands in for an object that is not needed: takes whatever it is given and does nothing with it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+# torch tells allowed objects apart by module and name, so the stand-ins carry those of what they stand for
+_STAND_INS: list[Any] = [
+    type(name.rpartition('.')[2], (_Inert,), {'__module__': name.rpartition('.')[0]}) for name in _BESIDE_WEIGHTS
+]
+
+
+def read_state_dict(checkpoint: str, prefix: str = 'backbone.') -> dict[str, Tensor]:
+    """Read a backbone's weights, float32.
+
+    Args:
+        checkpoint (str): A file, or an http(s) URL, which is downloaded once into torch's hub folder. Holds a state dict,
+            alone or under 'state_dict' or 'model'.
+        prefix (str): Where names begin with it, only those are taken, without it. Elsewhere all names are taken but those
+            of a classifier's neck and head. Defaults to 'backbone.'.
+
+    Raises:
+        WeightsError: There is no such file, or it is damaged, holds more than weights, or holds none.
+    """
+    path = _download(checkpoint) if checkpoint.startswith(('http://', 'https://')) else Path(checkpoint).expanduser()
+    if not path.is_file():
+        raise WeightsError(f'There is no checkpoint {checkpoint}. {_ways_out()}')
+    content: Any
+    try:
+        with torch.serialization.safe_globals(_STAND_INS):
+            content = torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f'{checkpoint} is no plain checkpoint: it is damaged, or holds objects whose loading would run code, and was not '
+            f'loaded ({_first_line(error)}). Where you trust it, save its state dict alone: '
+            "torch.save({'state_dict': model.state_dict()}, FILE)."
+        ) from error
+    except Exception as error:
+        raise WeightsError(f'{checkpoint} is damaged or no torch checkpoint ({_first_line(error)}).') from error
+    for name in ('state_dict', 'model'):
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise WeightsError(
+            f"{checkpoint} holds no state dict: neither tensors by name, nor those under 'state_dict' or 'model'."
+        )
+    state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if prefix and any(name.startswith(prefix) for name in state):
+        state = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+    else:
+        state = {name: value for name, value in state.items() if not name.startswith(_HEADS)}
+    # float16 files are common; the model is float32 until the precision is chosen
+    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+
+
+def load_strictly(backbone: nn.Module, state: dict[str, Tensor], checkpoint: str) -> None:
+    """Load every weight, or raise.
+
+    Args:
+        backbone (nn.Module): Takes the weights.
+        state (dict[str, Tensor]): From :func:`read_state_dict`.
+        checkpoint (str): Its name, for messages.
+
+    Raises:
+        WeightsError: Names are missing or left over, or shapes differ; three of them are listed.
+    """
+    try:
+        missing, unexpected = backbone.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:4]]
+        raise WeightsError(f'{checkpoint} does not fit the backbone: {" ".join(lines) or error}') from error
+    if missing or unexpected:
+        found = [f'{len(names)} {what} ({_three(names)})' for what, names in _named(missing, unexpected) if names]
+        raise WeightsError(
+            f'{checkpoint} does not fit the backbone: weights {" and ".join(found)}. Give the backbone the arch of the '
+            'checkpoint, or the embedder the prefix under which the checkpoint keeps its backbone.'
+        )
+
+
+def weight_digest(model: nn.Module) -> str:
+    """sha256 over names, shapes, kinds and values of the state dict, hexadecimal; the same on every device."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        value = value.detach().cpu().contiguous()
+        digest.update(f'{name} {value.dtype} {tuple(value.shape)} '.encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _download(url: str) -> Path:
+    # the folder and name that mmengine and torch.hub use, so that a file they fetched is not fetched again
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / os.path.basename(urlparse(url).path)
+    if not path.is_file():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path))
+        except Exception as error:
+            raise WeightsError(
+                f'Cannot download the encoder weights {url} ({_first_line(error)}). {_ways_out()}'
+            ) from error
+    return path
+
+
+def _ways_out() -> str:
+    return (
+        'Use a checkpoint that you have with --cfg-options embedder.checkpoint=FILE, thumbnails that need no weights with '
+        '--encoder pixels, or vectors that you have with --embeddings FILE.npy.'
+    )
+
+
+def _named(missing: list[str], unexpected: list[str]) -> tuple[tuple[str, list[str]], ...]:
+    return ('missing in the file', missing), ('unknown to the backbone', unexpected)
+
+
+def _three(names: list[str]) -> str:
+    return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition('\n')[0] or type(error).__name__
