@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmdel.embedding.vectors import Vectors
-from mmdel.progress import SILENT, Stages
+from mmdel.progress import SILENT, Stages, Tick
 from mmdel.selection.redundancy import nearest
 from mmdel.selection.selector import BaseSelector, Ranking
 from mmdel.subset import Subset
@@ -13,6 +14,12 @@ from mmdel.visualization.plots import RemovedPair
 
 EXAMPLES = 24
 """Removed images shown beside the most similar kept one."""
+
+BLOCK = 4096
+"""Vectors read at a time for the estimate below."""
+
+SAMPLE = 256
+"""Images whose neighbours in other groups are counted, to estimate what the scope never compared."""
 
 TRUSTED = (0.01, 0.99)
 """Outside these shares an eta tells nothing about images, only about the encoder's scale of cosines."""
@@ -62,7 +69,8 @@ def summarise(
     asked = chained.copy()
     asked[shown] = True
     cluster = np.zeros(len(keep), np.int32) if ranking.cluster is None else ranking.cluster
-    pairs = [(group[asked[group]], group[keep[group]]) for group in selector.groups(cluster)]
+    groups = selector.groups(cluster)
+    pairs = [(group[asked[group]], group[keep[group]]) for group in groups]
     with progress.stage('verify', sum(len(a) * len(b) for a, b in pairs), 'pairs') as tick:
         found = nearest(vectors, pairs, tick)
 
@@ -73,7 +81,45 @@ def summarise(
     examples = tuple(
         RemovedPair(images[i], images[found.row[i]], float(found.cosine[i])) for i in shown if found.row[i] >= 0
     )
-    return Summary(_rows(subset, orphans), _hints(subset), orphans, examples)
+    missed = None
+    if eta is not None and len(groups) > 1:
+        with progress.stage('verify', len(vectors), 'vectors') as tick:
+            missed = missed_share(vectors, cluster, subset.far[readable], eta, tick)
+    return Summary(_rows(subset, orphans, missed), _hints(subset), orphans, examples)
+
+
+def missed_share(
+    vectors: Vectors,
+    cluster: NDArray[np.int32],
+    far: NDArray[np.bool_],
+    eta: float,
+    tick: Tick = lambda done: None,
+) -> float | None:
+    """Estimate the share of pairs above eta that lie in two clusters, so that cluster scope never compared them.
+
+    Args:
+        vectors (Vectors): N vectors.
+        cluster (NDArray[np.int32]): [N].
+        far (NDArray[np.bool_]): [N], images that epsilon dropped; they are in no pair.
+        eta (float): Threshold, a cosine.
+        tick (Callable): Told the number of vectors read. Defaults to doing nothing.
+
+    Returns:
+        float | None: Over all pairs of at most :data:`SAMPLE` evenly spaced images with every other; None where none is above.
+    """
+    near = np.flatnonzero(~far)
+    if not len(near):
+        return None
+    sample = near[np.unique(np.linspace(0, len(near) - 1, SAMPLE).round().astype(int))]
+    asked = vectors.read(sample)
+    above = apart = 0
+    for start in range(0, len(near), BLOCK):
+        rows = near[start : start + BLOCK]
+        hit = (asked @ vectors.read(rows).T > eta) & (sample[:, None] != rows)
+        above += int(hit.sum())
+        apart += int((hit & (cluster[sample][:, None] != cluster[rows])).sum())
+        tick(len(rows))
+    return apart / above if above else None
 
 
 def _effective_eta(subset: Subset) -> float | None:
@@ -83,7 +129,7 @@ def _effective_eta(subset: Subset) -> float | None:
     return None if interval is None else interval.lower
 
 
-def _rows(subset: Subset, orphans: int | None) -> tuple[tuple[str, str], ...]:
+def _rows(subset: Subset, orphans: int | None, missed: float | None) -> tuple[tuple[str, str], ...]:
     images = len(subset.table)
     rows = [('images', f'{images:,}')]
     names = {
@@ -105,6 +151,8 @@ def _rows(subset: Subset, orphans: int | None) -> tuple[tuple[str, str], ...]:
         rows.append(('eta', 'none gives this subset (ties or cluster heads)' if interval is None else str(interval)))
     if orphans is not None:
         rows.append(('removed without a kept image above eta', f'{orphans:,}'))
+    if missed is not None:
+        rows.append(('pairs above eta in two clusters, never compared', f'{missed:.1%} (estimated)'))
     return tuple(rows)
 
 
