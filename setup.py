@@ -19,7 +19,7 @@ REQUIREMENTS = [
     'pyarrow>=15',
     'rich>=13',
     'threadpoolctl>=3.2',
-    'torch>=2.4',
+    'torch>=2.5',
 ]
 
 EXTRAS = {
@@ -29,7 +29,7 @@ EXTRAS = {
         'onedl-mmcv>=2.3.6,<3',
         'onedl-mmpretrain>=1.3.6,<2',
         'onedl-mmsegmentation>=1.4.2,<2',
-        'torchvision>=0.19',
+        'torchvision>=0.20',
     ],
     # Upstream, without compiled operators: selection and MAE pre-training run, segmentation needs the full mmcv.
     # mmsegmentation refuses mmcv 2.2 and does not name ftfy; the stack still imports pkg_resources.
@@ -40,7 +40,7 @@ EXTRAS = {
         'mmsegmentation>=1.2.2,<2',
         'ftfy',
         'setuptools<82',
-        'torchvision>=0.19',
+        'torchvision>=0.20',
     ],
     'cpu': ['faiss-cpu>=1.8'],
     # Meta's own wheels; what stood under this name before 1.14 was abandoned.

@@ -1,6 +1,6 @@
 """Does reading real image files slow the model down?
 
-    python benchmarks/embedding.py --images data/wce --count 384
+    python benchmarks/embedding.py --images data/wce --count 192
 
 Measures, by turns in one process, images per second of the bare model (a batch of random numbers that is already in
 memory, the same precision and batch size) and of ``embed_images`` on image files with an empty cache, for ViT-S/14 and
@@ -32,6 +32,9 @@ BACKBONES = {
     ),
     'ViT-B/16': dict(type='mmpretrain.VisionTransformer', arch='base', patch_size=16),
 }
+
+DISTURBED = 0.1
+"""Cores kept busy by other processes above which a round says nothing."""
 
 
 def images_below(folder: Path, count: int) -> ImageTable:
@@ -65,11 +68,29 @@ def embedding_rate(embedder: BaseEmbedder, images: ImageTable, workers: int | No
         return len(images.table) / (time.perf_counter() - start)
 
 
+class Others:
+    """Cores that other processes kept busy since the last look (Linux; elsewhere nan)."""
+
+    def __init__(self) -> None:
+        self.look()
+
+    def look(self) -> float:
+        before = getattr(self, '_seen', (0.0, 0.0))
+        try:
+            fields = Path('/proc/stat').read_text().split('\n')[0].split()[1:9]
+        except OSError:
+            return float('nan')
+        busy = sum(int(field) for i, field in enumerate(fields) if i not in (3, 4)) / os.sysconf('SC_CLK_TCK')
+        own = sum(os.times()[:4])
+        self._seen = (time.perf_counter(), busy - own)
+        return (self._seen[1] - before[1]) / max(self._seen[0] - before[0], 1e-9)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--images', type=Path, required=True, help='a folder with JPEG files')
-    parser.add_argument('--count', type=int, default=384, help='files to embed in each round')
-    parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument('--count', type=int, default=192, help='files to embed in each round')
+    parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--workers', type=int, help='processes that decode (default: what embed_images chooses)')
     parser.add_argument('--models', nargs='+', default=list(BACKBONES), choices=list(BACKBONES))
     parser.add_argument('--precision', default='auto')
@@ -84,18 +105,27 @@ def main() -> None:
         embedder = ViTEmbedder(BACKBONES[name], precision=args.precision)
         precision = embedder.to('cpu').fingerprint()['precision']
         bare_rate(embedder, embedder.batch_size)
-        pairs = []
+        others = Others()
+        rounds = []
+        before = bare_rate(embedder, args.count)
         for _ in range(args.rounds):
-            before = bare_rate(embedder, args.count)
             files = embedding_rate(embedder, images, args.workers)
-            # the machine's speed drifts: the bare rate is the mean of the one before and the one after
-            bare = statistics.mean([before, bare_rate(embedder, args.count)])
-            pairs.append((bare, files))
+            after = bare_rate(embedder, args.count)
+            # the machine's speed drifts: compared with the mean of the bare rates just before and just after
+            bare, elsewhere = (before + after) / 2, others.look()
+            rounds.append((files / bare, elsewhere < DISTURBED))
             print(
-                f'  {name} {precision}: bare {bare:.1f}, from files {files:.1f}, ratio {files / bare:.3f}', flush=True
+                f'  {name} {precision}: bare {bare:.1f}, from files {files:.1f}, ratio {files / bare:.3f} '
+                f'(other processes: {elsewhere:.2f} cores)',
+                flush=True,
             )
-        ratio = statistics.median(files / bare for bare, files in pairs)
-        print(f'{name} {precision}: median ratio {ratio:.3f}')
+            before = after
+        quiet = [ratio for ratio, undisturbed in rounds if undisturbed]
+        print(f'{name} {precision}: median ratio {statistics.median(quiet or [ratio for ratio, _ in rounds]):.3f}')
+        print(
+            f'  of {len(quiet)} undisturbed rounds' if quiet else '  no round was undisturbed: measure again',
+            flush=True,
+        )
 
 
 if __name__ == '__main__':

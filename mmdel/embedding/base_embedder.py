@@ -167,11 +167,11 @@ class BaseEmbedder(ABC):
         Raises:
             ConfigError: The model does not return [B, D].
         """
-        pixels = images.to(self._device).permute(0, 3, 1, 2).float()
+        images = images.to(self._device)
         if self.to_rgb:
-            pixels = pixels.flip(1)
+            images = images.flip(-1)
         mean, std = (torch.tensor(value, device=self._device)[:, None, None] for value in (self.mean, self.std))
-        vectors = self.forward((pixels - mean) / std)
+        vectors = self.forward(images.permute(0, 3, 1, 2).float().sub_(mean).div_(std))
         if not isinstance(vectors, Tensor) or vectors.ndim != 2 or len(vectors) != len(images):
             shape = tuple(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
             raise ConfigError(

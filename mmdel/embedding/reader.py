@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from mmdel.cores import usable_cores
 from mmdel.datasets import frames
 from mmdel.embedding.store import UNKNOWN
 from mmdel.errors import ConfigError, MmdelError
@@ -84,7 +85,7 @@ def read_batches(
         MmdelError: A transform gives something that is no image.
     """
     if num_workers is None:
-        num_workers = min(MAX_WORKERS, _cores())
+        num_workers = min(MAX_WORKERS, usable_cores())
     # every worker reads a part of each batch: one that read all of it would slow down one of the model's threads, and so
     # all of them, for longer
     step = math.ceil(batch_size / max(1, num_workers))
@@ -202,11 +203,6 @@ def _image(results: dict[str, Any], transform: Any, path: str) -> NDArray[Any]:
         f'{type(transform).__name__} in the embedder pipeline gives {found} for {path}, not uint8 [H, W, 3]. Scaling by mean '
         'and std is done by the embedder; mmdel.LoadFrame loads every kind of image as uint8.'
     )
-
-
-def _cores() -> int:
-    """Cores that this process may use, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def _as_it_is(batch: Any) -> Any:

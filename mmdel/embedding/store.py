@@ -35,7 +35,7 @@ from mmdel.errors import StoreError
 from mmdel.files import TEMPORARY, atomic, write_text
 
 FORMAT = 1
-"""Version of the shards; another one lies in another folder."""
+"""Version of the shards, raised too when images are decoded or resized in another way; another one lies in another folder."""
 
 ROWS = pa.schema(
     [

@@ -9,7 +9,6 @@ What is not guaranteed: nothing is approximate here, but pairs in different grou
 """
 
 import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from mmdel.cores import usable_cores
 from mmdel.embedding.vectors import Vectors, canonical_cosine, exact_cosine
 from mmdel.progress import Tick
 
@@ -359,11 +359,6 @@ def _reader(vectors: Vectors, order: Rows) -> Read:
         return whole[0][slots]
 
     return read
-
-
-def usable_cores() -> int:
-    """Cores that this process may use, which a scheduler may have limited."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 class _Workers:
