@@ -26,7 +26,7 @@ from mmdel.engine import DedupRunner
 from mmdel.progress import Stages
 
 ROOT = Path(__file__).resolve().parents[2]
-STAGES = ('list', 'embed', 'read', 'k-means', 'assign', 'compare', 'write', 'verify', 'report')
+STAGES = ('list', 'cache', 'embed', 'read', 'k-means', 'assign', 'compare', 'write', 'verify', 'report')
 MOMENTS = ('start', 'middle', 'end')
 RENAMES = (1, 2, 3, 4, 6, 8, 10)
 PLAIN_STAGE = Stages.stage
