@@ -8,10 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 try:
-    from mmengine.registry import DATASETS as MMENGINE_DATASETS
-    from mmengine.registry import EVALUATOR as MMENGINE_EVALUATOR
-    from mmengine.registry import MODELS as MMENGINE_MODELS
-    from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+    from mmengine import registry as mmengine_registry
     from mmengine.registry import Registry
 except ImportError as error:
     raise ImportError(
@@ -19,10 +16,20 @@ except ImportError as error:
         "pip install 'mmdel[onedl]' (maintained, recommended) or pip install 'mmdel[openmmlab]'."
     ) from error
 
-DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='mmdel', locations=['mmdel.datasets'])
-TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='mmdel', locations=['mmdel.datasets'])
-MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmdel', locations=['mmdel.models'])
-EVALUATOR = Registry('evaluator', parent=MMENGINE_EVALUATOR, scope='mmdel', locations=['mmdel.evaluation'])
+
+def _child(kind: str, parent: Registry, room: str) -> Registry:
+    return Registry(kind, parent=parent, scope='mmdel', locations=[f'mmdel.{room}'])
+
+
+DATASETS = _child('dataset', mmengine_registry.DATASETS, 'datasets')
+TRANSFORMS = _child('transform', mmengine_registry.TRANSFORMS, 'datasets')
+DATA_SAMPLERS = _child('data sampler', mmengine_registry.DATA_SAMPLERS, 'training')
+LOOPS = _child('loop', mmengine_registry.LOOPS, 'training')
+OPTIM_WRAPPERS = _child('optimizer wrapper', mmengine_registry.OPTIM_WRAPPERS, 'training')
+HOOKS = _child('hook', mmengine_registry.HOOKS, 'training')
+MODELS = _child('model', mmengine_registry.MODELS, 'models')
+METRICS = _child('metric', mmengine_registry.METRICS, 'evaluation')
+EVALUATOR = _child('evaluator', mmengine_registry.EVALUATOR, 'evaluation')
 
 
 class _RootRegistry(Registry):

@@ -35,8 +35,8 @@ def real_weights() -> Path:
 
 @pytest.fixture(scope='session')
 def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small embedded data: `pool` (4 clips, 40 frames, rubbish, `truth.csv`) and `segmentation/kvasir_seg` (8 pairs)."""
+    """Small embedded data: `pool` (4 clips, 40 frames, rubbish, `truth.csv`) and `segmentation/kvasir-seg` (8 pairs)."""
     out = tmp_path_factory.mktemp('demo')
     render_pool(out / 'pool', clips=4, frames=40)
-    render_segmentation(out / 'segmentation' / 'kvasir_seg', pairs=8)
+    render_segmentation(out / 'segmentation' / 'kvasir-seg', pairs=8)
     return out

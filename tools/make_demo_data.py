@@ -23,7 +23,7 @@ def main() -> None:
     from mmdel.progress import Stages
 
     out = write_demo_data(args.out, args.seed, Stages(Console(stderr=True)))
-    for kind, folder in (('pool', Path('pool')), ('segmentation', Path('segmentation', 'kvasir_seg', 'images'))):
+    for kind, folder in (('pool', Path('pool')), ('segmentation', Path('segmentation', 'kvasir-seg', 'images'))):
         files = sum(1 for path in (out / folder).rglob('*.jpg'))
         print(f'{kind}: {files} images in {out / folder}')
 

@@ -3,7 +3,7 @@
     write_demo_data('data/demo')
     # data/demo/pool/{gastrovision,hyper-kvasir,kvasir-capsule}/...   laid out and named as the pre-training sets
     # data/demo/pool/truth.csv                                        what each of those files is
-    # data/demo/segmentation/kvasir_seg/{images,masks}, train.txt, val.txt
+    # data/demo/segmentation/kvasir-seg/{images,masks}, train.txt, val.txt
 
 ``truth.csv`` has the columns of :class:`Truth`. The kinds are ``frame``, ``copy`` (the same bytes under another name),
 ``black``, ``washed_out``, ``blurred``, ``text`` (burnt into a frame, or a report card, which belongs to no clip) and
@@ -106,7 +106,7 @@ def write_demo_data(out: str | Path, seed: int = 0, progress: Stages = SILENT) -
     """Draw all embedded data, about 700 files and 160 pairs.
 
     Args:
-        out (str | Path): Folder that gets ``pool`` and ``segmentation/kvasir_seg``.
+        out (str | Path): Folder that gets ``pool`` and ``segmentation/kvasir-seg``.
         seed (int): Defaults to 0.
         progress (Stages): Defaults to SILENT.
 
@@ -114,7 +114,7 @@ def write_demo_data(out: str | Path, seed: int = 0, progress: Stages = SILENT) -
         Path: ``out``.
     """
     render_pool(Path(out, 'pool'), seed, progress=progress)
-    render_segmentation(Path(out, 'segmentation', 'kvasir_seg'), seed, progress=progress)
+    render_segmentation(Path(out, 'segmentation', 'kvasir-seg'), seed, progress=progress)
     return Path(out)
 
 

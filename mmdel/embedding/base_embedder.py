@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import mmdel.datasets.frames  # noqa: F401  registers LoadFrame
-from mmdel.embedding.precision import DTYPES, resolve_precision
-from mmdel.embedding.weights import weight_digest
 from mmdel.errors import ConfigError
+from mmdel.precision import DTYPES, resolve_precision
 from mmdel.registry import TRANSFORMS
+from mmdel.weights import weight_digest
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)

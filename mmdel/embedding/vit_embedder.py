@@ -10,11 +10,16 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmdel.embedding.base_embedder import IMAGENET_MEAN, IMAGENET_STD, BaseEmbedder
-from mmdel.embedding.weights import load_strictly, read_state_dict
 from mmdel.errors import ConfigError
 from mmdel.registry import EMBEDDERS
+from mmdel.weights import load_strictly, read_state_dict
 
 FEATURES = ('cls_token', 'avg_patch')
+
+_WAYS_OUT = (
+    'Use a checkpoint that you have with --cfg-options embedder.checkpoint=FILE, thumbnails that need no weights with '
+    '--encoder pixels, or vectors that you have with --embeddings FILE.npy.'
+)
 
 
 @EMBEDDERS.register_module()
@@ -83,7 +88,8 @@ class ViTEmbedder(BaseEmbedder):
                 'The encoder has no checkpoint: its weights are random, and such vectors say little about images.'
             )
         else:
-            load_strictly(backbone, read_state_dict(self._checkpoint, self._prefix), self._checkpoint)
+            state = read_state_dict(self._checkpoint, self._prefix, _WAYS_OUT)
+            load_strictly(backbone, state, self._checkpoint)
         _drop_unused_layers(backbone)
         return _Feature(backbone)
 

@@ -122,7 +122,7 @@ def test_pool__whole_pool_has_copies_across_classes_and_sources(tmp_path, monkey
 
 
 def test_segmentation__masks_match_images_and_lists_split_whole_clips(demo_data):
-    folder = demo_data / 'segmentation' / 'kvasir_seg'
+    folder = demo_data / 'segmentation' / 'kvasir-seg'
     images = {path.stem: path for path in (folder / 'images').iterdir()}
     masks = {path.stem: path for path in (folder / 'masks').iterdir()}
     assert images.keys() == masks.keys()
@@ -138,7 +138,7 @@ def test_segmentation__masks_match_images_and_lists_split_whole_clips(demo_data)
 
 
 def test_segmentation__most_masks_show_a_polyp(demo_data):
-    masks = [read(path) for path in (demo_data / 'segmentation' / 'kvasir_seg' / 'masks').iterdir()]
+    masks = [read(path) for path in (demo_data / 'segmentation' / 'kvasir-seg' / 'masks').iterdir()]
     assert np.mean([mask.any() for mask in masks]) > 0.5
 
 

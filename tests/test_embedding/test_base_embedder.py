@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from mmdel.embedding import BaseEmbedder, embed_images
-from mmdel.embedding.precision import resolve_precision
 from mmdel.errors import ConfigError
+from mmdel.precision import resolve_precision
 from mmdel.registry import EMBEDDERS
 
 Make = Callable[..., Any]
@@ -107,7 +107,7 @@ def test_model_that_returns_something_else__is_a_config_error(output: Any) -> No
 def test_precision__auto_and_explicit(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device('cpu')
     for native, expected in ((True, 'bfloat16'), (False, 'float32')):
-        monkeypatch.setattr('mmdel.embedding.precision._cpu_multiplies_bfloat16', lambda native=native: native)
+        monkeypatch.setattr('mmdel.precision._cpu_multiplies_bfloat16', lambda native=native: native)
         assert resolve_precision('auto', cpu) == expected
     assert resolve_precision('float16', cpu) == 'float16'
     assert resolve_precision('auto', torch.device('meta')) == 'float32'

@@ -54,7 +54,7 @@ _STAND_INS: list[Any] = [
 ]
 
 
-def read_state_dict(checkpoint: str, prefix: str = 'backbone.') -> dict[str, Tensor]:
+def read_state_dict(checkpoint: str, prefix: str = 'backbone.', ways_out: str = '') -> dict[str, Tensor]:
     """Read a backbone's weights, float32.
 
     Args:
@@ -62,13 +62,15 @@ def read_state_dict(checkpoint: str, prefix: str = 'backbone.') -> dict[str, Ten
             alone or under 'state_dict' or 'model'.
         prefix (str): Where names begin with it, only those are taken, without it. Elsewhere all names are taken but those
             of a classifier's neck and head. Defaults to 'backbone.'.
+        ways_out (str): What to do where there is no such file; ends that message. Defaults to ''.
 
     Raises:
         WeightsError: There is no such file, or it is damaged, holds more than weights, or holds none.
     """
-    path = _download(checkpoint) if checkpoint.startswith(('http://', 'https://')) else Path(checkpoint).expanduser()
+    remote = checkpoint.startswith(('http://', 'https://'))
+    path = _download(checkpoint, ways_out) if remote else Path(checkpoint).expanduser()
     if not path.is_file():
-        raise WeightsError(f'There is no checkpoint {checkpoint}. {_ways_out()}')
+        raise WeightsError(f'There is no checkpoint {checkpoint}. {ways_out}'.rstrip())
     content: Any
     try:
         with torch.serialization.safe_globals(_STAND_INS):
@@ -117,7 +119,7 @@ def load_strictly(backbone: nn.Module, state: dict[str, Tensor], checkpoint: str
         found = [f'{len(names)} {what} ({_three(names)})' for what, names in _named(missing, unexpected) if names]
         raise WeightsError(
             f'{checkpoint} does not fit the backbone: weights {" and ".join(found)}. Give the backbone the arch of the '
-            'checkpoint, or the embedder the prefix under which the checkpoint keeps its backbone.'
+            'checkpoint, or name the prefix under which the checkpoint keeps its backbone.'
         )
 
 
@@ -131,7 +133,7 @@ def weight_digest(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _download(url: str) -> Path:
+def _download(url: str, ways_out: str) -> Path:
     # the folder and name that mmengine and torch.hub use, so that a file they fetched is not fetched again
     path = Path(torch.hub.get_dir()) / 'checkpoints' / os.path.basename(urlparse(url).path)
     if not path.is_file():
@@ -140,16 +142,9 @@ def _download(url: str) -> Path:
             torch.hub.download_url_to_file(url, str(path))
         except Exception as error:
             raise WeightsError(
-                f'Cannot download the encoder weights {url} ({_first_line(error)}). {_ways_out()}'
+                f'Cannot download the encoder weights {url} ({_first_line(error)}). {ways_out}'.rstrip()
             ) from error
     return path
-
-
-def _ways_out() -> str:
-    return (
-        'Use a checkpoint that you have with --cfg-options embedder.checkpoint=FILE, thumbnails that need no weights with '
-        '--encoder pixels, or vectors that you have with --embeddings FILE.npy.'
-    )
 
 
 def _named(missing: list[str], unexpected: list[str]) -> tuple[tuple[str, list[str]], ...]:

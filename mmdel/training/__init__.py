@@ -1,0 +1,1 @@
+"""What rides along a training run of mmpretrain or mmseg."""
