@@ -1,0 +1,1 @@
+"""NormDEL: how good a model is, weighed against how much data it took."""
