@@ -54,35 +54,30 @@ _STAND_INS: list[Any] = [
 ]
 
 
-def read_state_dict(checkpoint: str, prefix: str = 'backbone.', ways_out: str = '') -> dict[str, Tensor]:
-    """Read a backbone's weights, float32.
+def check_checkpoint(checkpoint: str) -> None:
+    """Make sure that a file holds nothing whose loading would run code.
+
+    Args:
+        checkpoint (str): A file as mmengine's runner writes it: weights, optimizer and log.
+
+    Raises:
+        WeightsError: There is no such file, or it is damaged or unsafe.
+    """
+    _open(checkpoint, '')
+
+
+def read_weights(checkpoint: str, ways_out: str = '') -> dict[str, Tensor]:
+    """Read all weights of a checkpoint by name, float32.
 
     Args:
         checkpoint (str): A file, or an http(s) URL, which is downloaded once into torch's hub folder. Holds a state dict,
             alone or under 'state_dict' or 'model'.
-        prefix (str): Where names begin with it, only those are taken, without it. Elsewhere all names are taken but those
-            of a classifier's neck and head. Defaults to 'backbone.'.
         ways_out (str): What to do where there is no such file; ends that message. Defaults to ''.
 
     Raises:
         WeightsError: There is no such file, or it is damaged, holds more than weights, or holds none.
     """
-    remote = checkpoint.startswith(('http://', 'https://'))
-    path = _download(checkpoint, ways_out) if remote else Path(checkpoint).expanduser()
-    if not path.is_file():
-        raise WeightsError(f'There is no checkpoint {checkpoint}. {ways_out}'.rstrip())
-    content: Any
-    try:
-        with torch.serialization.safe_globals(_STAND_INS):
-            content = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f'{checkpoint} is no plain checkpoint: it is damaged, or holds objects whose loading would run code, and was not '
-            f'loaded ({_first_line(error)}). Where you trust it, save its state dict alone: '
-            "torch.save({'state_dict': model.state_dict()}, FILE)."
-        ) from error
-    except Exception as error:
-        raise WeightsError(f'{checkpoint} is damaged or no torch checkpoint ({_first_line(error)}).') from error
+    content = _open(checkpoint, ways_out)
     for name in ('state_dict', 'model'):
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
@@ -90,13 +85,30 @@ def read_state_dict(checkpoint: str, prefix: str = 'backbone.', ways_out: str = 
         raise WeightsError(
             f"{checkpoint} holds no state dict: neither tensors by name, nor those under 'state_dict' or 'model'."
         )
-    state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    if prefix and any(name.startswith(prefix) for name in state):
-        state = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
-    else:
-        state = {name: value for name, value in state.items() if not name.startswith(_HEADS)}
     # float16 files are common; the model is float32 until the precision is chosen
-    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    return {
+        str(name): value.float() if value.is_floating_point() else value
+        for name, value in content.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def read_state_dict(checkpoint: str, prefix: str = 'backbone.', ways_out: str = '') -> dict[str, Tensor]:
+    """Read a backbone's weights, float32.
+
+    Args:
+        checkpoint (str): As in :func:`read_weights`.
+        prefix (str): Where names begin with it, only those are taken, without it. Elsewhere all names are taken but those
+            of a classifier's neck and head. Defaults to 'backbone.'.
+        ways_out (str): What to do where there is no such file; ends that message. Defaults to ''.
+
+    Raises:
+        WeightsError: As in :func:`read_weights`.
+    """
+    state = read_weights(checkpoint, ways_out)
+    if prefix and any(name.startswith(prefix) for name in state):
+        return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+    return {name: value for name, value in state.items() if not name.startswith(_HEADS)}
 
 
 def load_strictly(backbone: nn.Module, state: dict[str, Tensor], checkpoint: str) -> None:
@@ -131,6 +143,24 @@ def weight_digest(model: nn.Module) -> str:
         digest.update(f'{name} {value.dtype} {tuple(value.shape)} '.encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _open(checkpoint: str, ways_out: str) -> Any:
+    remote = checkpoint.startswith(('http://', 'https://'))
+    path = _download(checkpoint, ways_out) if remote else Path(checkpoint).expanduser()
+    if not path.is_file():
+        raise WeightsError(f'There is no checkpoint {checkpoint}. {ways_out}'.rstrip())
+    try:
+        with torch.serialization.safe_globals(_STAND_INS):
+            return torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f'{checkpoint} is no plain checkpoint: it is damaged, or holds objects whose loading would run code, and was not '
+            f'loaded ({_first_line(error)}). Where you trust it, save its state dict alone: '
+            "torch.save({'state_dict': model.state_dict()}, FILE)."
+        ) from error
+    except Exception as error:
+        raise WeightsError(f'{checkpoint} is damaged or no torch checkpoint ({_first_line(error)}).') from error
 
 
 def _download(url: str, ways_out: str) -> Path:

@@ -12,6 +12,7 @@ not the file's fault (memory, an interrupt) passes through.
 import errno
 import functools
 import io
+import logging
 import os
 import re
 import stat
@@ -24,6 +25,7 @@ from typing import Any
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmengine.logging import print_log
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin
 
@@ -140,18 +142,27 @@ class LoadFrame(BaseTransform):
 
     Args:
         max_pixels (int): Width times height above which a file is refused. Defaults to 100 million.
+        skip_unreadable (bool): Whether a training on files that nobody has checked goes on without those that cannot be
+            used: the dataset then serves another image in their place, and each is named in the log. Defaults to False.
     """
 
-    def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, max_pixels: int = MAX_PIXELS, skip_unreadable: bool = False) -> None:
         self.max_pixels = max_pixels
+        self.skip_unreadable = skip_unreadable
 
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
         """Load ``results['img_path']``.
 
         Raises:
-            UnreadableImage: The file cannot be used.
+            UnreadableImage: The file cannot be used, and ``skip_unreadable`` is not set.
         """
-        frame = read_frame(results['img_path'], self.max_pixels)
+        try:
+            frame = read_frame(results['img_path'], self.max_pixels)
+        except UnreadableImage as error:
+            if not self.skip_unreadable:
+                raise
+            print_log(f'{results["img_path"]} is left out: {error.reason}', logger='current', level=logging.WARNING)
+            return None
         results['img'] = frame.image
         results['img_shape'] = results['ori_shape'] = frame.image.shape[:2]
         results['nbytes'] = frame.nbytes
@@ -159,7 +170,7 @@ class LoadFrame(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(max_pixels={self.max_pixels})'
+        return f'{type(self).__name__}(max_pixels={self.max_pixels}, skip_unreadable={self.skip_unreadable})'
 
 
 def _halved(image: NDArray[Any], width: int, height: int) -> NDArray[Any]:

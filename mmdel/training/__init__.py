@@ -1,1 +1,8 @@
-"""What rides along a training run of mmpretrain or mmseg."""
+"""What rides along a training run of mmpretrain or mmseg: precision, resuming, checks, and how long to train."""
+
+from mmdel.training.auto_amp_optim_wrapper import AutoAmpOptimWrapper
+from mmdel.training.pretrained_check_hook import PretrainedCheckHook
+from mmdel.training.resumable_epoch_train_loop import ResumableEpochTrainLoop
+from mmdel.training.resumable_sampler import ResumableSampler
+
+__all__ = ['AutoAmpOptimWrapper', 'PretrainedCheckHook', 'ResumableEpochTrainLoop', 'ResumableSampler']

@@ -1,0 +1,7 @@
+_base_ = ['../_base_/mae/vit-base-p16_datadel.py']
+
+epochs = _base_.table2_epochs['eta10']
+train_cfg = dict(max_epochs=epochs)
+param_scheduler = _base_.param_scheduler
+param_scheduler[0]['end'] = param_scheduler[1]['begin'] = epochs // 20
+default_hooks = dict(checkpoint=dict(interval=epochs // 10))

@@ -1,0 +1,99 @@
+"""Evaluate a checkpoint with any OpenMMLab config, and draw or keep its predictions.
+
+python tools/test.py CONFIG CHECKPOINT --retention work_dirs/meddel_eta08/subset.parquet
+python tools/test.py CONFIG CHECKPOINT --show-dir work_dirs/pictures
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Evaluate a checkpoint with an OpenMMLab config.')
+    parser.add_argument('config', help='the config that the checkpoint was trained with')
+    parser.add_argument('checkpoint', help='the checkpoint')
+    parser.add_argument(
+        '--work-dir', help="where the log and metrics go (default: the config's, or work_dirs/<config>)"
+    )
+    parser.add_argument(
+        '--out', help='keep the predictions: a folder of index masks for segmentation, a .pkl file for the others'
+    )
+    parser.add_argument('--metrics-out', metavar='FILE.json', help='write the metrics to this file')
+    parser.add_argument(
+        '--retention',
+        metavar='R',
+        help="the share of data that NormDEL weighs: a number in (0, 1], or that run's subset file",
+    )
+    parser.add_argument('--show-dir', metavar='DIR', help='draw the predictions over the images, below this folder')
+    parser.add_argument('--show', action='store_true', help='show them in windows')
+    parser.add_argument('--interval', type=int, default=1, help='draw every n-th image (default: 1)')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays (default: 2)')
+    parser.add_argument(
+        '--tta', action='store_true', help="test-time augmentation: the config's tta_model and tta_pipeline"
+    )
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change any key of the config')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='started by which launcher'
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def load_config(args: argparse.Namespace):
+    from mmdel.errors import ConfigError
+    from mmdel.training import command_line
+
+    cfg = command_line.read_config(args.config, args.cfg_options)
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    if not cfg.get('test_dataloader'):
+        raise ConfigError(f'{args.config} has no test_dataloader: there is nothing to evaluate.')
+    if args.retention is not None:
+        command_line.set_retention(cfg, args.retention)
+    if args.show or args.show_dir:
+        command_line.draw_predictions(cfg, args.show_dir, args.show, args.interval, args.wait_time)
+    if args.out:
+        command_line.keep_predictions(cfg, args.out)
+    if args.tta:
+        if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
+            raise ConfigError(f'--tta needs tta_model and tta_pipeline, and {args.config} has none.')
+        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+        cfg.model = dict(cfg.tta_model, module=cfg.model)
+    return cfg
+
+
+def run(args: argparse.Namespace) -> None:
+    import mmengine
+    from mmengine.dist import is_main_process
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+
+    from mmdel import distributed
+    from mmdel.weights import check_checkpoint
+
+    check_checkpoint(args.checkpoint)
+    cfg = load_config(args)
+    distributed.prepare(cfg, args.launcher)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    metrics = runner.test()
+    if args.metrics_out and is_main_process():
+        mmengine.dump({key: float(value) for key, value in metrics.items()}, args.metrics_out)
+
+
+def main() -> None:
+    args = parse_args()
+    from mmdel.errors import MmdelError
+
+    try:
+        run(args)
+    except (MmdelError, ImportError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,112 @@
+"""Train with any OpenMMLab config: pre-training (mmpretrain) and segmentation (mmseg) alike.
+
+python tools/train.py configs/mae/mae_vit-base-p16_1xb16-coslr-1000e_datadel-eta08.py
+python tools/train.py CONFIG --resume
+python tools/train.py MAE_CONFIG --equal-compute
+python tools/train.py SEGMENTATION_CONFIG --pretrained FILE.pth --retention work_dirs/meddel_eta08/subset.parquet
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Train with an OpenMMLab config.', epilog='The other options are those of mmpretrain and mmseg.'
+    )
+    parser.add_argument('config', help='the training config')
+    parser.add_argument(
+        '--work-dir', help="where logs and checkpoints go (default: the config's, or work_dirs/<config>)"
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='FILE',
+        help='go on from this checkpoint, or without FILE from the latest in the work dir; never done unasked',
+    )
+    parser.add_argument(
+        '--equal-compute',
+        nargs='?',
+        type=int,
+        const=-1,
+        metavar='EPOCHS',
+        help='train a subset so long that it costs what EPOCHS over all images do (default: 200)',
+    )
+    parser.add_argument(
+        '--pretrained', metavar='FILE', help='the encoder to start from: model.backbone.init_cfg.checkpoint'
+    )
+    parser.add_argument(
+        '--retention',
+        metavar='R',
+        help="the share of data that NormDEL weighs: a number in (0, 1], or that run's subset file",
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision where the machine has it')
+    parser.add_argument('--no-validate', action='store_true', help='do not evaluate while training')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate by the actual batch size')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change any key of the config')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='started by which launcher'
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def load_config(args: argparse.Namespace):
+    from mmdel.errors import ConfigError
+    from mmdel.training import command_line, equal_compute
+
+    cfg = command_line.read_config(args.config, args.cfg_options)
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.pretrained:
+        command_line.set_pretrained(cfg, args.pretrained)
+    if args.retention is not None:
+        command_line.set_retention(cfg, args.retention)
+    if args.equal_compute is not None:
+        full = equal_compute.FULL_EPOCHS if args.equal_compute == -1 else args.equal_compute
+        budget = equal_compute.equal_compute(cfg, full)
+        equal_compute.set_epochs(cfg, budget.epochs)
+        print(f'equal compute: {budget}', flush=True)
+    if args.amp and cfg.optim_wrapper.get('type', 'OptimWrapper') == 'OptimWrapper':
+        cfg.optim_wrapper.type = 'mmdel.AutoAmpOptimWrapper'
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.auto_scale_lr:
+        if 'auto_scale_lr' not in cfg:
+            raise ConfigError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')
+        cfg.auto_scale_lr.enable = True
+    return cfg
+
+
+def run(args: argparse.Namespace) -> None:
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+
+    from mmdel import distributed
+
+    cfg = load_config(args)
+    distributed.prepare(cfg, args.launcher)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.train()
+
+
+def main() -> None:
+    args = parse_args()
+    from mmdel.errors import MmdelError
+
+    try:
+        run(args)
+    except (MmdelError, ImportError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == '__main__':
+    main()
