@@ -1,0 +1,383 @@
+"""Put finished trainings side by side: the metric, its spread, NormDEL over several alphas, and the time they took.
+
+python tools/analysis_tools/compare_runs.py work_dirs/full work_dirs/subset --names 'all frames' '20 %'
+"""
+
+import argparse
+import csv
+import json
+import math
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+CLASS_PREFIX = 'IoU.'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Compare trainings by what their validations logged.',
+        epilog='A run is a work dir as mmengine leaves it. A training that was resumed counts as one; of trainings that '
+        'were started afresh in the same work dir the newest counts. Training time is the logged time per iteration times '
+        'the iterations, so that validation is not part of it.',
+    )
+    parser.add_argument('runs', nargs='+', metavar='RUN', help='work dirs')
+    parser.add_argument('--key', default='mIoU', help='the metric, by its full name (default: %(default)s)')
+    parser.add_argument(
+        '--scale',
+        choices=['percent', 'fraction'],
+        help='how the metric prints its values (default: as the logged NormDEL says, else percent)',
+    )
+    parser.add_argument('--alpha', type=float, default=1.0, help='alpha of the first table (default: %(default)s)')
+    parser.add_argument(
+        '--alphas',
+        type=float,
+        nargs='+',
+        default=[0.0, 0.5, 1.0, 2.0, 4.0],
+        help='alphas of the second (default: 0 ... 4)',
+    )
+    parser.add_argument(
+        '--last', type=int, default=5, metavar='N', help='median and range are over the last N validations (default: 5)'
+    )
+    parser.add_argument('--names', nargs='+', metavar='NAME', help='what to call the runs (default: their folders)')
+    parser.add_argument(
+        '--retention',
+        nargs='+',
+        default=[],
+        metavar='NAME=R',
+        help='retention of a run that did not log it: a number or a subset file; a run without one has no NormDEL',
+    )
+    parser.add_argument(
+        '--pretrain',
+        nargs='+',
+        default=[],
+        metavar='NAME=DIR',
+        help="the work dir of a run's pre-training: its time gets a column",
+    )
+    parser.add_argument('--csv', metavar='FILE', help='write the first table to a file as well')
+    return parser.parse_args()
+
+
+@dataclass
+class Log:
+    """What a training logged, in the order in which it happened."""
+
+    path: Path
+    train: list[dict[str, Any]] = field(default_factory=list)
+    validations: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float | None:
+        """Time of the training iterations; None where none was logged.
+
+        A line tells the time of one iteration; it stands for all iterations since the line before.
+        """
+        lines = [line for line in self.train if 'time' in line]
+        if not lines:
+            return None
+        before = [0, *(line['step'] for line in lines[:-1])]
+        return math.fsum((line['step'] - step) * line['time'] for line, step in zip(lines, before, strict=True))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run of the table; metrics on the scale of the key, the retention a fraction, times in seconds."""
+
+    name: str
+    last: float
+    median: float
+    low: float
+    high: float
+    best: float
+    best_step: int
+    classes: dict[str, float]
+    retention: float | None
+    del_score: float | None
+    normdel: float | None
+    seconds: float | None
+    pretrain_seconds: float | None
+
+
+def read_log(work_dir: str) -> Log:
+    """The log of the newest training in a work dir, with what it resumed from."""
+    from mmdel.errors import DatasetError
+
+    folder = Path(work_dir)
+    if not folder.is_dir():
+        raise DatasetError(f'{work_dir} is not there, or is no folder.')
+    files = sorted(folder.glob('*/vis_data/scalars.json')) or sorted(folder.glob('vis_data/scalars.json'))
+    log = Log(folder)
+    for file in files:
+        lines = list(read_lines(file))
+        # mmengine marks only lines of training with the iteration; a validation without training has step 0
+        steps = [line['step'] for line in lines if 'iter' in line]
+        if not steps and not any(line['step'] for line in lines):
+            continue
+        if not resumed(file):
+            log = Log(folder)
+        elif steps:
+            forget(log, steps[0])
+        for line in lines:
+            if 'iter' in line:
+                log.train.append(line)
+            else:
+                line['after'] = log.train[-1]['step'] if log.train else 0
+                log.validations = [other for other in log.validations if other['step'] != line['step']]
+                log.validations.append(line)
+    if not log.train and not log.validations:
+        raise DatasetError(
+            f'{work_dir} holds no log of a training (<time>/vis_data/scalars.json). Is it the work dir of a run, and does '
+            'its visualizer have a LocalVisBackend?'
+        )
+    return log
+
+
+def read_lines(file: Path) -> Iterator[dict[str, Any]]:
+    from mmdel.errors import DatasetError
+
+    lines = file.read_text(encoding='utf-8').splitlines()
+    for number, text in enumerate(lines, start=1):
+        try:
+            line = json.loads(text)
+            line['step'] = int(line['step'])
+        except (KeyError, TypeError, ValueError) as error:
+            if number == len(lines):  # the run was killed while it wrote
+                return
+            raise DatasetError(f'{file}, line {number}, is not a line of an mmengine log: {text[:60]!r}.') from error
+        yield line
+
+
+def resumed(file: Path) -> bool:
+    """Whether the run of this log was told to go on from a checkpoint; its config lies beside the log."""
+    config = file.with_name('config.py')
+    return (
+        config.is_file() and re.search(r'^resume = True$', config.read_text(encoding='utf-8'), re.MULTILINE) is not None
+    )
+
+
+def forget(log: Log, step: int) -> None:
+    """Drop what a killed run had logged beyond the checkpoint from which the next one went on."""
+    log.train = [line for line in log.train if line['step'] < step]
+    log.validations = [line for line in log.validations if line['after'] < step]
+
+
+def assignments(texts: Sequence[str], option: str, names: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE, where a name may hold an equals sign itself."""
+    from mmdel.errors import ConfigError
+
+    values = {}
+    for text in texts:
+        fits = [name for name in names if text.startswith(f'{name}=')]
+        if not fits:
+            raise ConfigError(f'{option} {text!r}: expected NAME=VALUE, where NAME is one of {", ".join(names)}.')
+        name = max(fits, key=len)
+        values[name] = text[len(name) + 1 :]
+    return values
+
+
+def run_names(args: argparse.Namespace) -> list[str]:
+    from mmdel.errors import ConfigError
+
+    names = args.names or [Path(run).resolve().name for run in args.runs]
+    if len(names) != len(args.runs):
+        raise ConfigError(f'--names needs one name a run, got {len(names)} names for {len(args.runs)} runs.')
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ConfigError(f'Two runs are called {repeated[0]!r}. Tell them apart with --names.')
+    return names
+
+
+def summarise(
+    name: str,
+    log: Log,
+    args: argparse.Namespace,
+    scale: str,
+    retention: float | None,
+    pretrain: Log | None,
+) -> Row:
+    from mmdel.evaluation.normdel import SCALES, as_fraction, del_score, normdel
+
+    values = [(float(line[args.key]), line['step']) for line in log.validations if args.key in line]
+    last = values[-1][0]
+    box = [value for value, _ in values[-args.last :]]
+    best, best_step = max(values)
+    metric, full = [as_fraction(value, scale, f'{args.key} of {name!r}') for value, _ in values][-1], SCALES[scale]
+    final = log.validations[-1]
+    return Row(
+        name=name,
+        last=last,
+        median=median(box),
+        low=min(box),
+        high=max(box),
+        best=best,
+        best_step=best_step,
+        classes={key: float(value) for key, value in final.items() if key.startswith(CLASS_PREFIX)},
+        retention=retention,
+        del_score=None if retention is None else full * del_score(metric, retention, args.alpha),
+        normdel=None if retention is None else full * normdel(metric, retention, args.alpha),
+        seconds=log.seconds,
+        pretrain_seconds=pretrain.seconds if pretrain else None,
+    )
+
+
+def check_key(name: str, log: Log, key: str) -> None:
+    from mmdel.errors import ConfigError
+
+    known = dict.fromkeys(word for line in log.validations for word in line)
+    if key not in known:
+        others = ', '.join(word for word in known if word not in ('step', 'after', 'time', 'data_time'))
+        found = f'They logged: {others}.' if others else 'There is none.'
+        raise ConfigError(f'No validation of {name!r} ({log.path}) logged {key!r}. {found}')
+
+
+def logged_scale(log: Log) -> str | None:
+    """What the logged NormDEL says, which is at most 0.731 as a fraction and at least 50 in percent."""
+    values = [line['NormDEL'] for line in log.validations if 'NormDEL' in line]
+    return None if not values else 'percent' if values[-1] >= 1 else 'fraction'
+
+
+def logged_retention(log: Log) -> float | None:
+    values = [line['retention'] for line in log.validations if 'retention' in line]
+    return values[-1] if values else None
+
+
+def as_time(seconds: float | None) -> str:
+    if seconds is None:
+        return '-'
+    if seconds < 60:
+        return f'{seconds:.1f} s'
+    hours, rest = divmod(round(seconds), 3600)
+    return f'{hours}:{rest // 60:02d}:{rest % 60:02d}'
+
+
+def as_number(value: float | None, digits: int) -> str:
+    return '-' if value is None else f'{value:.{digits}f}'
+
+
+def print_rows(rows: Sequence[Row], args: argparse.Namespace, scale: str, console: Any) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    digits = 2 if scale == 'percent' else 4
+    classes = list(dict.fromkeys(name for row in rows for name in row.classes))
+    timed = any(row.pretrain_seconds is not None for row in rows)
+    table = Table(title=f'{escape(args.key)} and NormDEL ({scale}, alpha = {args.alpha:g})', title_justify='left')
+    table.add_column('run')
+    headings = [args.key, f'median of last {args.last}', 'min - max', 'best (step)', *classes, 'R', 'DEL', 'NormDEL']
+    for heading in [*headings, *(['pre-training'] if timed else []), 'training']:
+        table.add_column(escape(heading), justify='right')
+    for row in rows:
+        table.add_row(
+            escape(row.name),
+            as_number(row.last, digits),
+            as_number(row.median, digits),
+            f'{row.low:.{digits}f} - {row.high:.{digits}f}',
+            f'{row.best:.{digits}f} ({row.best_step})',
+            *(as_number(row.classes.get(name), 2) for name in classes),
+            '-' if row.retention is None else f'{row.retention:.4g}',
+            as_number(row.del_score, digits),
+            as_number(row.normdel, digits),
+            *([as_time(row.pretrain_seconds)] if timed else []),
+            as_time(row.seconds),
+        )
+    console.print(table)
+
+
+def print_sweep(rows: Sequence[Row], args: argparse.Namespace, scale: str, console: Any) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from mmdel.evaluation.normdel import SCALES, alpha_sweep, as_fraction
+
+    full, digits = SCALES[scale], 2 if scale == 'percent' else 4
+    results = {row.name: (as_fraction(row.last, scale), row.retention) for row in rows if row.retention is not None}
+    if len(results) < 2:
+        return
+    sweep = alpha_sweep(results, args.alphas)
+    table = Table(title='NormDEL over alpha (* is the best)', title_justify='left')
+    table.add_column('alpha', justify='right')
+    for name, retention in zip(sweep.names, sweep.retentions, strict=True):
+        table.add_column(f'{escape(name)} (R = {retention:.4g})', justify='right')
+    for alpha, scores, winner in zip(sweep.alphas, sweep.normdel.T, sweep.winners, strict=True):
+        cells = [f'{full * score:.{digits}f}' for score in scores]
+        marked = (
+            f'[bold]{cell} *[/]' if name == winner else cell for name, cell in zip(sweep.names, cells, strict=True)
+        )
+        table.add_row(f'{alpha:g}', *marked)
+    console.print(table)
+    for swap in sweep.swaps:
+        console.print(f'- {swap}', highlight=False, markup=False, soft_wrap=True)
+    if not sweep.swaps:
+        console.print('- No two runs swap places at any alpha above 0.', highlight=False)
+
+
+def write_csv(rows: Sequence[Row], path: str) -> None:
+    classes = list(dict.fromkeys(name for row in rows for name in row.classes))
+    columns = ['name', 'last', 'median', 'low', 'high', 'best', 'best_step']
+    columns += ['retention', 'del_score', 'normdel', 'seconds', 'pretrain_seconds']
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow([*columns, *classes])
+        for row in rows:
+            values = [*(getattr(row, column) for column in columns), *(row.classes.get(name) for name in classes)]
+            writer.writerow(['' if value is None else value for value in values])
+
+
+def run(args: argparse.Namespace) -> None:
+    from mmdel.errors import ConfigError
+
+    if args.last < 1:
+        raise ConfigError(f'--last needs at least one validation, got {args.last}.')
+    names = run_names(args)
+    retentions = assignments(args.retention, '--retention', names)
+    pretrains = {name: read_log(path) for name, path in assignments(args.pretrain, '--pretrain', names).items()}
+    logs = dict(zip(names, map(read_log, args.runs), strict=True))
+    for name, log in logs.items():
+        check_key(name, log, args.key)
+    scales = {scale for scale in map(logged_scale, logs.values()) if scale}
+    if args.scale is None and len(scales) > 1:
+        raise ConfigError('Some runs logged NormDEL in percent and some as a fraction: they cannot stand in one table.')
+    scale = args.scale or (scales.pop() if scales else 'percent')
+
+    from rich.console import Console
+
+    from mmdel.evaluation import read_retention
+
+    rows = []
+    for name, log in logs.items():
+        retention = logged_retention(log)
+        if name in retentions:
+            retention = read_retention(number_or_file(retentions[name]))
+        rows.append(summarise(name, log, args, scale, retention, pretrains.get(name)))
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    print_rows(rows, args, scale, console)
+    print_sweep(rows, args, scale, console)
+    if args.csv:
+        write_csv(rows, args.csv)
+
+
+def number_or_file(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def main() -> None:
+    args = parse_args()
+    from mmdel.errors import MmdelError
+
+    try:
+        run(args)
+    except (MmdelError, ImportError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == '__main__':
+    main()
