@@ -1,11 +1,19 @@
-"""Packaging of mmdel: ranges that it accepts; `constraints.txt` pins what the tests ran with."""
+"""Packaging of mmdel: ranges that it accepts; `constraints.txt` pins what the tests ran with.
 
+An installed mmdel carries configs, tools and the model index in `mmdel/.mim`, where the OpenMMLab tools look for them:
+copies in a wheel, links to the live files in an editable install.
+"""
+
+import os
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+MIM = ('configs', 'tools', 'model-index.yml')
 
 # No mm* package here: the maintained and the upstream stack own the same files, and pip would let one overwrite the
 # other. No faiss either: its CPU and GPU builds share a name too. And opencv-python, because mmcv asks for it: the
@@ -45,7 +53,15 @@ EXTRAS = {
     'cpu': ['faiss-cpu>=1.8'],
     # Meta's own wheels; what stood under this name before 1.14 was abandoned.
     'gpu': ['faiss-gpu>=1.14.3'],
-    'dev': ['hypothesis>=6.100', 'mypy>=1.10', 'pytest>=8', 'pytest-timeout>=2.3', 'ruff>=0.6'],
+    'dev': [
+        'hypothesis>=6.100',
+        'mypy>=1.10',
+        'pytest>=8',
+        'pytest-timeout>=2.3',
+        'ruff>=0.6',
+        'setuptools>=77',
+        'tensorboard>=2.15',
+    ],
 }
 
 
@@ -53,6 +69,54 @@ def version() -> str:
     """Read, not imported: importing mmdel needs what this file is about to install."""
     text = (ROOT / 'mmdel' / '__init__.py').read_text(encoding='utf-8')
     return re.search(r"^__version__ = '(.+)'$", text, re.MULTILINE).group(1)
+
+
+def mim_files() -> list[str]:
+    """The files of `.mim`, relative to the root; what editors and interpreters leave behind is none of them."""
+    paths = [path for name in MIM for path in ((ROOT / name).rglob('*') if (ROOT / name).is_dir() else [ROOT / name])]
+    names = [path.relative_to(ROOT) for path in paths if path.is_file()]
+    rubbish = re.compile(r'__pycache__|\..*|.*(~|\.py[cod])')
+    return sorted(str(name) for name in names if not any(map(rubbish.fullmatch, name.parts)))
+
+
+def link_mim(folder: Path) -> None:
+    """Relative links in the source tree, so that an editable install sees every change; copies where links cannot be."""
+    folder.mkdir(exist_ok=True)
+    for name in MIM:
+        source, link = ROOT / name, folder / name
+        if link.is_dir() and not link.is_symlink():
+            shutil.rmtree(link)
+        else:
+            link.unlink(missing_ok=True)
+        try:
+            link.symlink_to(os.path.relpath(source, folder), target_is_directory=source.is_dir())
+        except (OSError, NotImplementedError):  # Windows without developer mode, some network drives
+            (shutil.copytree if source.is_dir() else shutil.copy2)(source, link)
+
+
+class BuildPy(build_py):
+    """Adds `mmdel/.mim`. An editable install runs this command too, and `develop` not at all."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return link_mim(ROOT / 'mmdel' / '.mim')
+        # `build/` outlives a build, and may hold files that have left the source tree
+        shutil.rmtree(Path(self.build_lib, 'mmdel', '.mim'), ignore_errors=True)
+        for target, source in self.mim_mapping().items():
+            self.mkpath(os.path.dirname(target))
+            self.copy_file(source, target)
+
+    def mim_mapping(self) -> dict[str, str]:
+        """File in the build folder to file in the source tree."""
+        return {os.path.join(self.build_lib, 'mmdel', '.mim', name): name for name in mim_files()}
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        return sorted({*super().get_outputs(include_bytecode), *self.mim_mapping()})
+
+    def get_output_mapping(self) -> dict[str, str]:
+        """Of an editable install in strict mode, which links file by file from here."""
+        return {**super().get_output_mapping(), **self.mim_mapping()}
 
 
 setup(
@@ -76,6 +140,7 @@ setup(
         'Topic :: Scientific/Engineering :: Medical Science Apps.',
     ],
     packages=find_packages(include=['mmdel', 'mmdel.*']),
+    cmdclass={'build_py': BuildPy},
     python_requires='>=3.10',
     install_requires=REQUIREMENTS,
     extras_require=EXTRAS,
