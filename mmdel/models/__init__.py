@@ -1,1 +1,5 @@
 """Model parts of mmdel."""
+
+from mmdel.models.mlp_head import MLPHead
+
+__all__ = ['MLPHead']

@@ -1,0 +1,6 @@
+_base_ = ['endoscopy_512x512.py']
+
+dataset = dict(type='mmdel.KvasirInstrumentDataset', data_root='data/datadel/kvasir-instrument')
+train_dataloader = dict(dataset=dataset)
+val_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)

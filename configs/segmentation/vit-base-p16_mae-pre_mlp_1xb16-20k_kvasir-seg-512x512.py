@@ -1,0 +1,1 @@
+_base_ = ['../_base_/segmentation/mae-pre.py', '../_base_/segmentation/kvasir-seg_512x512.py']

@@ -1,0 +1,271 @@
+"""The downstream segmentation datasets of the benchmark, in one canonical layout.
+
+    data/datadel/kvasir-seg/
+        images/   any mix of jpg, png, bmp, tif
+        masks/    one for each image, of the same name up to the suffix
+        train.txt, val.txt, test.txt   one name a line, relative to images/, without suffix
+
+    python tools/make_splits.py data/datadel/kvasir-seg   # writes the lists
+
+Pipelines load the masks with ``mmdel.LoadMask``. The classes are plain mmengine datasets, so that they are there without
+mmseg, whose transforms, metrics and wrappers take them as they are. Where a docstring says that no official split exists,
+the lists are cut 80/10/10 by :mod:`mmdel.datasets.splits`.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from mmdel.datasets.image_folder import by_stem, counted, read_list, three, unmatched
+from mmdel.errors import ConfigError, DatasetError
+from mmdel.registry import DATASETS
+
+_POLYP: dict[str, Any] = dict(classes=('background', 'polyp'), palette=[[0, 0, 0], [0, 255, 0]])
+
+# mucosa is red, so none of these is
+_COLOURS = ([0, 0, 0], [0, 255, 0], [0, 255, 255], [255, 255, 0], [255, 0, 255], [0, 0, 255])
+
+
+@DATASETS.register_module()
+class EndoscopySegDataset(BaseDataset):
+    """Images and masks in the canonical layout; with ``metainfo=dict(classes=[...])`` a folder of your own.
+
+    Two classes mean binary masks in whatever grey levels, more classes mean class numbers; ``mmdel.LoadMask`` is told.
+
+    Args:
+        data_root (str, optional): The folder. Defaults to None.
+        ann_file (str): The list, relative to it. Defaults to '' (every image).
+        data_prefix (dict): Folders of images and masks, relative to it. Defaults to
+            ``dict(img_path='images', seg_map_path='masks')``.
+        metainfo (dict, optional): ``classes`` in another order or fewer of them: pixels of the others are ignored; a ``palette``.
+            Defaults to None.
+        test_mode (bool): Whether masks may be absent, if all of them are. Defaults to False.
+        lazy_init (bool): Whether to look at the folder later, in ``full_init``. Defaults to False.
+        **kwargs: As in ``mmengine.dataset.BaseDataset``.
+
+    Raises:
+        DatasetError: The list, or listed images or masks, are not there.
+
+    Example:
+        >>> dict(type='mmdel.EndoscopySegDataset', data_root='my/ulcers', ann_file='train.txt',
+        ...      metainfo=dict(classes=('background', 'ulcer')), pipeline=train_pipeline)
+    """
+
+    METAINFO: ClassVar[dict] = {}
+
+    def __init__(
+        self,
+        data_root: str | None = None,
+        ann_file: str = '',
+        data_prefix: Mapping[str, str] | None = None,
+        metainfo: Mapping[str, Any] | None = None,
+        test_mode: bool = False,
+        lazy_init: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            ann_file=ann_file,
+            metainfo=metainfo,
+            data_root=data_root or '',
+            data_prefix=dict(data_prefix or dict(img_path='images', seg_map_path='masks')),
+            test_mode=test_mode,
+            lazy_init=True,
+            **kwargs,
+        )
+        if not self._metainfo.get('classes'):
+            raise ConfigError(
+                f"{type(self).__name__} needs the names of its classes: metainfo=dict(classes=('background', ...))."
+            )
+        self.label_map = self._label_map(self._metainfo['classes'])
+        self._metainfo.update(label_map=self.label_map, reduce_zero_label=False, palette=self._palette())
+        if not lazy_init:
+            self.full_init()
+
+    def load_data_list(self) -> list[dict]:
+        """One item for each listed image."""
+        images = by_stem(self.data_prefix['img_path'])
+        if self.ann_file and not os.path.isfile(self.ann_file):
+            raise DatasetError(
+                f'The list {self.ann_file} is not there. '
+                f'Write the lists: python tools/make_splits.py {self.data_root or "FOLDER"}'
+            )
+        stems = read_list(self.ann_file, images) if self.ann_file else list(images)
+        masks = self._masks(stems)
+        labels = len(self.METAINFO.get('classes', self._metainfo['classes']))
+        return [
+            dict(
+                img_path=images[stem],
+                seg_map_path=masks.get(stem),
+                mask_kind='binary' if labels == 2 else 'index',
+                num_labels=labels,
+                label_map=self.label_map,
+                reduce_zero_label=False,
+                seg_fields=[],
+            )
+            for stem in stems
+        ]
+
+    # --- private
+
+    def _masks(self, stems: Sequence[str]) -> Mapping[str, str]:
+        folder = self.data_prefix.get('seg_map_path', '')
+        if self.test_mode and not os.path.isdir(folder):
+            print_log(
+                f'{type(self).__name__}: no masks at {folder}, so there is nothing to evaluate.', logger='current'
+            )
+            return {}
+        masks = by_stem(folder)
+        missing = unmatched(stems, masks)
+        if missing:
+            raise DatasetError(
+                f'{counted(len(missing), "image")} of {len(stems)} have no mask below {folder}: {three(missing)}. '
+                'A mask has the name of its image, with any suffix.'
+            )
+        return masks
+
+    def _label_map(self, classes: Sequence[str]) -> dict[int, int] | None:
+        """Class number in the files to class number of this dataset; None where they are the same."""
+        stored = list(self.METAINFO.get('classes', classes))
+        unknown = [name for name in classes if name not in stored]
+        if unknown:
+            raise ConfigError(f'{type(self).__name__} has no class {", ".join(unknown)}; it has {", ".join(stored)}.')
+        if list(classes) == stored:
+            return None
+        wanted = list(classes)
+        return {number: wanted.index(name) if name in wanted else 255 for number, name in enumerate(stored)}
+
+    def _palette(self) -> list[list[int]]:
+        """One colour for each class."""
+        classes, palette = self._metainfo['classes'], self._metainfo.get('palette')
+        if palette is None:
+            return [list(_COLOURS[number % len(_COLOURS)]) for number in range(len(classes))]
+        if len(palette) != len(classes) and self.label_map is not None:
+            stored = list(self.METAINFO['classes'])
+            palette = [self.METAINFO['palette'][stored.index(name)] for name in classes]
+        if len(palette) != len(classes):
+            raise ConfigError(f'{len(palette)} colours in the palette for {len(classes)} classes.')
+        return [list(colour) for colour in palette]
+
+
+@DATASETS.register_module()
+class KvasirSEGDataset(EndoscopySegDataset):
+    """Kvasir-SEG: 1,000 colonoscopy stills with a polyp in each, Vestre Viken Health Trust, Norway; masks are JPEG.
+
+    Official split: ``train.txt`` (880) and ``val.txt`` (120) of the MediaEval 2020 Medico task. Patients are not known.
+    """
+
+    METAINFO = _POLYP
+
+
+@DATASETS.register_module()
+class KvasirSessileDataset(EndoscopySegDataset):
+    """Kvasir-Sessile: 196 small, flat or sessile polyps, all of them images of Kvasir-SEG too.
+
+    No official split. An encoder or head that saw Kvasir-SEG's training images has seen these.
+    """
+
+    METAINFO = _POLYP
+
+
+@DATASETS.register_module()
+class KvasirInstrumentDataset(EndoscopySegDataset):
+    """Kvasir-Instrument: 590 frames with snares, forceps, balloons and other tools.
+
+    Official split: ``train.txt`` (472) and ``test.txt`` (118); validation images are cut from the former.
+    """
+
+    METAINFO: ClassVar[dict] = dict(classes=('background', 'instrument'), palette=[[0, 0, 0], [0, 255, 255]])
+
+
+@DATASETS.register_module()
+class CVCClinicDBDataset(EndoscopySegDataset):
+    """CVC-ClinicDB: 612 frames of 29 sequences with a polyp each, Hospital Clinic, Barcelona; TIFF and PNG.
+
+    No official split. The release numbers the frames 1 to 612 and says which belong to which sequence, so sequences stay whole.
+    """
+
+    METAINFO = _POLYP
+
+
+@DATASETS.register_module()
+class CVC300Dataset(EndoscopySegDataset):
+    """CVC-300: 60 frames, the part of EndoScene that polyp benchmarks use as a test set.
+
+    No official split and no published table of sequences: neighbouring frames may fall on both sides, unless a
+    ``groups.csv`` says which belong together. With 60 images, scores are coarse.
+    """
+
+    METAINFO = _POLYP
+
+
+@DATASETS.register_module()
+class CVCColonDBDataset(EndoscopySegDataset):
+    """CVC-ColonDB: 380 frames of 15 colonoscopy sequences, one polyp in each.
+
+    No official split, and which frame is of which sequence is not published with it: neighbouring frames may fall on both sides,
+    unless a ``groups.csv`` says which belong together.
+    """
+
+    METAINFO = _POLYP
+
+
+@DATASETS.register_module()
+class ETISDataset(EndoscopySegDataset):
+    """ETIS-Larib Polyp DB: 196 frames of 34 sequences with 44 polyps, Lariboisière Hospital, Paris.
+
+    No official split, and which frame is of which sequence is not published with it: neighbouring frames may fall on both sides,
+    unless a ``groups.csv`` says which belong together.
+    """
+
+    METAINFO = _POLYP
+
+
+@DATASETS.register_module()
+class PolypGenDataset(EndoscopySegDataset):
+    """PolypGen2021: 3,762 annotated frames of six centres, 1,537 single ones and 2,225 of 23 sequences.
+
+    No official split. File and folder names tell sequences (``seq1_...``) and centres (``C1_...``); each of them stays whole.
+    """
+
+    METAINFO = _POLYP
+
+
+@DATASETS.register_module()
+class ImageCLEFmedDataset(EndoscopySegDataset):
+    """ImageCLEFmed: 66,662 images, as the benchmark counts them, with polyp masks.
+
+    The benchmark does not say which of the campaign's releases it took, nor is there an official split of that many.
+    """
+
+    METAINFO = _POLYP
+
+
+@DATASETS.register_module()
+class EDD2020Dataset(EndoscopySegDataset):
+    """EDD2020: 380 frames (386 in the release) of four centres with the disease classes of the EndoCV 2020 challenge.
+
+    Barrett's oesophagus (BE), suspicious, high-grade dysplasia (HGD), cancer and polyp, in the order of the release. The release
+    has one TIFF for each class, here they are one PNG of class numbers. No official split with public masks.
+    """
+
+    METAINFO: ClassVar[dict] = dict(
+        classes=('background', 'BE', 'suspicious', 'HGD', 'cancer', 'polyp'),
+        palette=[[0, 0, 0], [0, 255, 255], [255, 255, 0], [255, 0, 255], [0, 0, 255], [0, 255, 0]],
+    )
+
+
+@DATASETS.register_module()
+class EAD2019Dataset(EndoscopySegDataset):
+    """EAD2019: frames of six centres with imaging artefacts; the benchmark counts 2,991, of which a part has masks.
+
+    Five of the challenge's seven artefacts have masks, in the order of the channels of the release's TIFF files: instrument,
+    specularity, artefact, bubbles, saturation. Here they are one PNG of class numbers. No official split with public masks.
+    """
+
+    METAINFO: ClassVar[dict] = dict(
+        classes=('background', 'instrument', 'specularity', 'artefact', 'bubbles', 'saturation'),
+        palette=[[0, 0, 0], [0, 255, 255], [255, 0, 255], [0, 0, 255], [0, 255, 0], [255, 255, 0]],
+    )

@@ -1,0 +1,175 @@
+"""A mask file becomes class numbers, however the dataset stores it.
+
+    read_mask('masks/0001.jpg', 'binary')            # uint8 [H, W], 0 and 1; soft edges of JPEG are decided
+    read_mask('masks/0002.png', 'index', labels=6)   # uint8 [H, W], 0 to 5 and 255 for "not labelled"
+
+mmseg's ``LoadAnnotations`` takes the stored numbers as they are: 255 becomes "ignore" and every soft value of a JPEG a class
+of its own. What cannot be read with certainty is an error here and never an empty mask.
+"""
+
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from mmdel.errors import ConfigError, DatasetError
+from mmdel.registry import TRANSFORMS
+
+KINDS = ('binary', 'index')
+"""Foreground or not, in any grey levels; or the number of the class in every pixel."""
+
+IGNORE = 255
+"""The class number of pixels that count neither in the loss nor in the metric."""
+
+_FORMATS = ('PNG', 'JPEG', 'BMP', 'DIB', 'TIFF', 'GIF', 'WEBP', 'PPM')
+_LOSSY = ('JPEG', 'MPO', 'WEBP')
+_ALPHA = {'LA': 1, 'PA': 1, 'La': 1, 'RGBA': 3, 'RGBa': 3}
+
+
+def read_mask(path: str, kind: str, labels: int | None = None) -> NDArray[np.uint8]:
+    """Read one mask file with Pillow: 1, 8 or 16 bits, grey, palette (its indices) or colour; alpha is dropped.
+
+    'binary': where no value is above 1, 1 is foreground; elsewhere the upper half of the range is (128 and more of 255).
+    Of a mask in colour the largest channel counts. 'index': the values are class numbers.
+
+    Args:
+        path (str): The file.
+        kind (str): 'binary' or 'index'.
+        labels (int, optional): How many classes there are, so that other numbers are found. Defaults to None (any).
+
+    Returns:
+        NDArray[np.uint8]: [H, W], upright as the file's EXIF says.
+
+    Raises:
+        DatasetError: The file cannot be read, or does not hold a mask of this kind.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f'A mask is one of {", ".join(KINDS)}, not {kind!r}.')
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            pages, lossy = getattr(image, 'n_frames', 1), image.format in _LOSSY
+            values = _values(ImageOps.exif_transpose(image))
+    except FileNotFoundError as error:
+        raise DatasetError(f'The mask {path} is not there.') from error
+    except Exception as error:  # decoders raise nearly every type there is
+        raise DatasetError(f'The mask {path} cannot be read: {error}') from error
+    if pages > 1:
+        raise DatasetError(
+            f'The mask {path} has {pages} pages, and a mask is one picture. Pages of one class each have to be joined first.'
+        )
+    if kind == 'binary':
+        return _binary(values, lossy, path)
+    if lossy:
+        raise DatasetError(
+            f'The mask {path} is compressed with loss, which changes class numbers. Store masks of several classes as PNG.'
+        )
+    return _index(values, labels, path)
+
+
+@TRANSFORMS.register_module()
+class LoadMask(BaseTransform):
+    """Loads the mask of an image; replaces mmseg's ``LoadAnnotations`` in a pipeline.
+
+    Required keys: ``seg_map_path`` (None where a test has no masks: nothing is loaded then), ``seg_fields``; ``label_map`` and
+    ``reduce_zero_label`` are honoured as in mmseg. Datasets of mmdel also say which kind of masks they have. Added keys:
+    ``gt_seg_map`` (uint8 [H, W]).
+
+    Args:
+        kind (str): 'binary' or 'index' (see :func:`read_mask`), or 'auto': what the dataset says. Defaults to 'auto'.
+
+    Raises:
+        DatasetError: The mask cannot be read as such, or has another size than its image.
+
+    Example:
+        >>> train_pipeline = [dict(type='LoadImageFromFile'), dict(type='mmdel.LoadMask'), dict(type='PackSegInputs')]
+    """
+
+    def __init__(self, kind: str = 'auto') -> None:
+        if kind not in ('auto', *KINDS):
+            raise ConfigError(f'kind of LoadMask must be one of auto, {", ".join(KINDS)}, got {kind!r}.')
+        self.kind = kind
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add the mask to the results."""
+        path = results['seg_map_path']
+        if path is None:
+            return results
+        kind = results.get('mask_kind') if self.kind == 'auto' else self.kind
+        if kind is None:
+            raise ConfigError(
+                "The dataset does not say which kind of masks it has. Say it: dict(type='mmdel.LoadMask', kind='binary') for "
+                "foreground and background, kind='index' for class numbers."
+            )
+        mask = read_mask(path, kind, results.get('num_labels'))
+        size = results.get('ori_shape', results.get('img_shape'))
+        if size is not None and mask.shape != tuple(size[:2]):
+            raise DatasetError(
+                f'The mask {path} has {mask.shape[1]} x {mask.shape[0]} px, its image {results.get("img_path", "")} has '
+                f'{size[1]} x {size[0]}. Where width and height are swapped, only the photo carries an EXIF orientation: '
+                'turn the mask, or remove that tag from the photo.'
+            )
+        table = np.arange(256, dtype=np.uint8)
+        if results.get('reduce_zero_label'):
+            table = np.where((table == 0) | (table == IGNORE), IGNORE, table - 1).astype(np.uint8)
+        if results.get('label_map'):
+            mapped = np.arange(256, dtype=np.uint8)
+            for old, new in results['label_map'].items():
+                mapped[old] = new
+            table = mapped[table]
+        results['gt_seg_map'] = table[mask]
+        results['seg_fields'].append('gt_seg_map')
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(kind={self.kind!r})'
+
+
+# --- private
+
+
+def _values(image: Image.Image) -> NDArray[Any]:
+    """The stored numbers, [H, W] or [H, W, 3]; of a palette its indices, without alpha."""
+    if image.mode in ('CMYK', 'YCbCr', 'LAB', 'HSV'):
+        image = image.convert('RGB')
+    values = np.asarray(image)
+    if image.mode in _ALPHA:
+        values = values[..., : _ALPHA[image.mode]]
+    return values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values
+
+
+def _binary(values: NDArray[Any], lossy: bool, path: str) -> NDArray[np.uint8]:
+    if values.ndim == 3:
+        values = values.max(axis=2)
+    highest = values.max()
+    if highest <= 1:
+        return (values > 0.5 if values.dtype.kind == 'f' else values == 1).astype(np.uint8)
+    if highest < 128 and not lossy:
+        raise DatasetError(
+            f'The mask {path} should be foreground and background, and its values are {_listed(values)}: neither 0 and 1 nor 0 '
+            'and 255. Store the foreground as 255.'
+        )
+    return (values >= (128 if highest <= 255 else 32768)).astype(np.uint8)
+
+
+def _index(values: NDArray[Any], labels: int | None, path: str) -> NDArray[np.uint8]:
+    if values.ndim == 3:
+        if (values != values[..., :1]).any():
+            raise DatasetError(
+                f'The mask {path} holds colours where class numbers are expected. Store the number of the class in every pixel, '
+                'as grey levels or palette indices.'
+            )
+        values = values[..., 0]
+    found = np.unique(values)
+    allowed = found <= 255 if labels is None else found < labels
+    wrong = found[(found < 0) | ~(allowed | (found == IGNORE)) | (found != np.floor(found))]
+    if wrong.size:
+        classes = '0 to 255' if labels is None else f'0 to {labels - 1}, and {IGNORE} for "not labelled"'
+        raise DatasetError(f'The mask {path} holds the values {_listed(wrong)}, and the class numbers are {classes}.')
+    return values.astype(np.uint8)
+
+
+def _listed(values: NDArray[Any]) -> str:
+    found = np.unique(values)
+    return ', '.join(str(value) for value in found[:8].tolist()) + (', ...' if found.size > 8 else '')

@@ -1,0 +1,59 @@
+"""Write the train, validation and test lists of segmentation folders.
+
+python tools/make_splits.py data/datadel/kvasir-seg data/datadel/cvc-clinicdb
+"""
+
+import argparse
+import sys
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Write train.txt, val.txt and test.txt beside images/ and masks/: the official split where its lists '
+        'are there, else 80/10/10 by a hash, sequences whole.',
+        epilog='Nothing changes when it runs again. Lists that somebody else wrote are replaced only with --overwrite, and kept '
+        'in official/.',
+    )
+    parser.add_argument('folders', nargs='+', metavar='FOLDER', help='folders that hold images/ and masks/')
+    parser.add_argument(
+        '--dataset', metavar='ID', help='which dataset it is, e.g. polypgen (default: the name of the folder)'
+    )
+    parser.add_argument(
+        '--groups', metavar='CSV', help='what belongs together, columns stem,group (default: groups.csv in the folder)'
+    )
+    parser.add_argument('--overwrite', action='store_true', help='write the lists again though they are there')
+    return parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmdel.datasets.splits import write_splits
+
+    console = Console()
+    for folder in args.folders:
+        splits = write_splits(folder, args.dataset, args.groups, args.overwrite)
+        table = Table('list', 'images', 'groups', 'rule', '', title=folder, show_edge=False)
+        for name, stems in splits.lists.items():
+            groups = len({splits.groups.of[stem] for stem in stems})
+            state = 'written' if name in splits.written else 'unchanged'
+            table.add_row(f'{name}.txt', f'{len(stems):,}', f'{groups:,}', splits.rules[name], state)
+        console.print(table)
+        for line in (f'groups: {splits.groups.source}', *splits.notes):
+            console.print(f'- {line}', highlight=False, markup=False, soft_wrap=True)
+
+
+def main() -> None:
+    args = parse_args()
+    from mmdel.errors import MmdelError
+
+    try:
+        run(args)
+    except (MmdelError, ImportError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == '__main__':
+    main()
