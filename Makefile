@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 .PHONY: help venv demo test test-slow lint
 
 help:
-	@echo 'make demo        draw embedded data and choose the images that are worth training on'
+	@echo 'make demo        the whole loop on made-up endoscopy: choose, pre-train, fine-tune, compare (8 minutes)'
 	@echo 'make test        the fast tests'
 	@echo 'make test-slow   the others'
 	@echo 'make lint        formatting, lint and types'
@@ -31,9 +31,7 @@ $(STAMP): setup.py constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/python tools/make_demo_data.py
-	$(BIN)/python tools/dedup.py configs/demo/meddel_pixels.py
-	$(BIN)/python tools/demo_truth.py work_dirs/demo/subset.parquet data/demo/pool/truth.csv
+	$(BIN)/python tools/demo.py
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m 'not slow'
