@@ -51,6 +51,7 @@ def encoders() -> list[str]:
 def load_config(args: argparse.Namespace):
     from mmengine.config import Config
 
+    from mmdel.config_file import merge_options, read_config
     from mmdel.errors import ConfigError
 
     cfg = read_config(args.config)
@@ -70,29 +71,9 @@ def load_config(args: argparse.Namespace):
         cfg.default_scope = other.get('default_scope', 'mmengine')
     if args.eta is not None:
         cfg.selector.eta = args.eta
-    if args.cfg_options:
-        cfg.merge_from_dict(parse_options(args.cfg_options))
+    merge_options(cfg, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir(args)
     return cfg
-
-
-def parse_options(options: list[str]) -> dict:
-    """KEY=VALUE as every OpenMMLab tool reads it; here, because importing mmengine would slow ``--help`` down."""
-    from mmengine.config import DictAction
-
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    return parser.parse_args(['--cfg-options', *options]).cfg_options
-
-
-def read_config(path: str):
-    from mmengine.config import Config
-
-    from mmdel.errors import ConfigError
-
-    if not Path(path).is_file():
-        raise ConfigError(f'The config {path} is not there. Ready ones lie in configs/, e.g. configs/meddel_eta08.py.')
-    return Config.fromfile(path)
 
 
 def default_work_dir(args: argparse.Namespace) -> str:
@@ -108,16 +89,17 @@ def default_work_dir(args: argparse.Namespace) -> str:
 
 
 def run(args: argparse.Namespace) -> None:
-    from mmengine.dist import barrier, init_dist, is_main_process
+    from mmengine.dist import barrier, is_main_process
     from mmengine.logging import MMLogger
     from rich.console import Console
     from rich.table import Table
 
+    from mmdel import distributed
     from mmdel.engine import DedupRunner
     from mmdel.progress import Stages
 
     if args.launcher != 'none':
-        init_dist(args.launcher)
+        distributed.start(args.launcher)
         if not is_main_process():
             barrier()
             return

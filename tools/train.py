@@ -60,7 +60,7 @@ def load_config(args: argparse.Namespace):
     from mmdel.errors import ConfigError
     from mmdel.training import command_line, equal_compute
 
-    cfg = command_line.read_config(args.config, args.cfg_options)
+    cfg = command_line.read_training_config(args.config, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
     if args.resume:
         cfg.resume = True

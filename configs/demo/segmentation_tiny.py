@@ -17,7 +17,7 @@ model = dict(
         channels=width,
         # polyps cover 4 % of the pixels: cross-entropy alone takes long to find them
         loss_decode=[
-            dict(type='CrossEntropyLoss', loss_weight=1.0, class_weight=[1.0, 5.0], avg_non_ignore=True),
+            dict(type='CrossEntropyLoss', loss_weight=1.0, class_weight=[1.0, 5.0]),
             dict(type='LovaszLoss', reduction='none', loss_weight=1.0),
         ],
     ),

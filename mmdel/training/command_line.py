@@ -1,17 +1,16 @@
 """What options of the command line do to a config."""
 
-import argparse
-import os
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
+from mmdel.config_file import read_config
 from mmdel.errors import ConfigError
 
 
-def read_config(path: str, options: Sequence[str] | None = None) -> Config:
-    """Read a config and change keys of it.
+def read_training_config(path: str, options: Sequence[str] | None = None) -> Config:
+    """Read a config, change keys of it, and add what mmpretrain's own tools add to configs that say nothing.
 
     Args:
         path (str): The file.
@@ -20,18 +19,11 @@ def read_config(path: str, options: Sequence[str] | None = None) -> Config:
     Raises:
         ConfigError: There is no such file.
     """
-    if not os.path.isfile(path):
-        raise ConfigError(f'The config {path} is not there. Ready ones lie in configs/.')
-    cfg = Config.fromfile(path)
-    if options:
-        parser = argparse.ArgumentParser()
-        parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-        cfg.merge_from_dict(parser.parse_args(['--cfg-options', *options]).cfg_options)
+    cfg = read_config(path, options)
     if cfg.get('default_scope') == 'mmpretrain':
-        # mmpretrain's own tool adds this to configs that say nothing; its data preprocessors expect it
         for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
             if cfg.get(name):
-                cfg[name].setdefault('collate_fn', dict(type='default_collate'))
+                cfg[name].setdefault('collate_fn', dict(type='default_collate'))  # its data preprocessors expect it
     return cfg
 
 

@@ -322,10 +322,10 @@ def run(args: argparse.Namespace) -> None:
     from mmengine.runner import set_random_seed
     from rich.console import Console
 
+    from mmdel.config_file import read_config
     from mmdel.progress import Stages
-    from mmdel.training import command_line
 
-    cfg = command_line.read_config(args.config, args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options)
     dataset = build_dataset(cfg, args.phase)
     folder = Path(args.output_dir or Path('work_dirs', 'browse', Path(args.config).stem))
     check_output(folder, dataset)
