@@ -87,7 +87,7 @@ def step(console, title: str, *command: str, quiet: bool = True) -> None:
         if result.returncode:
             raise SystemExit(result.returncode)
         return
-    log = LOGS / f'{len(list(LOGS.glob("*.log"))):02d}.log'
+    log = LOGS / f'{Path(command[-1] if "--work-dir" in command else command[1]).stem}.log'
     with open(log, 'w') as file, console.status('starting') as status:
         process = subprocess.Popen(
             [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
