@@ -28,7 +28,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--show-dir', metavar='DIR', help='draw the predictions over the images, below this folder')
     parser.add_argument('--show', action='store_true', help='show them in windows')
-    parser.add_argument('--interval', type=int, default=1, help='draw every n-th image (default: 1)')
+    parser.add_argument(
+        '--interval', type=int, default=1, help='draw every n-th image of mmpretrain (default: 1); mmseg draws each'
+    )
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays (default: 2)')
     parser.add_argument(
         '--tta', action='store_true', help="test-time augmentation: the config's tta_model and tta_pipeline"

@@ -14,7 +14,12 @@ custom_hooks = [dict(type='mmdel.PretrainedCheckHook')]
 env_cfg = dict(
     cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
 )
-visualizer = dict(type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer')
+visualizer = dict(
+    type='SegLocalVisualizer',
+    vis_backends=[dict(type='LocalVisBackend')],
+    name='visualizer',
+    alpha=0.4,  # mmseg's 0.8 hides the picture under the colour of the background
+)
 log_processor = dict(by_epoch=False)
 log_level = 'INFO'
 randomness = dict(seed=0, diff_rank_seed=True)
