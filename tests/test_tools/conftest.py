@@ -11,17 +11,31 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def dedup(tmp_path, monkeypatch, capsys):
-    """Call ``tools/dedup.py`` from an empty folder; returns (exit status, what it printed)."""
-    spec = importlib.util.spec_from_file_location('dedup', ROOT / 'tools' / 'dedup.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('COLUMNS', '200')
+@pytest.fixture(scope='session')
+def load_tool():
+    """``load_tool('analysis_tools/compare_runs')`` imports a script of ``tools/``."""
 
-    def run(*arguments, config=ROOT / 'configs' / 'meddel_eta08.py'):
-        monkeypatch.setattr(sys, 'argv', ['dedup.py', str(config), *map(str, arguments)])
+    def load(name):
+        path = ROOT / 'tools' / f'{name}.py'
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, path.stem, module)  # dataclasses look their module up
+            spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture
+def call_tool(load_tool, monkeypatch, capsys):
+    """``call_tool(name, *arguments)`` runs a script's main; returns (exit status, what it printed)."""
+    monkeypatch.setenv('COLUMNS', '200')
+    loaded = {}
+
+    def call(name, *arguments):
+        module = loaded.get(name) or loaded.setdefault(name, load_tool(name))
+        monkeypatch.setattr(sys, 'argv', [f'{Path(name).name}.py', *map(str, arguments)])
         status = 0
         try:
             module.main()
@@ -29,6 +43,17 @@ def dedup(tmp_path, monkeypatch, capsys):
             status = end.code
         out = capsys.readouterr()
         return status, out.out + out.err
+
+    return call
+
+
+@pytest.fixture
+def dedup(call_tool, tmp_path, monkeypatch):
+    """Call ``tools/dedup.py`` from an empty folder; returns (exit status, what it printed)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments, config=ROOT / 'configs' / 'meddel_eta08.py'):
+        return call_tool('dedup', config, *arguments)
 
     return run
 

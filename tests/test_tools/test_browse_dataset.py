@@ -1,6 +1,5 @@
 """What the pictures of browse_dataset.py show, pixel by pixel."""
 
-import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 
 from mmdel.subset import Subset
 
-TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'analysis_tools' / 'browse_dataset.py'
 NAMES = ('a/3', 'a/frame 2', 'a/Ünï 1', 'b/3', 'b/4', 'b/5')
 MASK = (slice(10, 30), slice(12, 40))
 GREEN = (0, 255, 0)
@@ -29,11 +27,8 @@ LOAD_MASK = "dict(type='LoadAnnotations')"
 
 
 @pytest.fixture(scope='module')
-def browse_module():
-    spec = importlib.util.spec_from_file_location('browse_dataset', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def browse_module(load_tool):
+    return load_tool('analysis_tools/browse_dataset')
 
 
 @pytest.fixture

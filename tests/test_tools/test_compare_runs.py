@@ -1,38 +1,19 @@
 import csv
-import importlib.util
 import json
 import math
 import re
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 
 from mmdel.evaluation import normdel
 
-TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'analysis_tools' / 'compare_runs.py'
-
 
 @pytest.fixture
-def compare(tmp_path, monkeypatch, capsys):
+def compare(call_tool, tmp_path, monkeypatch):
     """Call the tool from an empty folder; returns (exit status, what it printed)."""
-    spec = importlib.util.spec_from_file_location('compare_runs', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, 'compare_runs', module)  # dataclasses look their module up
-    spec.loader.exec_module(module)
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['compare_runs.py', *map(str, arguments)])
-        status = 0
-        try:
-            module.main()
-        except SystemExit as end:
-            status = end.code
-        out = capsys.readouterr()
-        return status, out.out + out.err
-
-    return run
+    return partial(call_tool, 'analysis_tools/compare_runs')
 
 
 @pytest.fixture

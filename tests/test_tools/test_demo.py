@@ -1,20 +1,14 @@
 """The demo as people see it: its steps, its progress, and a step that fails. The loop itself runs in `make demo`."""
 
-import importlib.util
 import io
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture
-def demo(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location('demo', ROOT / 'tools' / 'demo.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def demo(load_tool, tmp_path, monkeypatch):
+    module = load_tool('demo')
     monkeypatch.chdir(tmp_path)
     module.LOGS.mkdir(parents=True)
     return module

@@ -1,31 +1,11 @@
-import importlib.util
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 
-TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'make_splits.py'
-
 
 @pytest.fixture
-def make_splits(monkeypatch, capsys):
-    """Call ``tools/make_splits.py``; returns (exit status, what it printed)."""
-    spec = importlib.util.spec_from_file_location('make_splits', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setenv('COLUMNS', '200')
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['make_splits.py', *map(str, arguments)])
-        status = 0
-        try:
-            module.main()
-        except SystemExit as end:
-            status = end.code
-        out = capsys.readouterr()
-        return status, out.out + out.err
-
-    return run
+def make_splits(call_tool):
+    return partial(call_tool, 'make_splits')
 
 
 @pytest.fixture

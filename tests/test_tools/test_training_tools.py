@@ -180,18 +180,13 @@ def test_two_processes__share_the_images_and_leave_one_model(tmp_path, mae_optio
         ),
     ],
 )
-def test_mistakes__end_with_one_line_that_says_what_to_do(arguments, message, tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location('train', TOOLS['mmdel'])
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+def test_mistakes__end_with_one_line_that_says_what_to_do(arguments, message, call_tool, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv('RANK', raising=False)
     monkeypatch.setenv('LOCAL_RANK', '0')
-    monkeypatch.setattr(sys, 'argv', ['train.py', *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        tool.main()
-    assert end.value.code == 2
-    assert capsys.readouterr().err.startswith(message)
+    status, output = call_tool('train', *arguments)
+    assert status == 2
+    assert message in output.splitlines()[-1]
 
 
 def readme_lines(package):
