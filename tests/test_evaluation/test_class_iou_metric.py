@@ -106,4 +106,4 @@ def test_class_iou__without_mmseg(monkeypatch):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     with pytest.raises(ImportError, match=r'ClassIoUMetric needs mmseg.* pip install .mmdel\[onedl\]'):
-        METRICS.build(dict(type='ClassIoUMetric', iou_metrics=['mIoU']))
+        METRICS.build(dict(type='mmdel.ClassIoUMetric', iou_metrics=['mIoU']))
