@@ -1,0 +1,307 @@
+"""The eleven downstream datasets of Table 1."""
+
+from mmdel.datasets.catalog_entry import Entry, Link
+
+_TEST_SET = 'TestDataset.zip of github.com/DengPingFan/PraNet'
+_RESEARCH = 'research and educational use only; commercial use is forbidden'
+_UNCONFIRMED = 'not confirmed; treat it as research use only'
+_PERMISSION = 'research and educational use only; commercial use needs written permission'
+
+DOWNSTREAM = (
+    Entry(
+        id='cvc-clinicdb',
+        name='CVC-12k (CVC-ClinicDB)',
+        division='downstream',
+        task='Segmentation',
+        centres=1,
+        videos=0,
+        frames=612,
+        disease='polyp',
+        citation='Bernal et al., WM-DOVA maps for accurate polyp highlighting in colonoscopy, CMIG 43, 2015',
+        licence=_RESEARCH,
+        page='https://polyp.grand-challenge.org/CVCClinicDB/',
+        archives=('CVC-ClinicDB.rar', 'CVC-ClinicDB.zip'),
+        layout=(
+            'Original/N.tif and Ground Truth/N.tif',
+            'PNG/Original/N.png and PNG/Ground Truth/N.png',
+        ),
+        expected={'pairs': 612},
+        dataset='mmdel.CVCClinicDBDataset',
+        notes=(
+            'Table 1 prints "CVC-12k (CVC-ClinicDB)" for the set of 612 frames; CVC-12k, a video set of about '
+            '12,000 frames, is another.',
+            'A .rar has to be unpacked by hand: nothing here reads that format.',
+            'The 62 images of TestDataset/CVC-ClinicDB are a part of it and are not taken for it.',
+            'Layout: the terms on the page name the folders Original and Ground Truth.',
+        ),
+    ),
+    Entry(
+        id='cvc-300',
+        name='CVC-300',
+        division='downstream',
+        task='Segmentation',
+        centres=None,
+        videos=0,
+        frames=60,
+        disease='polyp',
+        citation='Vazquez et al., A Benchmark for Endoluminal Scene Segmentation of Colonoscopy Images, JHE 2017',
+        licence='no terms found for this part of EndoScene; treat it as research use only',
+        page='https://github.com/DengPingFan/PraNet',
+        archives=(_TEST_SET,),
+        layout=('TestDataset/CVC-300/{images,masks}/N.png',),
+        expected={'pairs': 60},
+        dataset='mmdel.CVC300Dataset',
+        notes=(
+            'The 60 images are the test part of EndoScene. The folder CVC-300 of EndoScene itself (bbdd, '
+            'gtpolyp) has 300 frames, '
+            'those of CVC-ColonDB, and is taken for that.',
+            'Layout: README and published results of PraNet.',
+        ),
+    ),
+    Entry(
+        id='cvc-colondb',
+        name='CVC-ColonDB',
+        division='downstream',
+        task='Segmentation',
+        centres=None,
+        videos=0,
+        frames=380,
+        disease='polyp',
+        citation='Bernal et al., Towards automatic polyp detection with a polyp appearance model, Pattern Recognition '
+        '45, 2012',
+        licence=_UNCONFIRMED,
+        page='https://github.com/DengPingFan/PraNet',
+        archives=(_TEST_SET, 'CVC-ColonDB.zip', 'CVC-EndoSceneStill.zip'),
+        layout=(
+            'TestDataset/CVC-ColonDB/{images,masks}/N.png',
+            'CVC-300/bbdd/N.bmp and CVC-300/gtpolyp/N.bmp (EndoScene)',
+            'CVC-ColonDB/N.tiff and CVC-ColonDB/pN.tiff',
+        ),
+        expected={'pairs': 380},
+        dataset='mmdel.CVCColonDBDataset',
+        notes=(
+            'The field tests on 380 frames; the first release and EndoScene have 300, which then count as partial.',
+            'Layout: PraNet; bbdd and gtpolyp as public loaders of EndoScene read them. That the first release '
+            'names masks pN as '
+            'ETIS-Larib does could not be confirmed.',
+        ),
+    ),
+    Entry(
+        id='ead2019',
+        name='EAD2019',
+        division='downstream',
+        task='Endoscopic artifacts',
+        centres=6,
+        videos=0,
+        frames=2_991,
+        disease='cancers',
+        citation='Ali et al., An objective comparison of detection and segmentation algorithms for artefacts, '
+        'Scientific Reports 10, 2020',
+        licence='terms of the challenge; read them on the page',
+        page='https://ead2019.grand-challenge.org/',
+        archives=('as the challenge hands them out; keep "EAD2019" in a folder or archive name',),
+        layout=('**/EAD2019*/**/NAME.jpg and NAME_mask.tif (5 channels), in any folders',),
+        expected={'frames': 2_991},
+        dataset='mmdel.EAD2019Dataset',
+        notes=(
+            'Only a part of the 2,991 frames has masks; how many is not stated by Table 1. Frames without a mask '
+            'are left out, and counted.',
+            'A mask is a TIFF of five channels in the order instrument, specularity, artefact, bubbles, saturation: '
+            'jsonViaAnnotation_maskImage.py of github.com/sharib-vision/EAD2019 writes NAME_mask.tif so.',
+            'The names of the archives and folders could not be confirmed, so any folders below a name with '
+            'EAD2019 are taken.',
+        ),
+    ),
+    Entry(
+        id='edd2020',
+        name='EDD2020',
+        division='downstream',
+        task='Segmentation, detection, and localization',
+        centres=4,
+        videos=0,
+        frames=380,
+        disease='polyp',
+        citation='Ali et al., Endoscopy Disease Detection and Segmentation (EDD2020), IEEE DataPort, 2020',
+        licence='CC BY 4.0',
+        page='https://ieee-dataport.org/competitions/endoscopy-disease-detection-and-segmentation-edd2020',
+        archives=('EndoCV2020-Endoscopy-Disease-Detection-Segmentation-subChallenge_data.zip',),
+        layout=('originalImages/NAME.jpg, masks/NAME_CLASS.tif for each class in it, bbox/NAME.txt, class_list.txt',),
+        expected={'pairs': 386},
+        dataset='mmdel.EDD2020Dataset',
+        notes=(
+            'Table 1 and the publication count 380 frames; the release has 386.',
+            'Classes BE, suspicious, HGD, cancer, polyp. Where they overlap, the more severe counts: cancer over '
+            'HGD over suspicious over '
+            'polyp over BE.',
+            'Layout: README of github.com/sharib-vision/EDD2020 (NAME_CLASS_REGION.tif) and a public converter '
+            'of the release (NAME_CLASS.tif).',
+        ),
+    ),
+    Entry(
+        id='etis',
+        name='ETIS',
+        division='downstream',
+        task='Segmentation',
+        centres=None,
+        videos=0,
+        frames=196,
+        disease='polyp',
+        citation='Silva et al., Toward embedded detection of polyps in WCE images, IJCARS 9, 2014',
+        licence=_UNCONFIRMED,
+        page='https://polyp.grand-challenge.org/EtisLarib/',
+        archives=('ETIS-LaribPolypDB.rar', _TEST_SET),
+        layout=(
+            'ETIS-LaribPolypDB/N.tif and Ground Truth/pN.tif',
+            'TestDataset/ETIS-LaribPolypDB/{images,masks}/N.png',
+        ),
+        expected={'pairs': 196},
+        dataset='mmdel.ETISDataset',
+        notes=(
+            'A .rar has to be unpacked by hand: nothing here reads that format.',
+            'Layout: public loaders of the release, and PraNet.',
+        ),
+    ),
+    Entry(
+        id='imageclefmed',
+        name='ImageCLEFmed',
+        division='downstream',
+        task='Polyp segmentation',
+        centres=1,
+        videos=0,
+        frames=66_662,
+        disease='polyp',
+        citation='Ionescu et al., overview of ImageCLEF, CLEF',
+        licence='terms of the campaign; read them on the page',
+        page='https://www.imageclef.org/',
+        archives=('ImageCLEFmed-MEDVQA-GI-2023-Development-Dataset.zip', 'other years: keep "ImageCLEF" in the name'),
+        layout=('**/ImageCLEF*/**/images/NAME.jpg and masks/NAME.*',),
+        expected={'pairs': 66_662},
+        dataset='mmdel.ImageCLEFmedDataset',
+        notes=(
+            'Which release Table 1 counts with 66,662 frames is not said and could not be found; no public '
+            'release of that size is known.',
+            'Layout: public users of the MEDVQA-GI 2023 development set (images/, masks/, gt.json).',
+        ),
+    ),
+    Entry(
+        id='kvasir-instrument',
+        name='Kvasir-Instrument',
+        division='downstream',
+        task='Segmentation, detection, and localization',
+        centres=1,
+        videos=0,
+        frames=590,
+        disease='polyp',
+        citation='Jha et al., Kvasir-Instrument: Diagnostic and Therapeutic Tool Segmentation Dataset, MMM 2021',
+        licence=_PERMISSION,
+        page='https://datasets.simula.no/kvasir-instrument/',
+        archives=('kvasir-instrument.zip',),
+        layout=(
+            'kvasir-instrument/{images,masks}.tar.gz with NAME.jpg and NAME.png, train.txt, test.txt, bboxes.json',
+        ),
+        expected={'pairs': 590},
+        dataset='mmdel.KvasirInstrumentDataset',
+        links=(
+            Link(
+                'kvasir-instrument.zip',
+                'https://datasets.simula.no/downloads/kvasir-instrument.zip',
+                contents='all of it, about 170 MB',
+            ),
+        ),
+        notes=(
+            'Official split: train.txt 472, test.txt 118.',
+            'Table 1 says "polyp"; the masks are of instruments.',
+            'Layout: page, and public loaders that unpack both tar files. No checksum was found.',
+        ),
+    ),
+    Entry(
+        id='kvasir-seg',
+        name='Kvasir-SEG',
+        division='downstream',
+        task='Segmentation, detection, and localization',
+        centres=4,
+        videos=0,
+        frames=1_000,
+        disease='polyp',
+        citation='Jha et al., Kvasir-SEG: A Segmented Polyp Dataset, MMM 2020',
+        licence=_PERMISSION,
+        page='https://datasets.simula.no/kvasir-seg/',
+        archives=('kvasir-seg.zip',),
+        layout=('Kvasir-SEG/{images,masks}/NAME.jpg, kavsir_bboxes.json',),
+        expected={'pairs': 1_000},
+        dataset='mmdel.KvasirSEGDataset',
+        links=(
+            Link(
+                'kvasir-seg.zip',
+                'https://datasets.simula.no/downloads/kvasir-seg.zip',
+                size=46_227_172,
+                sha256='03b30e21d584e04facf49397a2576738fd626815771afbbf788f74a7153478f7',
+            ),
+        ),
+        notes=(
+            'Official split of the MediaEval 2020 task: train.txt (880) and val.txt (120) of '
+            'github.com/DebeshJha/2020-MediaEval-Medico-polyp-segmentation; put them beside images/ to have them '
+            'taken over.',
+            'Masks are JPEG: values are not only 0 and 255.',
+            'Size and checksum: several independent public loaders. Layout: page.',
+        ),
+    ),
+    Entry(
+        id='kvasir-sessile',
+        name='Kvasir-Sessile',
+        division='downstream',
+        task='Segmentation, detection, and localization',
+        centres=4,
+        videos=0,
+        frames=196,
+        disease='polyp',
+        citation='Jha et al., A Comprehensive Study on Colorectal Polyp Segmentation, IEEE JBHI 25, 2021',
+        licence=_PERMISSION,
+        page='https://datasets.simula.no/kvasir-seg/',
+        archives=('kvasir-sessile.zip',),
+        layout=('sessile-main-Kvasir-SEG/{images,masks}/NAME.jpg',),
+        expected={'pairs': 196},
+        dataset='mmdel.KvasirSessileDataset',
+        links=(
+            Link(
+                'kvasir-sessile.zip',
+                'https://datasets.simula.no/downloads/kvasir-sessile.zip',
+                contents='all of it, about 13.7 MB',
+            ),
+        ),
+        notes=(
+            'All of them are images of Kvasir-SEG, with the same names.',
+            'Layout: page, and public users of the folder sessile-main-Kvasir-SEG. No checksum was found.',
+        ),
+    ),
+    Entry(
+        id='polypgen',
+        name='PolypGen2021',
+        division='downstream',
+        task='Polyp segmentation',
+        centres=6,
+        videos=0,
+        frames=3_762,
+        disease='polyp',
+        citation='Ali et al., A multi-centre polyp detection and segmentation dataset for generalisability assessment, '
+        'Scientific Data 10:75, 2023',
+        licence='CC BY 4.0',
+        page='https://www.synapse.org/#!Synapse:syn26376615/wiki/613312',
+        archives=('PolypGen2021_MultiCenterData_v3.zip',),
+        layout=(
+            'data_C1..data_C6/images_C1/NAME.jpg and masks_C1/NAME_mask.jpg',
+            'sequenceData/positive/seqN/images_seqN/NAME.jpg and masks_seqN/NAME_mask.jpg',
+            'sequenceData/negativeOnly/*/*.jpg, left out: no masks',
+        ),
+        expected={'pairs': 3_762},
+        dataset='mmdel.PolypGenDataset',
+        notes=(
+            '1,537 single frames and 2,225 frames of 23 positive sequences; 4,275 negative frames have no masks '
+            'and are no part of '
+            'the 3,762.',
+            'Names repeat between centres and sequences, so each keeps a folder: images/C1/NAME.jpg. groups.csv '
+            'holds sequence and centre.',
+            'Layout: README of github.com/DebeshJha/PolypGen and public scripts that inspect the release.',
+        ),
+    ),
+)

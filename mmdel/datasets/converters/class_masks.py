@@ -1,0 +1,108 @@
+"""Several mask files or channels become one PNG of class numbers."""
+
+import io
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageSequence, TiffImagePlugin
+
+from mmdel.errors import UnreadableImage
+
+_FORMATS = ('TIFF', 'PNG', 'JPEG', 'BMP')
+_WIDTH, _HEIGHT, _STRIPS, _SAMPLES, _COUNTS, _COMPRESSION, _PLANAR, _BITS = 256, 257, 273, 277, 279, 259, 284, 258
+
+
+def layered(layers: Iterable[tuple[int, NDArray[np.bool_]]]) -> bytes:
+    """One PNG of class numbers; where layers overlap, the later one counts.
+
+    Args:
+        layers (Iterable[tuple[int, NDArray]]): Class number and bool [H, W], the least important first.
+
+    Raises:
+        UnreadableImage: They have different sizes.
+    """
+    result: NDArray[np.uint8] | None = None
+    for number, layer in layers:
+        if result is None:
+            result = np.zeros(layer.shape, np.uint8)
+        if layer.shape != result.shape:
+            raise UnreadableImage(f'its masks have different sizes: {_size(result)} and {_size(layer)}')
+        result[layer] = number
+    stream = io.BytesIO()
+    Image.fromarray(np.zeros((1, 1), np.uint8) if result is None else result).save(stream, 'PNG')
+    return stream.getvalue()
+
+
+def foreground(path: Path) -> NDArray[np.bool_]:
+    """One mask file of one class: bool [H, W], true where it is above half of its range, as the release stores 0 and 255.
+
+    Raises:
+        UnreadableImage: It cannot be read, or has several pages.
+    """
+    pages = read_pages(path)
+    if len(pages) != 1:
+        raise UnreadableImage(f'has {len(pages)} channels or pages, and should be the mask of one class')
+    page = pages[0]
+    return page > (0 if page.max() <= 1 else 127)
+
+
+def read_pages(path: Path) -> Sequence[NDArray[np.uint8]]:
+    """The channels of a mask file, uint8 [H, W] each: pages of a TIFF, or the samples of a single page.
+
+    Raises:
+        UnreadableImage: It cannot be read.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # what Pillow warns of is an error of the file below
+            return _pages(path)
+    except (SyntaxError, KeyError, ValueError, TypeError, OSError, EOFError) as error:
+        samples = _samples(path)
+        if samples is None:
+            reason = (
+                'is empty (0 bytes)' if path.stat().st_size == 0 else f'damaged or truncated: {_plain(error, path)}'
+            )
+            raise UnreadableImage(reason) from error
+        return samples
+
+
+def _pages(path: Path) -> Sequence[NDArray[np.uint8]]:
+    with Image.open(path, formats=_FORMATS) as image:
+        pages = []
+        for frame in ImageSequence.Iterator(image):
+            values = np.asarray(frame)
+            if values.ndim == 3 and (values == values[..., :1]).all():
+                values = values[..., 0]  # a grey picture stored in colour
+            pages += [values] if values.ndim == 2 else list(np.moveaxis(values, 2, 0))
+        return [(page > 0).astype(np.uint8) * 255 if page.dtype == bool else page for page in pages]
+
+
+def _samples(path: Path) -> Sequence[NDArray[np.uint8]] | None:
+    """The samples of an uncompressed TIFF with more of them than Pillow knows a mode for; None where it is none."""
+    try:
+        data = path.read_bytes()
+        directory = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
+        stream = io.BytesIO(data)
+        stream.seek(directory.next)
+        directory.load(stream)
+        height, width, count = directory[_HEIGHT], directory[_WIDTH], directory[_SAMPLES]
+        if directory.get(_COMPRESSION, 1) != 1 or set(directory.get(_BITS, (1,))) != {8}:
+            return None
+        strips = zip(directory[_STRIPS], directory[_COUNTS], strict=True)
+        flat = np.frombuffer(b''.join(data[start : start + size] for start, size in strips), np.uint8)
+        if directory.get(_PLANAR, 1) == 2:
+            return list(flat.reshape(count, height, width))
+        return list(np.moveaxis(flat.reshape(height, width, count), 2, 0))
+    except (SyntaxError, KeyError, ValueError, TypeError, OSError, EOFError):
+        return None
+
+
+def _size(values: NDArray) -> str:
+    return f'{values.shape[1]} x {values.shape[0]}'
+
+
+def _plain(error: BaseException, path: Path) -> str:
+    return ' '.join(str(error).replace(str(path), '').split()) or type(error).__name__

@@ -1,0 +1,99 @@
+"""The true trees of the pre-training sets, by the official lists, every file a link to one tiny picture."""
+
+import csv
+import os
+import time
+
+import pytest
+
+from mmdel.datasets import DataDEL
+from mmdel.datasets.converters import assemble
+
+CAPSULE = {
+    'Blood': 'Blood - fresh',
+    'Erythematous': 'Erythema',
+    'Foreign Bodies': 'Foreign body',
+    'Ileo-cecal valve': 'Ileocecal valve',
+    'Normal': 'Normal clean mucosa',
+    'Reduced Mucosal View': 'Reduced mucosal view',
+}
+
+
+def rows(path, delimiter=','):
+    with open(path, encoding='utf-8-sig', newline='') as file:
+        return list(csv.reader(file, delimiter=delimiter))[1:]
+
+
+@pytest.fixture(scope='module')
+def native(real_data, tmp_path_factory):
+    """The folder of downloads, and the names in each dataset."""
+    from PIL import Image
+
+    raw = tmp_path_factory.mktemp('full')
+    lists = real_data / 'lists'
+    names = {
+        'gastrovision': [f'{row[1]}/{row[0]}' for row in rows(lists / 'gastrovision_metadata.csv')],
+        'hyper-kvasir': [
+            f'labeled-images/lower-gi-tract/group/{row[1]}/{row[0]}{"" if row[0].endswith(".jpg") else ".jpg"}'
+            for row in rows(lists / 'hyper_kvasir_labeled.csv', ';')
+        ],
+        'kvasir-capsule': sorted(
+            {
+                f'labelled_images/{CAPSULE.get(row[1], row[1])}/{row[0]}'
+                for number in (0, 1)
+                for row in rows(lists / f'kvasir_capsule_split_{number}.csv')
+            }
+        ),
+    }
+    names['hyper-kvasir'] += [
+        f'labeled-videos/lower-gi-tract/{row[1]}/{row[0]}' for row in rows(lists / 'hyper_kvasir_videos.csv', ';')
+    ]
+    names['kvasir-capsule'] += [f'labelled_videos/{number:016x}.mp4' for number in range(43)]
+    names['kvasir-capsule'] += [f'unlabelled_videos/{number:016x}.mp4' for number in range(74)]
+    Image.new('RGB', (4, 4)).save(raw / 'one.jpg')
+    (raw / 'one.avi').write_bytes(b'RIFF0000AVI ')
+    folders = set()
+    for dataset, files in names.items():
+        for number, name in enumerate(files):
+            path = raw / 'downloads' / f'{dataset} as downloaded' / name
+            if path.parent not in folders:
+                path.parent.mkdir(parents=True)
+                folders.add(path.parent)
+            if number % 20_000 == 0:  # a file has only so many links
+                Image.new('RGB', (4, 4)).save(raw / 'one.jpg')
+            os.link(raw / ('one.jpg' if name.endswith('.jpg') else 'one.avi'), path)
+            if number % 20_000 == 19_999:
+                os.unlink(raw / 'one.jpg')
+    return raw / 'downloads', names
+
+
+@pytest.mark.slow
+def test_official_lists__every_name_arrives_and_a_second_run_is_quick(native, tmp_path):
+    raw, names = native
+    reports, strays = assemble([raw], tmp_path)
+    assert strays == []
+    found = {name: report.found for name, report in reports.items() if report.found}
+    assert found == {
+        'gastrovision': {'labelled images': 8_000},
+        'hyper-kvasir': {'labelled images': 10_662, 'labelled videos': 373},
+        'kvasir-capsule': {'labelled images': 47_161, 'labelled videos': 43, 'unlabelled videos': 74},
+    }
+    for dataset, files in names.items():
+        assert reports[dataset].rows == []
+        there = {
+            f'{folder[len(str(tmp_path / dataset)) + 1 :]}/{name}'
+            for folder, _, inside in os.walk(tmp_path / dataset)
+            for name in inside
+        }
+        assert there == set(files)
+    assert reports['gastrovision'].status == 'complete'
+    before = {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(tmp_path / '.manifest')}
+    start = time.perf_counter()
+    again, _ = assemble([raw], tmp_path)
+    assert time.perf_counter() - start < 20
+    assert {name: report.found for name, report in again.items() if report.found} == found
+    assert {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(tmp_path / '.manifest')} == before
+    items = DataDEL(str(tmp_path), sources=('gastrovision',), pipeline=[dict(type='mmdel.LoadFrame')])
+    assert len(items) == 8_000
+    assert len(items.metainfo['classes']) == 27
+    assert items[7_999]['img'].shape == (4, 4, 3)
