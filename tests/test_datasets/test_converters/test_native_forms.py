@@ -1,14 +1,19 @@
 """native -> canonical -> dataset -> one item, for each of the fourteen."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from mmengine.registry import init_default_scope
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
 
 from mmdel.datasets import DataDEL
 from mmdel.datasets.catalog import CATALOG
 from mmdel.datasets.converters import assemble, verify
 from mmdel.registry import DATASETS
 
+CONFIGS = Path(__file__).resolve().parents[3] / 'configs'
 PAIRS = [entry.id for entry in CATALOG.values() if entry.division == 'downstream']
 TREES = [entry.id for entry in CATALOG.values() if entry.division == 'pretraining']
 PIPELINE = [dict(type='mmdel.LoadFrame'), dict(type='mmdel.LoadMask')]
@@ -225,3 +230,23 @@ def test_hyper_kvasir__parts_from_several_archives(trees, tools, tmp_path):
     report = assemble([tmp_path / 'raw'], tmp_path / 'out')[0]['hyper-kvasir']
     assert report.found == {'labelled images': 1, 'unlabelled images': 1, 'labelled videos': 1}
     assert not list((tmp_path / 'out' / 'hyper-kvasir').rglob('*mask*'))
+
+
+@pytest.mark.parametrize('dataset', list(CATALOG))
+def test_native__ends_in_a_training_batch_of_our_configs(dataset, trees, tools, tmp_path):
+    as_zip(tools, tmp_path / 'raw', dataset, trees[dataset])
+    assemble([tmp_path / 'raw'], tmp_path / 'out')
+    if CATALOG[dataset].division == 'pretraining':
+        cfg = Config.fromfile(CONFIGS / 'mae' / 'mae_vit-base-p16_1xb16-coslr-200e_datadel-eta10.py')
+        cfg.train_dataloader.dataset.update(data_root=str(tmp_path / 'out'), sources=(dataset,))
+    else:
+        cfg = Config.fromfile(CONFIGS / 'segmentation' / f'vit-base-p16_mae-pre_mlp_1xb16-20k_{dataset}-512x512.py')
+        cfg.train_dataloader.dataset.data_root = str(tmp_path / 'out' / dataset)
+    init_default_scope(cfg.default_scope)
+    cfg.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False, pin_memory=False)
+    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    batch = preprocessor(next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0))), training=True)
+    side = 224 if CATALOG[dataset].division == 'pretraining' else 512
+    assert batch['inputs'].shape[-3:] == (3, side, side)
+    if side == 512:
+        assert all(sample.gt_sem_seg.data.shape == (1, side, side) for sample in batch['data_samples'])
