@@ -16,7 +16,7 @@ NAMES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob('m
 
 def test_names__are_those_of_table_2_and_of_the_demo():
     etas = [f'meddel_eta{eta}.py' for eta in ('07', '075', '08', '085', '09')]
-    assert NAMES == ['demo/meddel_mae.py', 'demo/meddel_pixels.py', *etas]
+    assert set(NAMES) == {'demo/meddel_mae.py', 'demo/meddel_pixels.py', *etas}
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -31,7 +31,6 @@ def test_selection__builds(name, tmp_path, monkeypatch):
             Image.fromarray(np.full((8, 8, 3), 9 * number, np.uint8)).save(path)
     assert len(DATASETS.build(cfg.dataset)) == 6
     assert EMBEDDERS.build(cfg.embedder)
-    selector = SELECTORS.build(cfg.selector)
-    assert selector.config()['eta'] == cfg.selector.eta
+    assert SELECTORS.build(cfg.selector)
     if name.startswith('meddel_eta'):
         assert cfg.selector.eta == float('0.' + name.removeprefix('meddel_eta0').removesuffix('.py'))
