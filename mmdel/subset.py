@@ -59,8 +59,10 @@ REASONS = ('kept', 'duplicate', 'far', 'unselected', 'excluded', 'leak', 'unread
 RECUTS = ('any', 'ratio', 'none')
 """Which other cuts a ranking allows: an eta or a ratio, only a ratio, or none (each eta is a run of its own)."""
 
+VIDEO_FRAME = re.compile(r'(?P<video>.+\.\w+)#(?P<frame>\d{6,})', re.DOTALL)
+"""The key of a video frame, ``clip.avi#000123``."""
+
 _METADATA_KEY = b'mmdel'
-_VIDEO_FRAME = re.compile(r'\.\w+#\d+$')
 _SETTLED = ('excluded', 'leak', 'unreadable')
 
 
@@ -290,7 +292,7 @@ class Subset:
         folder = Path(folder)
         kept = self.table.filter(self.table['keep'])
         rows = zip(kept['image'].to_pylist(), kept['label'].to_pylist(), strict=True)
-        plain = [(key, label) for key, label in rows if not _VIDEO_FRAME.search(key)]
+        plain = [(key, label) for key, label in rows if not is_frame(key)]
         lists = {'keep.txt': [key for key, _ in plain]}
         classes = {name: index for index, name in enumerate(self.metadata.get('classes') or ())}
         if plain and all(label in classes for _, label in plain):
@@ -355,6 +357,11 @@ class Subset:
             raise SubsetError('the column rank is not an order of the readable images.')
         if self.metadata.get('recut') not in RECUTS:
             raise SubsetError('its metadata do not say which other cuts it allows.')
+
+
+def is_frame(key: str) -> bool:
+    """Whether a key names a frame of a video, and no file."""
+    return VIDEO_FRAME.fullmatch(key) is not None
 
 
 def size_at(ratio: float, images: int) -> int:

@@ -1,12 +1,17 @@
 """What tests of several rooms share: embedded data, and real frames and weights where they are there."""
 
 import os
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from hypothesis import settings
 
 from mmdel.datasets.synthetic import render_pool, render_segmentation
+from mmdel.datasets.videos import index
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
 
@@ -40,3 +45,69 @@ def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     render_pool(out / 'pool', clips=4, frames=40)
     render_segmentation(out / 'segmentation' / 'kvasir-seg', pairs=8)
     return out
+
+
+@pytest.fixture(scope='session', autouse=True)
+def video_indices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is known of videos is kept where the tests' own files are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index, 'INDEX_DIR', str(tmp_path_factory.mktemp('videos')))
+        yield
+
+
+@pytest.fixture(scope='session')
+def render_video() -> Callable[..., Path]:
+    """``render_video(path, frames=30, codec='libx264', ...)`` writes a small video; a file of sound with ``frames=0``."""
+    return _render_video
+
+
+def _render_video(
+    path: Path,
+    frames: int = 30,
+    codec: str = 'libx264',
+    keys_every: int = 12,
+    b_frames: int = 0,
+    times: list[int] | None = None,
+    size: tuple[int, int] = (48, 32),
+    start: int = 0,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """A square moves over a background that changes; frame ``i`` looks like frame ``start + i`` of an endless film.
+
+    ``times`` are the moments of the frames in thousandths of a second; without them there are 25 a second.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), 'w') as container:
+        if not frames:
+            _add_sound(container)
+            return path
+        stream = container.add_stream(codec, rate=25, options=options or {})
+        stream.width, stream.height = size
+        stream.pix_fmt = 'yuvj420p' if codec == 'mjpeg' else 'yuv420p'
+        stream.gop_size, stream.codec_context.max_b_frames = keys_every, b_frames
+        if times:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for i in range(frames):
+            frame = av.VideoFrame.from_ndarray(_picture(start + i, size), 'bgr24')
+            frame.pts, frame.time_base = (times[i], Fraction(1, 1000)) if times else (i, Fraction(1, 25))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def _picture(number: int, size: tuple[int, int]) -> np.ndarray:
+    width, height = size
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[:, :, 0] = number * 3 % 256
+    picture[:, :, 1] = np.linspace(0, 255, width)
+    left, top = number * 2 % (width - 8), number % (height - 8)
+    picture[top : top + 8, left : left + 8] = (30, 60, 230)
+    return picture
+
+
+def _add_sound(container: av.container.OutputContainer) -> None:
+    stream = container.add_stream('aac', rate=8000)
+    sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), 'fltp', 'mono')
+    sound.sample_rate = 8000
+    container.mux(stream.encode(sound))
+    container.mux(stream.encode())

@@ -26,6 +26,11 @@ def parse_args() -> argparse.Namespace:
     data.add_argument('--dataset-from', metavar='CONFIG', help='the images of train_dataloader.dataset of an mm config')
     data.add_argument('--embeddings', metavar='FILE.npy', help='your own vectors, floats [N, D]')
     parser.add_argument(
+        '--videos',
+        metavar='FRAMES',
+        help="frames of the videos among the images, too: 'all', a number n for every n-th, or a rate such as 2fps",
+    )
+    parser.add_argument(
         '--keys', metavar='FILE.txt', help='the keys of --embeddings, one a line (default: row numbers)'
     )
     parser.add_argument('--encoder', metavar='NAME', help=f'one of {", ".join(encoders())}')
@@ -69,6 +74,10 @@ def load_config(args: argparse.Namespace):
         except AttributeError as error:
             raise ConfigError(f'{args.dataset_from} has no train_dataloader.dataset.') from error
         cfg.default_scope = other.get('default_scope', 'mmengine')
+    if args.videos:
+        if cfg.get('dataset', {}).get('type') != 'mmdel.DataDEL' or args.embeddings:
+            raise ConfigError('--videos is for mmdel.DataDEL: use it with --images DIR, or with a config that has it.')
+        cfg.dataset.videos = args.videos
     if args.eta is not None:
         cfg.selector.eta = args.eta
     merge_options(cfg, args.cfg_options)
@@ -82,6 +91,7 @@ def default_work_dir(args: argparse.Namespace) -> str:
     for source in (args.images, args.dataset_from, args.embeddings):
         if source:
             parts.append(Path(source).resolve().stem)
+    parts += [f'videos-{args.videos}'] if args.videos else []
     parts += [args.encoder] if args.encoder else []
     parts += [f'eta{args.eta:g}'] if args.eta is not None else []
     parts += [f'ratio{args.ratio:g}'] if args.ratio is not None else []
@@ -97,6 +107,7 @@ def run(args: argparse.Namespace) -> None:
     from mmdel import distributed
     from mmdel.engine import DedupRunner
     from mmdel.progress import Stages
+    from mmdel.subset import is_frame
 
     if args.launcher != 'none':
         distributed.start(args.launcher)
@@ -133,6 +144,11 @@ def run(args: argparse.Namespace) -> None:
     if subset.count('unreadable'):
         lines.append(f'{subset.count("unreadable"):,} files could not be used: {work_dir / "unreadable.csv"}')
     lines.append(f'kept images: {work_dir / "keep.txt"}; the whole decision: {work_dir / "subset.parquet"}')
+    frames = sum(map(is_frame, subset.kept))
+    if frames:
+        lines.append(
+            f'{frames:,} of them are video frames, which keep.txt cannot name: tools/export_subset.py {work_dir} writes them out'
+        )
     if args.report:
         lines.append(f'look at what was removed: {work_dir / "report"}')
     for line in lines:

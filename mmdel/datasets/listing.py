@@ -1,4 +1,4 @@
-"""Which images lie below a folder.
+"""Which images and videos lie below a folder.
 
 Nothing is opened: a listing tells what the folder says. What it can already tell to be unusable (a dangling link, a
 name that is not UTF-8) is a row of the ledger, never a crash; what is no image at all is counted in a note.
@@ -6,6 +6,7 @@ name that is not UTF-8) is a row of the ledger, never a crash; what is no image 
     listing = list_images('data/pool')
     listing.keys     # ('a/1.jpg', 'a/2.png', ...)
     listing.ledger   # (('a/lost.jpg', 'dangling link to ../3.jpg'), ...)
+    listing.videos   # (('clips/a.avi', 'data/pool/clips/a.avi'), ...)
     listing.notes    # ('12 files with other endings ignored (10 .txt, 2 .csv)',)
 """
 
@@ -15,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmdel.datasets import keys
+from mmdel.datasets import keys, videos
 from mmdel.errors import DatasetError
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
@@ -31,36 +32,49 @@ class Listing:
         paths (tuple[str, ...]): The path of each, below the folder as it was given; it can be opened.
         ledger (tuple): ``(key, reason)`` of image files that cannot be used, sorted.
         notes (tuple[str, ...]): What else was seen, for people.
+        videos (tuple): ``(key, path)`` of video files, sorted. Defaults to ().
     """
 
     keys: tuple[str, ...]
     paths: tuple[str, ...]
     ledger: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    videos: tuple[tuple[str, str], ...] = ()
 
 
-def list_images(folder: str | os.PathLike[str], within: Sequence[str] = ()) -> Listing:
+def list_images(folder: str | os.PathLike[str], within: Sequence[str] = (), with_videos: bool = False) -> Listing:
     """All images below a folder, at any depth; links to files and folders are followed.
 
     Args:
         folder (str): The folder that keys are relative to.
         within (Sequence[str]): Subfolders to look into instead of the whole folder. Defaults to ().
+        with_videos (bool): Whether videos are listed, too. Defaults to False; they are then counted among the other endings.
 
     Raises:
-        DatasetError: There is no such folder, or not one image file in it.
+        DatasetError: There is no such folder, or nothing in it that is asked for.
     """
     folder = os.fspath(folder)
     if not os.path.isdir(folder):
         found = 'a file, not a folder' if os.path.exists(folder) else 'not there'
         raise DatasetError(f'{folder} is {found}. Give the folder that holds the images.')
-    walk = _Walk(folder)
+    walk = _Walk(folder, SUFFIXES + videos.SUFFIXES * with_videos)
     walk.run([f'{subfolder}/' for subfolder in within] or [''])
     notes = walk.notes()
-    if not walk.images and not walk.ledger:
+    if not walk.files and not walk.ledger:
         seen = f' {notes[0]}.' if notes else ' The folder is empty.'
-        endings = ', '.join(suffix[1:] for suffix in SUFFIXES)
+        endings = ', '.join(suffix[1:] for suffix in walk.endings)
         raise DatasetError(f'There is no image (looked for {endings}) below {folder}.{seen}')
-    return Listing(*select(folder, walk.images, walk.ledger), notes)
+    names, paths, ledger = select(folder, walk.files, walk.ledger)
+    if not with_videos:
+        return Listing(names, paths, ledger, notes)
+    films = [videos.is_video(name) for name in names]
+    return Listing(
+        keys=tuple(name for name, film in zip(names, films, strict=True) if not film),
+        paths=tuple(path for path, film in zip(paths, films, strict=True) if not film),
+        ledger=ledger,
+        notes=notes,
+        videos=tuple((name, path) for name, path, film in zip(names, paths, films, strict=True) if film),
+    )
 
 
 def select(
@@ -104,9 +118,10 @@ def file_problem(path: str) -> str | None:
 class _Walk:
     """One walk through a tree; paths are relative to its top, folders end in a slash."""
 
-    def __init__(self, top: str) -> None:
+    def __init__(self, top: str, endings: tuple[str, ...]) -> None:
         self.top = top
-        self.images: list[str] = []
+        self.endings = endings
+        self.files: list[str] = []
         self.ledger: list[tuple[str, str]] = []
         self.hidden = 0
         self.loops = 0
@@ -158,10 +173,10 @@ class _Walk:
         except OSError:  # a link that leads to itself
             whole = False
         ending = os.path.splitext(name)[1].lower()
-        if ending not in SUFFIXES:
+        if ending not in self.endings:
             self.others[keys.normalise(ending) if ending else ''] += 1
         elif whole:
-            self.images.append(inside + name)
+            self.files.append(inside + name)
         else:
             self.ledger.append((inside + name, file_problem(entry.path) or 'not a regular file'))
         return None

@@ -1,5 +1,7 @@
 """Files become batches of equal images, in worker processes, while the model is busy with the batch before.
 
+Frames of videos are files here like any other: their state is the video's, and a worker gets a run of them that it decodes once.
+
 The first transform of a pipeline is the loader: what it raises, or ``None`` that it returns, is the *file's* outcome and becomes
 a reason. What a later transform raises is a bug or a wrong config and ends the run.
 """
@@ -11,7 +13,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mmdel.cores import usable_cores
-from mmdel.datasets import frames
+from mmdel.datasets import frames, videos
 from mmdel.embedding.store import UNKNOWN
 from mmdel.errors import ConfigError, MmdelError
 
@@ -89,8 +91,7 @@ def read_batches(
     # every worker reads a part of each batch: one that read all of it would slow down one of the model's threads, and so
     # all of them, for longer
     step = math.ceil(batch_size / max(1, num_workers))
-    cuts = [[batch[start : start + step] for start in range(0, len(batch), step)] for batch in batches]
-    parts = [part for cut in cuts for part in cut]
+    parts = [part for run, is_video in _runs(batches) for part in _cut(run, step, is_video)]
     loader = DataLoader(
         _Parts(parts, transforms, size),
         batch_size=None,
@@ -104,19 +105,43 @@ def read_batches(
     )
     stream = iter(loader)
     try:
-        for cut in cuts:
+        part, used = Batch(torch.empty(0), []), 0
+        for batch in batches:
             images = torch.zeros((batch_size, size, size, 3), dtype=torch.uint8)
             notes: list[FileNote] = []
-            for part in itertools.islice(stream, len(cut)):
-                if isinstance(part, MmdelError):
-                    raise part
-                images[len(notes) : len(notes) + len(part.notes)] = part.images
-                notes += part.notes
+            while len(notes) < len(batch):
+                if used == len(part.notes):
+                    part, used = _raised(next(stream)), 0
+                taken = slice(used, used + min(len(batch) - len(notes), len(part.notes) - used))
+                images[len(notes) : len(notes) + taken.stop - taken.start] = part.images[taken]
+                notes += part.notes[taken]
+                used = taken.stop
             yield Batch(images, notes)
     finally:
         # a traceback may keep the stream alive; its workers end now all the same, and are not left to a later fork
         if hasattr(stream, '_shutdown_workers'):
             stream._shutdown_workers()
+
+
+def _runs(batches: Sequence[pa.Array]) -> Iterator[tuple[pa.Array, bool]]:
+    """Batches of image files one by one; those with video frames joined, since a run of frames does not end with a batch."""
+    for is_video, group in itertools.groupby(batches, lambda batch: any('#' in path for path in batch.to_pylist())):
+        if is_video:
+            yield pa.concat_arrays(list(group)), True
+        else:
+            yield from ((batch, False) for batch in group)
+
+
+def _cut(paths: pa.Array, step: int, is_video: bool) -> Iterator[pa.Array]:
+    places = videos.cuts(paths.to_pylist(), step) if is_video else [*range(0, len(paths), step), len(paths)]
+    for start, stop in itertools.pairwise(places):
+        yield paths[start:stop]
+
+
+def _raised(part: Batch | MmdelError) -> Batch:
+    if isinstance(part, MmdelError):
+        raise part
+    return part
 
 
 class _Parts(Dataset[Batch | MmdelError]):
@@ -171,9 +196,9 @@ def _read_into(slot: NDArray[np.uint8], path: str, transforms: Sequence[Any]) ->
 
 
 def file_state(path: str) -> tuple[int, int]:
-    """Size and modification time in ns by which a file is recognised, (-1, -1) where it has none."""
+    """Size and modification time in ns by which a file is recognised, (-1, -1) where it has none; of a frame, its video's."""
     try:
-        state = os.stat(path)
+        state = os.stat(_file(path))
     except (OSError, ValueError):
         return UNKNOWN, UNKNOWN
     return state.st_size, state.st_mtime_ns
@@ -181,11 +206,16 @@ def file_state(path: str) -> tuple[int, int]:
 
 def _opens(path: str) -> bool:
     try:
-        with open(path, 'rb') as file:
+        with open(_file(path), 'rb') as file:
             file.read(1)
     except (OSError, ValueError):
         return False
     return True
+
+
+def _file(path: str) -> str:
+    frame = videos.split_frame(path)
+    return frame[0] if frame else path
 
 
 def _image(results: dict[str, Any], transform: Any, path: str) -> NDArray[Any]:

@@ -159,3 +159,86 @@ def test_error__list_without_a_usable_image(pool, text, words):
     with pytest.raises(DatasetError, match=words) as error:
         DataDEL(str(pool), ann_file='list.txt')
     assert str(pool) in str(error.value)
+
+
+@pytest.fixture
+def films(tmp_path, render_video):
+    """Videos where the datasets have them, one of one's own, and what is none."""
+    root = tmp_path / 'films'
+    render_video(
+        root / 'hyper-kvasir' / 'labeled-videos' / 'upper-gi-tract' / 'pylorus' / 'v.avi', frames=10, codec='mpeg4'
+    )
+    render_video(root / 'kvasir-capsule' / 'labelled_videos' / '0123456789abcdef.mp4', frames=6)
+    render_video(root / 'own' / 'walk.MP4', frames=50)
+    (root / 'own' / 'broken.avi').write_bytes(b'none')
+    render_video(root / 'own' / 'sound.mp4', frames=0)
+    return root
+
+
+def test_videos__are_left_out_unless_asked_for(films, make_images):
+    with pytest.raises(DatasetError, match='5 videos left out.*--videos 1fps'):
+        DataDEL(str(films))
+    make_images(films, ['own/still.jpg'])
+    dataset = DataDEL(str(films))
+    assert list(items(dataset)) == ['own/still.jpg']
+    assert dataset.notes == ('5 videos left out. Take frames of them with videos=, for instance --videos 1fps',)
+
+
+def test_videos__their_frames_are_items_that_say_where_they_are_from(films, make_images):
+    make_images(films, ['own/walk.MP4.jpg', 'own/z.jpg'])
+    dataset = DataDEL(str(films), videos=5)
+    capsule = 'kvasir-capsule/labelled_videos/0123456789abcdef.mp4'
+    hyper = 'hyper-kvasir/labeled-videos/upper-gi-tract/pylorus/v.avi'
+    found = items(dataset)
+    own = [f'own/walk.MP4#{number:06d}' for number in range(0, 50, 5)]
+    assert list(found) == [
+        f'{hyper}#000000', f'{hyper}#000005', f'{capsule}#000000', f'{capsule}#000005', *own, 'own/walk.MP4.jpg', 'own/z.jpg'
+    ]  # fmt: skip
+    assert list(found) == sorted(found)
+    assert dataset.metainfo['classes'] == ('pylorus',)
+    assert found[f'{hyper}#000005'] == {
+        'source': 'hyper-kvasir', 'video': hyper, 'frame': 5, 'gt_label': 0, 'sample_idx': 1
+    }  # fmt: skip
+    # the labelled images of this dataset carry the same name of the video
+    assert found[f'{capsule}#000005']['video'] == '0123456789abcdef'
+    assert found[own[1]] == {'source': 'own', 'video': 'own/walk.MP4', 'frame': 5, 'sample_idx': 5}
+    reasons = dict(dataset.ledger)
+    assert sorted(reasons) == ['own/broken.avi', 'own/sound.mp4']
+    assert 'sound, but no pictures' in reasons['own/sound.mp4']
+
+
+@pytest.mark.parametrize(('step', 'frames'), [('all', 50), (20, 3), ('1fps', 2), ('5fps', 10)])
+def test_videos__how_many_frames(films, step, frames):
+    assert len(DataDEL(str(films), ['own'], videos=step)) == frames
+
+
+def test_list__names_frames_and_videos(films):
+    lines = ['own/walk.MP4#000003', 'own/walk.MP4#000050', 'own/gone.avi#000001', 'own/broken.avi#000000']
+    (films / 'list.txt').write_text('\n'.join([*lines, 'kvasir-capsule/labelled_videos/0123456789abcdef.mp4']))
+    dataset = DataDEL(str(films), ann_file='list.txt', videos=3)
+    capsule = 'kvasir-capsule/labelled_videos/0123456789abcdef.mp4'
+    assert list(items(dataset)) == [f'{capsule}#000000', f'{capsule}#000003', 'own/walk.MP4#000003']
+    reasons = dict(dataset.ledger)
+    assert reasons['own/walk.MP4#000050'] == 'the video has 50 frames, counted from 0'
+    assert set(reasons) == set(lines[1:])
+
+
+def test_division__stands_for_its_datasets_that_are_there(pool):
+    dataset = DataDEL(str(pool), sources=('pretraining', 'own'))
+    assert list(items(dataset)) == FRAMES[:7]
+    assert dataset.sources == ('gastrovision', 'hyper-kvasir', 'kvasir-capsule', 'own')
+    with pytest.raises(DatasetError, match='none of the downstream datasets'):
+        DataDEL(str(pool), sources=('downstream',))
+
+
+@pytest.mark.parametrize('sources', [(), ('kvasir-seg',), ('downstream',), ('own', 'kvasir-seg/images'), ('deep',)])
+def test_downstream_datasets__are_refused_unless_they_are_meant(pool, make_images, sources):
+    make_images(pool, [f'{folder}kvasir-seg/{part}/a.png' for folder in ('', 'deep/') for part in ('images', 'masks')])
+    with pytest.raises(DatasetError, match='kvasir-seg.*allow_downstream'):
+        DataDEL(str(pool), sources)
+    assert any('kvasir-seg' in key for key in items(DataDEL(str(pool), sources, allow_downstream=True)))
+
+
+def test_downstream_datasets__an_own_folder_of_such_a_name_is_none(pool, make_images):
+    make_images(pool, ['etis/1.jpg'])
+    assert 'etis/1.jpg' in items(DataDEL(str(pool)))

@@ -11,7 +11,7 @@ import pytest
 from mmengine.dataset import Compose
 from PIL import Image, ImageCms
 
-from mmdel.datasets import frames
+from mmdel.datasets import frames, image_file
 from mmdel.datasets.frames import LoadFrame, read_frame
 from mmdel.errors import UnreadableImage
 
@@ -83,7 +83,7 @@ def test_sixteen_bit_colour_tiff__that_pillow_does_not_know(file: Path, monkeypa
     def unknown(*_: object) -> None:
         raise SyntaxError('unknown pixel mode')
 
-    monkeypatch.setattr(frames, '_open', unknown)
+    monkeypatch.setattr(image_file, '_open', unknown)
     assert np.abs(read_frame(str(file)).image - values / 257).max() <= 0.5
     assert '60 x 40' in reason(file, max_pixels=100)
 
@@ -265,7 +265,7 @@ def test_a_lack_of_memory__is_not_the_files_fault(file: Path, monkeypatch: pytes
     def full(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(frames, '_to_bgr', full)
+    monkeypatch.setattr(image_file, '_to_bgr', full)
     with pytest.raises(MemoryError):
         read_frame(str(file))
 

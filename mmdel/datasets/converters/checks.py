@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from mmdel.datasets import frames, masks
+from mmdel.datasets import frames, masks, videos
 from mmdel.errors import DatasetError, UnreadableImage
 
 _TAIL = 1 << 12
@@ -31,6 +31,7 @@ def check(path: Path, kind: str, labels: int | None = None) -> tuple[int, int] |
     if os.path.getsize(path) == 0:
         raise UnreadableImage('is empty (0 bytes)')
     if kind == 'video':
+        videos.first_frame(str(path))
         return None
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # what Pillow warns of is found below, and belongs in the ledger
@@ -38,7 +39,9 @@ def check(path: Path, kind: str, labels: int | None = None) -> tuple[int, int] |
 
 
 def decode(path: Path, kind: str, labels: int | None = None) -> tuple[int, int] | None:
-    """As :func:`check`, and every pixel of an image is decoded."""
+    """As :func:`check`, and every pixel of an image is decoded, and every packet of a video read."""
+    if kind == 'video':
+        videos.read_index(str(path))
     if kind != 'image':
         return check(path, kind, labels)
     height, width = frames.read_frame(str(path)).image.shape[:2]

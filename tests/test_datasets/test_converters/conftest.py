@@ -1,5 +1,6 @@
 """The native forms of the fourteen datasets, small: three images each, and what the publishers put beside them."""
 
+import functools
 import io
 import os
 import tarfile
@@ -7,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,6 +20,20 @@ CUID = 'cj{:0>23}'
 def picture(level: int = 80, size: tuple[int, int] = SIZE, kind: str = 'JPEG') -> bytes:
     stream = io.BytesIO()
     Image.new('RGB', size, (level, 10, 20)).save(stream, kind)
+    return stream.getvalue()
+
+
+@functools.cache
+def film(kind: str) -> bytes:
+    """A video of two frames."""
+    stream = io.BytesIO()
+    with av.open(stream, 'w', format=kind) as container:
+        video = container.add_stream('mpeg4', rate=25)
+        video.width, video.height, video.pix_fmt = 16, 16, 'yuv420p'
+        for number in range(2):
+            frame = av.VideoFrame.from_ndarray(np.full((16, 16, 3), 90 * number, np.uint8), 'bgr24')
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
     return stream.getvalue()
 
 
@@ -57,15 +73,15 @@ def native() -> dict[str, dict[str, bytes]]:
             'labeled-images/lower-gi-tract/anatomical-landmarks/cecum/a.jpg': jpg[1],
             'labeled-images/image-labels.csv': b'x',
             'unlabeled-images/images/b.jpg': jpg[2],
-            'labeled-videos/upper-gi-tract/x/c.avi': b'RIFF....',
+            'labeled-videos/upper-gi-tract/x/c.avi': film('avi'),
             'segmented-images/images/' + CUID.format(1) + '.jpg': jpg[1],
             'segmented-images/masks/' + CUID.format(1) + '.jpg': mask(kind='JPEG'),
         },
         'kvasir-capsule': {
             'labelled_images/Pylorus/0123456789abcdef_7.jpg': jpg[1],
             'labelled_images/Ulcer/0123456789abcdef_8.jpg': jpg[2],
-            'labelled_videos/0123456789abcdef.mp4': b'....ftyp',
-            'unlabelled_videos/fedcba9876543210.mp4': b'....ftyp',
+            'labelled_videos/0123456789abcdef.mp4': film('mp4'),
+            'unlabelled_videos/fedcba9876543210.mp4': film('mp4'),
         },
         'edd2020': {'EndoCV2020-data/class_list.txt': b'BE\n', 'EndoCV2020-data/bbox/EDD2020_1.txt': b''},
         'ead2019': {'EAD2019/frames/only_detection.jpg': jpg[1], 'EAD2019/frames/only_detection.txt': b'0 0 0 1 1'},

@@ -1,10 +1,11 @@
-"""The true trees of the pre-training sets, by the official lists, every file a link to one tiny picture."""
+"""The true trees of the pre-training sets, by the official lists: each image a link to one tiny picture, each video rendered."""
 
 import csv
 import os
 import time
 
 import pytest
+import torch
 
 from mmdel.datasets import DataDEL
 from mmdel.datasets.converters import assemble
@@ -24,8 +25,13 @@ def rows(path, delimiter=','):
         return list(csv.reader(file, delimiter=delimiter))[1:]
 
 
+def frames_of(number):
+    """How many frames the test gives a video."""
+    return 3 + number % 11
+
+
 @pytest.fixture(scope='module')
-def native(real_data, tmp_path_factory):
+def native(real_data, tmp_path_factory, render_video):
     """The folder of downloads, and the names in each dataset."""
     from PIL import Image
 
@@ -51,8 +57,8 @@ def native(real_data, tmp_path_factory):
     names['kvasir-capsule'] += [f'labelled_videos/{number:016x}.mp4' for number in range(43)]
     names['kvasir-capsule'] += [f'unlabelled_videos/{number:016x}.mp4' for number in range(74)]
     Image.new('RGB', (4, 4)).save(raw / 'one.jpg')
-    (raw / 'one.avi').write_bytes(b'RIFF0000AVI ')
     folders = set()
+    films = 0
     for dataset, files in names.items():
         for number, name in enumerate(files):
             path = raw / 'downloads' / f'{dataset} as downloaded' / name
@@ -61,7 +67,12 @@ def native(real_data, tmp_path_factory):
                 folders.add(path.parent)
             if number % 20_000 == 0:  # a file has only so many links
                 Image.new('RGB', (4, 4)).save(raw / 'one.jpg')
-            os.link(raw / ('one.jpg' if name.endswith('.jpg') else 'one.avi'), path)
+            if name.endswith('.jpg'):
+                os.link(raw / 'one.jpg', path)
+            else:
+                codec = 'mpeg1video' if name.endswith('.mpg') else 'mpeg4'
+                render_video(path, frames=frames_of(films), codec=codec, start=films, size=(32, 16))
+                films += 1
             if number % 20_000 == 19_999:
                 os.unlink(raw / 'one.jpg')
     return raw / 'downloads', names
@@ -97,3 +108,28 @@ def test_official_lists__every_name_arrives_and_a_second_run_is_quick(native, tm
     assert len(items) == 8_000
     assert len(items.metainfo['classes']) == 27
     assert items[7_999]['img'].shape == (4, 4, 3)
+
+
+@pytest.mark.slow
+def test_videos__every_frame_is_an_item_and_goes_into_a_training_batch(native, tmp_path):
+    raw, names = native
+    assemble([raw], tmp_path)
+    videos = [f'{dataset}/{name}' for dataset, files in names.items() for name in files if not name.endswith('.jpg')]
+    assert len(videos) == 373 + 117
+    pipeline = [
+        dict(type='mmdel.LoadFrame'),
+        dict(type='mmpretrain.Resize', scale=(32, 32)),
+        dict(type='mmpretrain.PackInputs'),
+    ]
+    pool = DataDEL(str(tmp_path), sources=('pretraining',), videos='all', pipeline=pipeline)
+    told = {f'{video}#{frame:06d}' for number, video in enumerate(videos) for frame in range(frames_of(number))}
+    keys = [os.path.relpath(pool.get_data_info(index)['img_path'], tmp_path) for index in range(len(pool))]
+    assert pool.ledger == ()
+    assert {key for key in keys if '#' in key} == told
+    assert len(keys) == 8_000 + 10_662 + 47_161 + len(told)
+    assert keys == sorted(keys)
+    shown = [pool.get_data_info(keys.index(f'{video}#000001')) for video in videos]
+    assert {info['source'] for info in shown} == {'hyper-kvasir', 'kvasir-capsule'}
+    assert sum('gt_label' in info for info in shown) == 373
+    batch = [pool[keys.index(key)]['inputs'] for key in (keys[0], f'{videos[0]}#000002', f'{videos[-1]}#000000')]
+    assert torch.stack(batch).shape == (3, 3, 32, 32)

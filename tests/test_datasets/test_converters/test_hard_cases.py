@@ -100,6 +100,25 @@ def test_unreadable_files__are_reported(dataset, trees, tools, tmp_path):
     assert not list((tmp_path / 'out' / '.manifest' / 'staging').iterdir())
 
 
+@pytest.mark.parametrize('dataset', ['hyper-kvasir', 'kvasir-capsule'])
+def test_unusable_videos__are_reported(dataset, trees, tools, tmp_path, render_video):
+    folder = {'hyper-kvasir': 'labeled-videos/upper-gi-tract/x', 'kvasir-capsule': 'labelled_videos'}[dataset]
+    sound = render_video(tmp_path / 'sound.mp4', frames=0).read_bytes()
+    wrong = {
+        'sound.mp4': sound,
+        'empty.mp4': b'',
+        'text.mp4': b'no video at all',
+        'cut.mp4': tools('film')('mp4')[:300],
+    }
+    tools('lay_out')(tmp_path / 'raw', trees[dataset] | {f'{folder}/{name}': data for name, data in wrong.items()})
+    report = assemble([tmp_path / 'raw'], tmp_path / 'out')[0][dataset]
+    assert report.found['labelled videos'] == 1
+    assert {Path(row.path).name: row.kind for row in report.rows} == dict.fromkeys(wrong, 'unreadable')
+    reasons = {Path(row.path).name: row.reason for row in report.rows}
+    assert 'sound, but no pictures' in reasons['sound.mp4']
+    assert verify(tmp_path / 'out', [dataset])[dataset].rows == []
+
+
 @pytest.mark.parametrize('suffix', ['.zip', '.tar', '.tar.gz'])
 @pytest.mark.parametrize('dataset', list(CATALOG))
 def test_archive_cut_off__what_lies_before_the_cut_counts(dataset, suffix, trees, tools, tmp_path):

@@ -1,0 +1,30 @@
+"""Frames of videos as images that nobody has extracted.
+
+The path of a frame is the path of its video, ``#``, and its number of at least six digits: ``clip.avi#000123``. Frames
+are counted from 0 in the order in which a decoder hands them out that starts at the beginning.
+
+    index = read_index('data/pool/clip.avi')              # how many frames there are, and when; nothing is decoded
+    numbers = FrameStep('2fps').choose(index)             # which of them to use
+    image, nbytes = read('data/pool/clip.avi', 123, max_pixels=100_000_000)
+
+The pixels of a frame are the same however it was reached, and a frame that rests on damaged data is none: see
+:mod:`mmdel.datasets.videos.reader`.
+"""
+
+from mmdel.datasets.videos.index import VideoIndex, first_frame, read_index
+from mmdel.datasets.videos.names import SUFFIXES, frame_path, is_video, split_frame
+from mmdel.datasets.videos.reader import cuts, read
+from mmdel.datasets.videos.sampling import FrameStep
+
+__all__ = [
+    'SUFFIXES',
+    'FrameStep',
+    'VideoIndex',
+    'cuts',
+    'first_frame',
+    'frame_path',
+    'is_video',
+    'read',
+    'read_index',
+    'split_frame',
+]

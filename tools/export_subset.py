@@ -1,0 +1,110 @@
+"""Take a subset out of mmdel: its images as plain files, or an annotation file with its images only.
+
+python tools/export_subset.py work_dirs/RUN/subset.parquet --root my/frames --out my/frames_5_percent
+"""
+
+import argparse
+import sys
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Write the kept images of a subset once, as plain files: frames of videos as JPEG or PNG, images copied or '
+        'linked, with manifest.csv from new names to old keys. Or, with --ann-file, filter an annotation file.',
+        epilog='The images of the subset are only read, and nothing is overwritten. A run that was killed goes on.',
+    )
+    parser.add_argument('subset', help='subset.parquet of a run, or its folder')
+    parser.add_argument('--root', metavar='DIR', help='the folder that the keys of the subset are relative to')
+    parser.add_argument('--out', required=True, help='the new folder, or with --ann-file the new file')
+    cut = parser.add_mutually_exclusive_group()
+    cut.add_argument('--ratio', type=float, help='cut the subset at this share instead')
+    cut.add_argument('--eta', type=float, help='cut the subset at this cosine instead')
+    how = parser.add_mutually_exclusive_group()
+    for name, text in (
+        ('copy', 'copy image files (default)'),
+        ('hardlink', 'link them, one disk'),
+        ('symlink', 'link by path'),
+    ):
+        how.add_argument(f'--{name}', dest='how', action='store_const', const=name, help=text)
+    parser.add_argument('--format', choices=['jpg', 'png'], default='jpg', help='of video frames (default: jpg)')
+    parser.add_argument('--quality', type=int, default=95, help='of jpg, 1 to 100 (default: 95)')
+    parser.add_argument('--workers', type=int, help='threads (default: the cores)')
+    parser.add_argument('--verify', action='store_true', help='compare what lies in --out with its manifest')
+    parser.add_argument(
+        '--ann-file', metavar='IN', help='an annotation file of OpenMMLab or COCO, json or txt, to filter'
+    )
+    parser.add_argument('--prefix', default='', help='with --ann-file: what stands before a name to make it a key')
+    parser.add_argument(
+        '--unlisted',
+        choices=['error', 'drop', 'keep'],
+        default='error',
+        help='with --ann-file: images that the subset lacks',
+    )
+    args = parser.parse_args()
+    if not (args.root or args.ann_file or args.verify):
+        parser.error('give --root, the folder that the keys are relative to (tools/dedup.py printed it), or --ann-file')
+    return args
+
+
+def run(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from mmdel.datasets import export
+    from mmdel.progress import Stages
+    from mmdel.subset import Subset
+
+    progress = Stages(Console(stderr=True))
+    if args.verify:
+        files, wrong = export.verify_export(args.out, progress)
+        report(f'{files - len(wrong):,} of {files:,} files in {args.out} are as they were exported', wrong)
+        return 1 if wrong else 0
+    path = Path(args.subset)
+    subset = Subset.read(path / 'subset.parquet' if path.is_dir() else path)
+    if args.ratio is not None or args.eta is not None:
+        subset = subset.at(eta=args.eta, ratio=args.ratio)
+    if args.ann_file:
+        done = export.filter_annotations(args.ann_file, args.out, subset, args.prefix, args.unlisted)
+        print(f'{done.after:,} of {done.before:,} images stay: {args.out}')
+        return 0
+    exported = export.export_images(
+        subset, args.root, args.out, args.how or 'copy', args.format, args.quality, args.workers, progress
+    )
+    there = len(exported.rows) - exported.written
+    size = sum(row.bytes for row in exported.rows)
+    report(
+        f'{len(exported.rows):,} images, {size / 1e6:,.1f} MB, in {args.out}'
+        + (f'; {there:,} of them were there already' if there else ''),
+        exported.problems,
+    )
+    if exported.rows:
+        print(
+            f"from new names to keys: {args.out}/manifest.csv\nin a config: dict(type='mmpretrain.CustomDataset', "
+            f'data_root={args.out!r}, with_label=False)'
+        )
+    return 1 if exported.problems else 0
+
+
+def report(line: str, problems) -> None:
+    print(line)
+    for name, reason in problems[:20]:
+        print(f'- {name}: {reason}', file=sys.stderr)
+    if len(problems) > 20:
+        print(f'- and {len(problems) - 20:,} more', file=sys.stderr)
+
+
+def main() -> None:
+    args = parse_args()
+    from mmdel.errors import MmdelError
+
+    try:
+        status = run(args)
+    except (MmdelError, ImportError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
+    raise SystemExit(status)
+
+
+if __name__ == '__main__':
+    main()
