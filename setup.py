@@ -19,7 +19,7 @@ MIM = ('configs', 'tools', 'model-index.yml')
 # other. No faiss either: its CPU and GPU builds share a name too. And opencv-python, because mmcv asks for it: the
 # headless build beside it would own its files.
 REQUIREMENTS = [
-    'av>=14',
+    'av>=15',
     'filelock>=3.12',
     'matplotlib>=3.7',
     'numpy>=1.26,<3',
