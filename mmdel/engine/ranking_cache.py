@@ -19,7 +19,7 @@ from mmdel.embedding.vectors import Vectors
 from mmdel.files import atomic
 from mmdel.selection.selector import Ranking
 
-_ARRAYS = ('rank', 'cluster', 'distance', 'redundancy', 'removed_by', 'centroids')
+_ARRAYS = ('rank', 'cluster', 'distance', 'redundancy', 'removed_by', 'gains', 'centroids')
 
 
 def ranking_key(vectors: Vectors, table: pa.Table, selector: dict[str, Any], size: int | None) -> str:

@@ -190,7 +190,7 @@ def nearest_centroid(
         x = vectors.read(rows[part])
         product = x @ centroids.T
         slot = product.argmax(axis=1)
-        near = product.max(axis=1) - _float32_margin(x.shape[1])
+        near = product.max(axis=1) - float32_margin(x.shape[1])
         unsure = (product >= near[:, None]).sum(axis=1) > 1
         if unsure.any():
             _, slot[unsure] = _highest(x[unsure], None, columns, lambda slots: centroids[slots])
@@ -220,7 +220,7 @@ def _highest(x: NDArray[np.float32], below: Rows | None, columns: Rows, read: Re
     Returns:
         canonical cosine, float32 [n] (NaN if none), and slot, int64 [n] (-1 if none).
     """
-    margin = _float32_margin(x.shape[1])
+    margin = float32_margin(x.shape[1])
     best = np.full(len(x), -np.inf, np.float32)
     dense = np.zeros(len(x), bool)
     proposals: list[tuple[Rows, Rows, NDArray[np.float32]]] = []
@@ -267,7 +267,7 @@ def _highest_dense(
     x: NDArray[np.float32], below: Rows | None, columns: Rows, read: Read
 ) -> tuple[NDArray[np.float32], Rows]:
     """:func:`_highest` for rows with many near-equal columns: float64 products decide all but a rounding hair's breadth."""
-    margin = _float64_margin(x.shape[1])
+    margin = float64_margin(x.shape[1])
     wide = x.astype(np.float64)
     cosine = np.full(len(x), -np.inf, np.float32)
     slot = np.full(len(x), -1, np.int64)
@@ -290,7 +290,7 @@ def _highest_dense(
 
 def _greedy_block(x: NDArray[np.float32], threshold: np.float32) -> Rows:
     """Indices of the rows of ``x`` [n, D] that a greedy pass over them alone keeps."""
-    margin = _float32_margin(x.shape[1])
+    margin = float32_margin(x.shape[1])
     product = x @ x.T
     above = np.tril(product > threshold, -1)
     row, column = np.nonzero(np.tril(np.abs(product - threshold) <= margin, -1))
@@ -316,7 +316,7 @@ def _settle(x: NDArray[np.float32], row: Rows, slot: Rows, read: Read) -> NDArra
     return settled
 
 
-def _float32_margin(dim: int) -> np.float32:
+def float32_margin(dim: int) -> np.float32:
     """How far below a row's best float32 product its best canonical column can lie, for unit vectors of ``dim`` dimensions.
 
     A float32 dot product in any order errs by at most g = D u / (1 - D u) times |x||y|, u = 2**-24 (Higham, Accuracy and
@@ -327,7 +327,7 @@ def _float32_margin(dim: int) -> np.float32:
     return np.float32(2.02 * unit / (1 - unit) + 2.0**-21)
 
 
-def _float64_margin(dim: int) -> float:
+def float64_margin(dim: int) -> float:
     """The same bound for one float64 product against the canonical float64 sum: both err, so twice g with u = 2**-53."""
     return 2.02 * dim * 2.0**-53
 
