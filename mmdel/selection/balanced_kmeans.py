@@ -111,8 +111,8 @@ def in_turn(labels: Sequence[NDArray[np.int32]], preference: NDArray[np.float64]
     order = np.lexsort((preference, group))
     place = np.empty(len(group), np.int64)
     place[order] = _place_in_group(group[order])
-    for parents in [*labels[1:], np.zeros(int(labels[-1].max()) + 1, np.int64)]:
-        parent = parents[group]
+    for parents in [*labels[1:], np.zeros(int(labels[-1].max()) + 1, np.int32)]:
+        parent = parents[group].astype(np.int64)
         # all first images of the parent's clusters, then all second ones, ...
         order = np.lexsort((group, place, parent))
         place = np.empty(len(group), np.int64)

@@ -82,14 +82,6 @@ class Coverage(BaseSelector):
         return ranking_of(np.concatenate([nodes[chosen], rest]), gains=gains)
 
     def objective(self, vectors: Vectors, table: pa.Table, kept: Rows, tick: Tick = lambda done: None) -> float:
-        """F over all pairs.
-
-        Args:
-            vectors (Vectors): N vectors.
-            table (pa.Table): Their table.
-            kept (NDArray[np.int64]): Rows of the images kept.
-            tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
-        """
         rows = np.arange(len(vectors))
         cosine = redundancy.nearest(vectors, [(rows, kept)], tick).cosine
         if not self.time:

@@ -10,6 +10,7 @@ A selector *ranks*; a subset is a *cut* through the ranking (:mod:`mmdel.subset`
 See docs/custom_selector.md for a complete example.
 """
 
+import inspect
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -21,7 +22,8 @@ from numpy.typing import NDArray
 
 from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError
-from mmdel.progress import SILENT, Stages
+from mmdel.progress import SILENT, Stages, Tick
+from mmdel.registry import SELECTORS
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,19 @@ class BaseSelector(ABC):
                 'leading underscore, and what the ranking depends on in plain numbers, strings, lists or dicts.'
             ) from error
 
+    def objective(
+        self, vectors: Vectors, table: pa.Table, kept: NDArray[np.int64], tick: Tick = lambda done: None
+    ) -> float | None:
+        """What the method maximises, for a subset and over all pairs of images; None for a method without an objective.
+
+        Args:
+            vectors (Vectors): N vectors.
+            table (pa.Table): Their table.
+            kept (NDArray[np.int64]): Rows of the images kept.
+            tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
+        """
+        return None
+
     def groups(self, cluster: NDArray[np.int32]) -> list[NDArray[np.int64]]:
         """The rows that the method compares with each other, given each row's cluster. Defaults to one group of all rows."""
         return [np.arange(len(cluster))]
@@ -129,3 +144,29 @@ def asked_size(size: int | None, images: int, name: str) -> int:
     if size is None or not 1 <= size <= images:
         raise ConfigError(f'{name} chooses for one size, from 1 to {images:,} images, got {size}. Ask with --ratio.')
     return size
+
+
+def build_selector(config: dict[str, Any]) -> BaseSelector:
+    """Build a selector from its config.
+
+    Raises:
+        ConfigError: There is no such method, or it has no such argument.
+    """
+    kind = SELECTORS.get(config['type']) if isinstance(config.get('type'), str) else config.get('type')
+    if kind is None:
+        raise ConfigError(
+            f'There is no selection method {config.get("type")!r}. One of your own is registered by an import: '
+            "custom_imports = dict(imports=['my_package']) in the config; see docs/custom_selector.md."
+        )
+    known = inspect.signature(kind.__init__).parameters
+    if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in known.values()):
+        foreign = [name for name in config if name != 'type' and not name.startswith('_') and name not in known]
+        if foreign:
+            has = [name for name in known if name != 'self']
+            hint = (
+                ' It ranks images without a threshold: say how many to keep with --ratio.' if 'eta' in foreign else ''
+            )
+            raise ConfigError(
+                f'{kind.__name__} has no argument {foreign[0]!r}; it has {", ".join(has) or "none"}.{hint}'
+            )
+    return SELECTORS.build(config)

@@ -119,6 +119,7 @@ def test_graph__is_that_of_all_pairs_ties_to_the_smaller_row(make_pool, cosines,
     np.testing.assert_array_equal(graph.cosine, matrix[beside])
 
 
+@pytest.mark.slow
 def test_objective__within_2_percent_of_exact_greedy_on_3000_images(make_pool, cosines, order_of):
     vectors, table = make_pool(3000, seed=5, copies=False, dim=32)
     selector = Coverage()
