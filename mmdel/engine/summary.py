@@ -109,8 +109,7 @@ def _summarise_choice(
     rows.append((f'reached by {1 - coverage.TAIL:.0%} of the images', f'{np.quantile(cosine, coverage.TAIL):.4f}'))
     if ranking.gains is not None:
         rows.append(('objective, on the graph', f'{ranking.gains[keep].sum():,.1f}'))
-    with progress.stage('verify', len(kept) * len(vectors), 'pairs') as tick:
-        objective = selector.objective(vectors, subset.table.filter(pa.array(readable)), kept, tick)
+    objective = selector.objective(vectors, subset.table.filter(pa.array(readable)), kept, cosine)
     if objective is not None:
         rows.append(('objective, over all pairs', f'{objective:,.1f} of {len(vectors):,}'))
     return Summary(tuple(rows), _hints(subset), None, examples)

@@ -26,7 +26,7 @@ from mmdel.embedding.vectors import Vectors, canonical_cosine
 from mmdel.errors import ConfigError
 from mmdel.progress import SILENT, Stages, Tick
 from mmdel.registry import SELECTORS
-from mmdel.selection import neighbour_graph, redundancy
+from mmdel.selection import neighbour_graph
 from mmdel.selection.neighbour_graph import NeighbourGraph
 from mmdel.selection.selector import BaseSelector, Ranking, ranking_of
 from mmdel.selection.strata import Timeline
@@ -81,15 +81,13 @@ class Coverage(BaseSelector):
         gains[nodes[chosen]] = gain
         return ranking_of(np.concatenate([nodes[chosen], rest]), gains=gains)
 
-    def objective(self, vectors: Vectors, table: pa.Table, kept: Rows, tick: Tick = lambda done: None) -> float:
-        rows = np.arange(len(vectors))
-        cosine = redundancy.nearest(vectors, [(rows, kept)], tick).cosine
+    def objective(self, vectors: Vectors, table: pa.Table, kept: Rows, nearest: NDArray[np.float32]) -> float:
         if not self.time:
-            return float(self._similarity(cosine).sum())
+            return float(self._similarity(nearest).sum())
         # far in time only the cosine counts, so the nearest is the best of those; near in time each pair is looked at
         timeline = Timeline.of(table)
-        covered = self._similarity((1 - self.time) * cosine.astype(np.float64))
-        keep = np.isin(rows, kept)
+        covered = self._similarity((1 - self.time) * nearest.astype(np.float64))
+        keep = np.isin(np.arange(len(vectors)), kept)
         one, other = timeline.pairs(self.steps)
         for left, right in ((one, other), (other, one)):
             left, right = left[keep[right]], right[keep[right]]

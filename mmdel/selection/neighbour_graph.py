@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 from mmdel.embedding.vectors import Vectors, canonical_cosine
 from mmdel.progress import Tick
 from mmdel.selection.clustering import import_faiss
-from mmdel.selection.redundancy import float32_margin, float64_margin
+from mmdel.selection.redundancy import Workers, float32_margin, float64_margin
 
 Rows = NDArray[np.int64]
 
-QUERIES = 2048
+QUERIES = 1024
 """Images whose neighbours are searched at a time."""
 
-SPARE = 0.5
+SPARE = 0.25
 """Further neighbours that are proposed, as a part of k: the more, the fewer rows are searched twice."""
 
 SECOND_SEARCH = 64
 """Rows searched again at a time; each takes 8 N bytes."""
 
-PAIRS = 8192
-"""Pairs whose cosine is settled at a time, which bounds memory."""
+PAIRS = 128
+"""Pairs whose cosine is settled at a time: what stays in the cache of a core."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,14 @@ def nearest_neighbours(
     neighbour = np.empty((len(rows), k), np.int32)
     cosine = np.empty((len(rows), k), np.float32)
     margin = float32_margin(vectors.dim)
-    for first in range(0, len(rows), QUERIES):
-        block = np.arange(first, min(first + QUERIES, len(rows)))
+
+    def search(block: Rows) -> None:
+        faiss.omp_set_num_threads(1)  # of this thread; the blocks run in parallel
         guess, found = faiss.knn(pool[block], pool, proposed, metric=faiss.METRIC_INNER_PRODUCT)
         settled = _settle(pool, np.repeat(block, proposed), found.ravel()).reshape(found.shape)
-        for at, node in enumerate(block):
-            best = np.lexsort((found[at], -settled[at]))[:k]
-            neighbour[node], cosine[node] = found[at][best], settled[at][best]
+        best = np.lexsort((found, -settled), axis=1)[:, :k]
+        neighbour[block] = np.take_along_axis(found, best, axis=1)
+        cosine[block] = np.take_along_axis(settled, best, axis=1)
         if proposed < len(rows):
             # an image that was not proposed may lie as high as the lowest guess and the margin
             unsure = block[cosine[block, -1] <= guess.min(axis=1) + margin]
@@ -97,6 +98,10 @@ def nearest_neighbours(
                 again = unsure[start : start + SECOND_SEARCH]
                 neighbour[again], cosine[again] = _search_again(pool, again, k)
         tick(len(block))
+
+    with Workers(None) as workers:
+        for first in range(0, len(rows), QUERIES):
+            workers.submit(search, np.arange(first, min(first + QUERIES, len(rows))))
     left, right = np.repeat(np.arange(len(rows)), k), neighbour.ravel().astype(np.int64)
     found_cosine = cosine.ravel()
     if more is not None:

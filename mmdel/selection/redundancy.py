@@ -79,7 +79,7 @@ def highest_preferred(
         found.row[order[start:stop]] = np.where(slot < 0, -1, order[slot])
         tick(int(slots.sum()))
 
-    with _Workers(threads) as workers:
+    with Workers(threads) as workers:
         # the longest rows of the triangle first, so that no thread is left alone at the end
         for order in sorted(groups, key=len, reverse=True):
             read = _reader(vectors, order)
@@ -130,7 +130,7 @@ def greedy(
             tick(len(slots))
         kept[order[survivors]] = True
 
-    with _Workers(threads) as workers:
+    with Workers(threads) as workers:
         for order in sorted(groups, key=len, reverse=True):
             workers.submit(decide, order)
     return found, kept
@@ -155,7 +155,7 @@ def nearest(
         found.row[rows] = np.where(slot < 0, -1, columns[slot]) if len(columns) else -1
         tick(len(rows) * len(columns))
 
-    with _Workers(threads) as workers:
+    with Workers(threads) as workers:
         for rows, columns in sorted(pairs, key=lambda pair: len(pair[0]) * len(pair[1]), reverse=True):
             read = _reader(vectors, columns)
             for start in range(0, len(rows), TILE_ROWS):
@@ -199,7 +199,7 @@ def nearest_centroid(
         tick(len(x))
 
     size = int(np.clip(TILE_ROWS * TILE_COLUMNS // max(len(centroids), 1), 16, TILE_ROWS))
-    with _Workers(threads) as workers:
+    with Workers(threads) as workers:
         for start in range(0, len(rows), size):
             workers.submit(assign, slice(start, start + size))
     return label, cosine
@@ -361,7 +361,7 @@ def _reader(vectors: Vectors, order: Rows) -> Read:
     return read
 
 
-class _Workers:
+class Workers:
     """Threads over independent pieces of work, each with a single-threaded matrix library.
 
     So the whole piece runs in parallel, the maximum and the settling too, and not only the product.
@@ -370,7 +370,7 @@ class _Workers:
     def __init__(self, threads: int | None) -> None:
         self._threads = threads or usable_cores()
 
-    def __enter__(self) -> '_Workers':
+    def __enter__(self) -> 'Workers':
         self._limits = threadpool_limits(1, user_api='blas')
         self._pool = ThreadPoolExecutor(self._threads)
         self._futures: list[Future[None]] = []

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError
-from mmdel.progress import SILENT, Stages, Tick
+from mmdel.progress import SILENT, Stages
 from mmdel.registry import SELECTORS
 
 
@@ -106,7 +106,7 @@ class BaseSelector(ABC):
             ) from error
 
     def objective(
-        self, vectors: Vectors, table: pa.Table, kept: NDArray[np.int64], tick: Tick = lambda done: None
+        self, vectors: Vectors, table: pa.Table, kept: NDArray[np.int64], nearest: NDArray[np.float32]
     ) -> float | None:
         """What the method maximises, for a subset and over all pairs of images; None for a method without an objective.
 
@@ -114,7 +114,7 @@ class BaseSelector(ABC):
             vectors (Vectors): N vectors.
             table (pa.Table): Their table.
             kept (NDArray[np.int64]): Rows of the images kept.
-            tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
+            nearest (NDArray[np.float32]): [N], cosine of every image to the nearest kept one, 1 for a kept image.
         """
         return None
 

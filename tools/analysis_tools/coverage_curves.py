@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
     found = coverage.coverage_table(points)
     write_text(out / 'coverage.csv', coverage.to_csv(points))
     write_text(out / 'coverage.md', found.to_markdown())
-    figure = plot_coverage(points)
+    figure = plot_coverage(points, coverage.EVERY_NTH if coverage.EVERY_NTH in selectors else None)
     with matplotlib.rc_context({'svg.hashsalt': 'mmdel', 'svg.fonttype': 'none'}):
         for suffix, metadata in (('png', None), ('svg', {'Date': None})):
             with atomic(out / f'coverage.{suffix}') as temporary:
