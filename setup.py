@@ -54,7 +54,10 @@ EXTRAS = {
     'cpu': ['faiss-cpu>=1.8'],
     # Meta's own wheels; what stood under this name before 1.14 was abandoned.
     'gpu': ['faiss-gpu>=1.14.3'],
+    # Perceptual hashes as an embedder.
+    'hash': ['ImageHash>=4.3'],
     'dev': [
+        'ImageHash>=4.3',
         'hypothesis>=6.100',
         'mypy>=1.10',
         'pytest>=8',

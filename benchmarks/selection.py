@@ -57,9 +57,9 @@ def bare_rate(dim: int) -> tuple[float, str]:
     return 2 * SIDE * SIDE * dim / seconds, name
 
 
-def run_dedup(vectors: Path, scope: str, folder: Path) -> dict:
+def run_dedup(vectors: Path, folder: Path, name: str, *options: str) -> dict:
     """One run of the command; its stage times in seconds, its wall time and its peak memory in bytes."""
-    work_dir = folder / scope
+    work_dir = folder / name
     script = (
         'import json, re, runpy, sys\n'
         'def peak(): return int(re.search("VmHWM:\\\\s+(\\\\d+)", open("/proc/self/status").read())[1]) * 1024\n'
@@ -73,8 +73,7 @@ def run_dedup(vectors: Path, scope: str, folder: Path) -> dict:
     )
     command = [
         sys.executable, '-c', script, str(ROOT / 'tools/dedup.py'), str(ROOT / 'configs/meddel_eta08.py'),
-        '--embeddings', str(vectors), '--work-dir', str(work_dir),
-        '--cfg-options', f'selector.scope={scope}', f'cache_dir={folder / "cache"}',
+        '--embeddings', str(vectors), '--work-dir', str(work_dir), *options, f'cache_dir={folder / "cache"}',
     ]  # fmt: skip
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -84,7 +83,7 @@ def run_dedup(vectors: Path, scope: str, folder: Path) -> dict:
     stages = {name: float(seconds) for name, seconds in re.findall(r'^ *([\w-]+) +│ +([\d.]+) s *$', done.stdout, re.M)}
     imports, peak = json.loads(done.stdout.split('MEMORY ')[1])
     table = pq.read_table(work_dir / 'subset.parquet')
-    return {'wall': wall, 'stages': stages, 'memory': peak - imports, 'table': table}
+    return {'wall': wall, 'stages': stages, 'memory': peak - imports, 'table': table, 'printed': done.stdout}
 
 
 def products(table: object, scope: str, dim: int) -> float:
@@ -111,7 +110,7 @@ def main() -> None:
         raw = args.images * args.dim * 4
         for scope, stages in (('cluster', ('k-means', 'assign', 'compare')), ('global', ('compare',))):
             before, library = bare_rate(args.dim)
-            run = run_dedup(folder / 'vectors.npy', scope, folder)
+            run = run_dedup(folder / 'vectors.npy', folder, scope, '--cfg-options', f'selector.scope={scope}')
             after, _ = bare_rate(args.dim)
             # the faster of the two measurements: a shared machine slows down, it never speeds up
             rate = max(before, after)

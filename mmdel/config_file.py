@@ -3,8 +3,9 @@
 import argparse
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config, ConfigDict, DictAction
 
 from mmdel.errors import ConfigError
 
@@ -24,6 +25,33 @@ def read_config(path: str, options: Sequence[str] | None = None) -> Config:
     cfg = Config.fromfile(path)
     merge_options(cfg, options)
     return cfg
+
+
+def read_part(name: str, folder: Path, key: str) -> ConfigDict:
+    """One key of a config that is named by its stem, or of one's own file.
+
+    Args:
+        name (str): The stem of a file in ``folder``, such as 'pixels', or a path that ends in .py.
+        folder (Path): Where the ready ones lie, such as ``configs/_base_/embedders``.
+        key (str): Which key, such as 'embedder'.
+
+    Raises:
+        ConfigError: There is no such file, or it has no such key.
+    """
+    path = Path(name) if name.endswith('.py') else folder / f'{name}.py'
+    if not path.is_file():
+        raise ConfigError(
+            f'There is no {key} {name!r}. There are: {", ".join(part_names(folder))}; or give a config file of your own.'
+        )
+    part = Config.fromfile(path)
+    if key not in part:
+        raise ConfigError(f'{path} has no key {key!r}. Write one, e.g. {key} = dict(type=...).')
+    return part[key]
+
+
+def part_names(folder: Path) -> list[str]:
+    """The stems of the configs in a folder, sorted."""
+    return sorted(path.stem for path in folder.glob('*.py'))
 
 
 def merge_options(cfg: Config, options: Sequence[str] | None) -> None:

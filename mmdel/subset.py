@@ -247,6 +247,10 @@ class Subset:
             return self._with(~self.far & ~(redundancy > np.float32(eta)), float(eta))  # type: ignore[arg-type]
         if eta == self.eta:
             return self
+        if 'eta' not in (self.metadata.get('selector') or {}):
+            raise SubsetError(
+                'This ranking was made without a similarity threshold. Cut it at a ratio instead of an eta.'
+            )
         raise SubsetError(self._hint(f'--eta {eta:g}'))
 
     def retention(self, etas: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 ENCODERS = CONFIGS / '_base_' / 'embedders'
+SELECTORS = CONFIGS / '_base_' / 'selectors'
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,7 +34,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--keys', metavar='FILE.txt', help='the keys of --embeddings, one a line (default: row numbers)'
     )
-    parser.add_argument('--encoder', metavar='NAME', help=f'one of {", ".join(encoders())}')
+    parser.add_argument('--encoder', metavar='NAME', help=f'one of {names(ENCODERS)}, or a config file')
+    parser.add_argument('--selector', metavar='NAME', help=f'one of {names(SELECTORS)}, or a config file')
     parser.add_argument(
         '--work-dir', help='where results go (default: work_dirs/<config>, with the options in its name)'
     )
@@ -49,22 +51,20 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def encoders() -> list[str]:
-    return sorted(path.stem for path in ENCODERS.glob('*.py'))
+def names(folder: Path) -> str:
+    # not by mmdel.config_file: importing it would slow --help down
+    return ', '.join(sorted(path.stem for path in folder.glob('*.py')))
 
 
 def load_config(args: argparse.Namespace):
-    from mmengine.config import Config
-
-    from mmdel.config_file import merge_options, read_config
+    from mmdel.config_file import merge_options, read_config, read_part
     from mmdel.errors import ConfigError
 
     cfg = read_config(args.config)
     if args.encoder:
-        path = ENCODERS / f'{args.encoder}.py'
-        if not path.exists():
-            raise ConfigError(f'There is no encoder {args.encoder!r}. There are: {", ".join(encoders())}.')
-        cfg.embedder = Config.fromfile(path).embedder
+        cfg.embedder = read_part(args.encoder, ENCODERS, 'embedder')
+    if args.selector:
+        cfg.selector = read_part(args.selector, SELECTORS, 'selector')
     if args.images:
         cfg.dataset = dict(type='mmdel.DataDEL', data_root=args.images)
     if args.dataset_from:
@@ -92,7 +92,7 @@ def default_work_dir(args: argparse.Namespace) -> str:
         if source:
             parts.append(Path(source).resolve().stem)
     parts += [f'videos-{args.videos}'] if args.videos else []
-    parts += [args.encoder] if args.encoder else []
+    parts += [Path(name).stem for name in (args.encoder, args.selector) if name]
     parts += [f'eta{args.eta:g}'] if args.eta is not None else []
     parts += [f'ratio{args.ratio:g}'] if args.ratio is not None else []
     return str(Path('work_dirs') / '-'.join(parts))

@@ -2,6 +2,7 @@
 
 from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.embedding.embedder import Embedded, embed_images
+from mmdel.embedding.hash_embedder import HashEmbedder
 from mmdel.embedding.pixel_embedder import PixelEmbedder
 from mmdel.embedding.store import EmbeddingStore
 from mmdel.embedding.vectors import RowSource, Vectors
@@ -11,6 +12,7 @@ __all__ = [
     'BaseEmbedder',
     'Embedded',
     'EmbeddingStore',
+    'HashEmbedder',
     'PixelEmbedder',
     'RowSource',
     'Vectors',

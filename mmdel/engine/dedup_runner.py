@@ -27,13 +27,13 @@ from mmdel.datasets.image_table import image_table
 from mmdel.embedding.embedder import Embedded, embed_images
 from mmdel.embedding.vectors import Vectors
 from mmdel.engine.given_vectors import read_given_vectors
-from mmdel.engine.ranking_cache import load_ranking, ranking_key, save_ranking
+from mmdel.engine.ranking_cache import cached_ranking
 from mmdel.engine.summary import Summary, summarise
 from mmdel.errors import ConfigError, LockedError, SubsetError
 from mmdel.files import atomic, write_text
 from mmdel.progress import SILENT, Stages
-from mmdel.registry import EMBEDDERS, SELECTORS
-from mmdel.selection.selector import BaseSelector, Ranking
+from mmdel.registry import EMBEDDERS
+from mmdel.selection.selector import BaseSelector, Ranking, build_selector
 from mmdel.subset import Subset, check_eta, size_at
 from mmdel.visualization.report import write_report
 
@@ -61,7 +61,7 @@ class DedupRunner:
         cache_dir (str): Where vectors and rankings are kept between runs. Defaults to 'work_dirs/.embeddings'.
         default_scope (str): Scope in which the dataset's config is resolved. Defaults to 'mmpretrain'.
         ratio (float, optional): Keep this fraction of the readable images instead of cutting at the selector's eta, in (0, 1].
-            Defaults to None.
+            Defaults to None; a method without an eta needs it, unless it knows its own size.
         embeddings (str, optional): A .npy file with ready vectors instead of a dataset. Defaults to None.
         keys (str, optional): The keys of ``embeddings``, one a line. Defaults to None (row numbers).
         device (str, optional): Where the encoder runs. Defaults to None (CUDA where there is one).
@@ -95,9 +95,9 @@ class DedupRunner:
             raise ConfigError("The config needs the keys 'dataset' and 'embedder' (or give --embeddings FILE.npy).")
         if ratio is not None:
             size_at(ratio, 1_000_000_000)
-        self.selector: BaseSelector = SELECTORS.build(selector)
+        self.selector: BaseSelector = build_selector(selector)
         eta = selector.get('eta', getattr(self.selector, 'eta', None))
-        if ratio is None:
+        if ratio is None and not self.selector.own_size:
             if eta is None:
                 raise ConfigError(
                     f'{selector["type"]} has no eta; say how many images to keep with --ratio, e.g. --ratio 0.05.'
@@ -204,14 +204,8 @@ class DedupRunner:
         return embed_images(images, embedder, str(self.cache_dir), device=self.device, progress=self.progress)
 
     def _rank(self, vectors: Vectors, table: pa.Table, size: int | None) -> Ranking:
-        depends = size if self.selector.recut == 'none' else None
-        key = ranking_key(vectors, table, self.selector.config(), depends)
-        path = self.cache_dir / 'rankings' / f'{key}.npz'
-        ranking = load_ranking(path, len(vectors))
-        if ranking is None:
-            ranking = self.selector.rank(vectors, table, depends, self.progress)
-            save_ranking(path, ranking)
-        else:
+        ranking, known = cached_ranking(self.cache_dir, self.selector, vectors, table, size, self.progress)
+        if known:
             MMLogger.get_current_instance().info('The ranking of these vectors is known; only the cut is new.')
         self.notes += ranking.notes
         return ranking
@@ -231,7 +225,7 @@ class DedupRunner:
         subset = Subset.from_ranking(
             pa.table(columns), self._metadata(embedded, vectors), embedded.unreadable, ranking.kept, ranking.eta
         )
-        if self.selector.recut == 'none':
+        if self.selector.recut == 'none' or (self.cut.eta is None and self.cut.ratio is None):
             return subset
         return subset.at(eta=self.cut.eta, ratio=self.cut.ratio)
 

@@ -17,9 +17,41 @@ import pyarrow as pa
 import mmdel
 from mmdel.embedding.vectors import Vectors
 from mmdel.files import atomic
-from mmdel.selection.selector import Ranking
+from mmdel.progress import SILENT, Stages
+from mmdel.selection.selector import BaseSelector, Ranking
 
-_ARRAYS = ('rank', 'cluster', 'distance', 'redundancy', 'removed_by', 'centroids')
+_ARRAYS = ('rank', 'cluster', 'distance', 'redundancy', 'removed_by', 'gains', 'centroids')
+
+
+def cached_ranking(
+    cache_dir: Path,
+    selector: BaseSelector,
+    vectors: Vectors,
+    table: pa.Table,
+    size: int | None,
+    progress: Stages = SILENT,
+) -> tuple[Ranking, bool]:
+    """The ranking from the cache, or made now and kept.
+
+    Args:
+        cache_dir (Path): Where vectors and rankings are kept.
+        selector (BaseSelector): Makes the ranking.
+        vectors (Vectors): N vectors.
+        table (pa.Table): Their table.
+        size (int, optional): How many images are wanted; counts only for methods that choose for one size.
+        progress (Stages): Shows the stages. Defaults to ``SILENT``.
+
+    Returns:
+        tuple: The ranking, and whether it was known.
+    """
+    depends = size if selector.recut == 'none' else None
+    path = cache_dir / 'rankings' / f'{ranking_key(vectors, table, selector.config(), depends)}.npz'
+    ranking = load_ranking(path, len(vectors))
+    if ranking is not None:
+        return ranking, True
+    ranking = selector.rank(vectors, table, depends, progress)
+    save_ranking(path, ranking)
+    return ranking, False
 
 
 def ranking_key(vectors: Vectors, table: pa.Table, selector: dict[str, Any], size: int | None) -> str:

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmdel.embedding.vectors import Vectors
+from mmdel.engine import coverage
 from mmdel.progress import SILENT, Stages, Tick
 from mmdel.selection.redundancy import nearest
 from mmdel.selection.selector import BaseSelector, Ranking
@@ -54,16 +56,18 @@ def summarise(
         ranking (Ranking): What the subset was cut from.
         progress (Stages): Shows the comparison. Defaults to ``SILENT``.
     """
+    if ranking.redundancy is None:
+        return _summarise_choice(subset, vectors, selector, ranking, progress)
     readable = subset.readable
     keep = subset.keep[readable]
     duplicate = subset.table['reason'].to_numpy(zero_copy_only=False)[readable] == 'duplicate'
     images = np.asarray(subset.table['image'].to_pylist(), dtype=object)[readable]
-    redundancy = np.full(len(keep), np.nan, np.float32) if ranking.redundancy is None else ranking.redundancy
+    redundancy = ranking.redundancy
     remover = np.full(len(keep), -1) if ranking.removed_by is None else ranking.removed_by
 
     shown = np.flatnonzero(duplicate)
     shown = shown[np.argsort(-redundancy[shown], kind='stable')]
-    shown = shown[np.unique(np.linspace(0, len(shown) - 1, EXAMPLES).round().astype(int))] if len(shown) else shown
+    shown = _spread(shown)
     # an image whose remover stayed has a kept image above eta by definition; only the others need a comparison
     chained = duplicate & ~(keep[remover] & (remover >= 0))
     asked = chained.copy()
@@ -76,7 +80,7 @@ def summarise(
 
     eta = _effective_eta(subset)
     orphans = None
-    if eta is not None and ranking.redundancy is not None:
+    if eta is not None:
         orphans = int((~(found.cosine[chained] > np.float32(eta))).sum())
     examples = tuple(
         RemovedPair(images[i], images[found.row[i]], float(found.cosine[i])) for i in shown if found.row[i] >= 0
@@ -86,6 +90,34 @@ def summarise(
         with progress.stage('verify', len(vectors), 'vectors') as tick:
             missed = missed_share(vectors, cluster, subset.far[readable], eta, tick)
     return Summary(_rows(subset, orphans, missed), _hints(subset), orphans, examples)
+
+
+def _summarise_choice(
+    subset: Subset, vectors: Vectors, selector: BaseSelector, ranking: Ranking, progress: Stages
+) -> Summary:
+    """The closing table of a method that removes no duplicates: how well what it keeps stands for the rest."""
+    readable = subset.readable
+    keep = subset.keep[readable]
+    images = np.asarray(subset.table['image'].to_pylist(), dtype=object)[readable]
+    kept = np.flatnonzero(keep)
+    with progress.stage('verify', len(kept) * int((~keep).sum()), 'pairs') as tick:
+        cosine, row = coverage.similarity_to_kept(vectors, kept, tick)
+    gone = np.flatnonzero(~keep)
+    gone = gone[np.argsort(-cosine[gone], kind='stable')]
+    examples = tuple(RemovedPair(images[i], images[row[i]], float(cosine[i])) for i in _spread(gone))
+    rows = [*_rows(subset, None, None), ('mean similarity to the nearest kept image', f'{cosine.mean():.4f}')]
+    rows.append((f'reached by {1 - coverage.TAIL:.0%} of the images', f'{np.quantile(cosine, coverage.TAIL):.4f}'))
+    if ranking.gains is not None:
+        rows.append(('objective, on the graph', f'{ranking.gains[keep].sum():,.1f}'))
+    objective = selector.objective(vectors, subset.table.filter(pa.array(readable)), kept, cosine)
+    if objective is not None:
+        rows.append(('objective, over all pairs', f'{objective:,.1f} of {len(vectors):,}'))
+    return Summary(tuple(rows), _hints(subset), None, examples)
+
+
+def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """At most :data:`EXAMPLES` of the rows, evenly, first and last included."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, EXAMPLES).round().astype(int))] if len(rows) else rows
 
 
 def missed_share(
@@ -136,11 +168,11 @@ def _rows(subset: Subset, orphans: int | None, missed: float | None) -> tuple[tu
         'unreadable': 'unreadable',
         'far': 'far from their centroid',
         'duplicate': 'duplicates',
-        'unselected': 'unselected',
+        'unselected': 'not chosen',
     }
     for reason, name in names.items():
         count = subset.count(reason)
-        if count or reason in ('unreadable', 'duplicate'):
+        if count or reason == 'unreadable' or (reason == 'duplicate' and subset.metadata['recut'] == 'any'):
             rows.append((name, f'{count:,}'))
     rows.append(('kept', f'{subset.metadata["kept"]:,}'))
     rows.append(('ratio', f'{subset.ratio:.4f} of {subset.metadata["images"]:,} readable'))
@@ -159,7 +191,7 @@ def _rows(subset: Subset, orphans: int | None, missed: float | None) -> tuple[tu
 def _hints(subset: Subset) -> tuple[str, ...]:
     hints = []
     low, high = TRUSTED
-    if subset.metadata['asked']['ratio'] is None and not low <= subset.ratio <= high:
+    if subset.eta is not None and subset.metadata['asked']['ratio'] is None and not low <= subset.ratio <= high:
         hints.append(
             f'eta = {subset.eta:g} keeps {subset.ratio:.2%}: this eta has no meaning for this encoder, '
             'whose cosines lie elsewhere. '

@@ -22,7 +22,7 @@ from mmdel.progress import SILENT, Stages
 from mmdel.registry import CLUSTERERS, SELECTORS
 from mmdel.selection import redundancy
 from mmdel.selection.clustering import Clustering
-from mmdel.selection.selector import BaseSelector, Ranking
+from mmdel.selection.selector import BaseSelector, Ranking, ranking_of
 from mmdel.subset import check_eta
 
 KEEPS = ('near', 'far', 'sharpest', 'largest', 'labelled')
@@ -90,6 +90,7 @@ class MedDEL(BaseSelector):
             self.recut_hint = 'With max_iterations > 1 a ranking belongs to its eta.'
         else:
             self.recut = 'any'
+            self.recut_hint = ''
 
     def config(self) -> dict[str, Any]:
         """The arguments, JSON-able; ``eta`` only where the ranking depends on it."""
@@ -98,7 +99,7 @@ class MedDEL(BaseSelector):
         }
         if self.recut != 'any':
             values['eta'] = self.eta
-        return {'type': 'mmdel.MedDEL', **values, 'clusterer': self.clusterer.config()}
+        return {'type': f'mmdel.{type(self).__name__}', **values, 'clusterer': self.clusterer.config()}
 
     def rank(self, vectors: Vectors, table: pa.Table, size: int | None = None, progress: Stages = SILENT) -> Ranking:
         """Not far before far, then lower redundancy (none first), then the preference of ``keep``, then key.
@@ -110,12 +111,10 @@ class MedDEL(BaseSelector):
         else:
             eta, run = self.eta, self._run(vectors, table, self.eta, None, progress)
         order = self._order(vectors, table, run, progress)
-        rank = np.empty(len(vectors), np.int64)
-        rank[order] = np.arange(len(vectors))
         belongs = self.recut != 'any'
         survivors = int((run.gone_in == _STAYS).sum())
-        return Ranking(
-            rank=rank,
+        return ranking_of(
+            order,
             cluster=run.cluster,
             distance=run.distance,
             redundancy=run.redundancy,

@@ -79,7 +79,7 @@ def highest_preferred(
         found.row[order[start:stop]] = np.where(slot < 0, -1, order[slot])
         tick(int(slots.sum()))
 
-    with _Workers(threads) as workers:
+    with Workers(threads) as workers:
         # the longest rows of the triangle first, so that no thread is left alone at the end
         for order in sorted(groups, key=len, reverse=True):
             read = _reader(vectors, order)
@@ -130,7 +130,7 @@ def greedy(
             tick(len(slots))
         kept[order[survivors]] = True
 
-    with _Workers(threads) as workers:
+    with Workers(threads) as workers:
         for order in sorted(groups, key=len, reverse=True):
             workers.submit(decide, order)
     return found, kept
@@ -155,7 +155,7 @@ def nearest(
         found.row[rows] = np.where(slot < 0, -1, columns[slot]) if len(columns) else -1
         tick(len(rows) * len(columns))
 
-    with _Workers(threads) as workers:
+    with Workers(threads) as workers:
         for rows, columns in sorted(pairs, key=lambda pair: len(pair[0]) * len(pair[1]), reverse=True):
             read = _reader(vectors, columns)
             for start in range(0, len(rows), TILE_ROWS):
@@ -190,7 +190,7 @@ def nearest_centroid(
         x = vectors.read(rows[part])
         product = x @ centroids.T
         slot = product.argmax(axis=1)
-        near = product.max(axis=1) - _float32_margin(x.shape[1])
+        near = product.max(axis=1) - float32_margin(x.shape[1])
         unsure = (product >= near[:, None]).sum(axis=1) > 1
         if unsure.any():
             _, slot[unsure] = _highest(x[unsure], None, columns, lambda slots: centroids[slots])
@@ -199,7 +199,7 @@ def nearest_centroid(
         tick(len(x))
 
     size = int(np.clip(TILE_ROWS * TILE_COLUMNS // max(len(centroids), 1), 16, TILE_ROWS))
-    with _Workers(threads) as workers:
+    with Workers(threads) as workers:
         for start in range(0, len(rows), size):
             workers.submit(assign, slice(start, start + size))
     return label, cosine
@@ -220,7 +220,7 @@ def _highest(x: NDArray[np.float32], below: Rows | None, columns: Rows, read: Re
     Returns:
         canonical cosine, float32 [n] (NaN if none), and slot, int64 [n] (-1 if none).
     """
-    margin = _float32_margin(x.shape[1])
+    margin = float32_margin(x.shape[1])
     best = np.full(len(x), -np.inf, np.float32)
     dense = np.zeros(len(x), bool)
     proposals: list[tuple[Rows, Rows, NDArray[np.float32]]] = []
@@ -267,7 +267,7 @@ def _highest_dense(
     x: NDArray[np.float32], below: Rows | None, columns: Rows, read: Read
 ) -> tuple[NDArray[np.float32], Rows]:
     """:func:`_highest` for rows with many near-equal columns: float64 products decide all but a rounding hair's breadth."""
-    margin = _float64_margin(x.shape[1])
+    margin = float64_margin(x.shape[1])
     wide = x.astype(np.float64)
     cosine = np.full(len(x), -np.inf, np.float32)
     slot = np.full(len(x), -1, np.int64)
@@ -290,7 +290,7 @@ def _highest_dense(
 
 def _greedy_block(x: NDArray[np.float32], threshold: np.float32) -> Rows:
     """Indices of the rows of ``x`` [n, D] that a greedy pass over them alone keeps."""
-    margin = _float32_margin(x.shape[1])
+    margin = float32_margin(x.shape[1])
     product = x @ x.T
     above = np.tril(product > threshold, -1)
     row, column = np.nonzero(np.tril(np.abs(product - threshold) <= margin, -1))
@@ -316,7 +316,7 @@ def _settle(x: NDArray[np.float32], row: Rows, slot: Rows, read: Read) -> NDArra
     return settled
 
 
-def _float32_margin(dim: int) -> np.float32:
+def float32_margin(dim: int) -> np.float32:
     """How far below a row's best float32 product its best canonical column can lie, for unit vectors of ``dim`` dimensions.
 
     A float32 dot product in any order errs by at most g = D u / (1 - D u) times |x||y|, u = 2**-24 (Higham, Accuracy and
@@ -327,7 +327,7 @@ def _float32_margin(dim: int) -> np.float32:
     return np.float32(2.02 * unit / (1 - unit) + 2.0**-21)
 
 
-def _float64_margin(dim: int) -> float:
+def float64_margin(dim: int) -> float:
     """The same bound for one float64 product against the canonical float64 sum: both err, so twice g with u = 2**-53."""
     return 2.02 * dim * 2.0**-53
 
@@ -361,7 +361,7 @@ def _reader(vectors: Vectors, order: Rows) -> Read:
     return read
 
 
-class _Workers:
+class Workers:
     """Threads over independent pieces of work, each with a single-threaded matrix library.
 
     So the whole piece runs in parallel, the maximum and the settling too, and not only the product.
@@ -370,7 +370,7 @@ class _Workers:
     def __init__(self, threads: int | None) -> None:
         self._threads = threads or usable_cores()
 
-    def __enter__(self) -> '_Workers':
+    def __enter__(self) -> 'Workers':
         self._limits = threadpool_limits(1, user_api='blas')
         self._pool = ThreadPoolExecutor(self._threads)
         self._futures: list[Future[None]] = []

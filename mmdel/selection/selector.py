@@ -4,12 +4,14 @@ A selector *ranks*; a subset is a *cut* through the ranking (:mod:`mmdel.subset`
 
     @SELECTORS.register_module()
     class FirstCome(BaseSelector):
-        recut = 'ratio'
-
-        def rank(self, vectors, table, size=None):
+        def rank(self, vectors, table, size=None, progress=SILENT):
             return Ranking(rank=np.arange(len(vectors)))
+
+See docs/custom_selector.md for a complete example.
 """
 
+import inspect
+import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +21,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmdel.embedding.vectors import Vectors
+from mmdel.errors import ConfigError
 from mmdel.progress import SILENT, Stages
+from mmdel.registry import SELECTORS
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Ranking:
         removed_by (NDArray[np.int64], optional): [N], row of that image, -1 if none. Defaults to None.
         kept (int, optional): How many of the first images stay, where the ranking belongs to one cut. Defaults to None.
         eta (float, optional): The threshold of that cut. Defaults to None.
+        gains (NDArray[np.float64], optional): [N], what each image added to the method's objective when it was chosen.
+            Defaults to None.
         centroids (NDArray[np.float32], optional): [k, D]. Defaults to None.
         notes (tuple[str, ...]): Choices that a person should see, such as the number of clusters. Defaults to ().
     """
@@ -46,6 +52,7 @@ class Ranking:
     removed_by: NDArray[np.int64] | None = None
     kept: int | None = None
     eta: float | None = None
+    gains: NDArray[np.float64] | None = None
     centroids: NDArray[np.float32] | None = None
     notes: tuple[str, ...] = field(default=())
 
@@ -56,10 +63,12 @@ class BaseSelector(ABC):
     Attributes:
         recut (str): Which other cuts the ranking answers: 'any' (an eta or a ratio), 'ratio', or 'none'.
         recut_hint (str): What to tell a person who asks for another one.
+        own_size (bool): The method says itself how many images stay where no ratio is asked for.
     """
 
     recut: str = 'ratio'
-    recut_hint: str = ''
+    recut_hint: str = 'This method has no eta.'
+    own_size: bool = False
 
     @abstractmethod
     def rank(self, vectors: Vectors, table: pa.Table, size: int | None = None, progress: Stages = SILENT) -> Ranking:
@@ -74,10 +83,90 @@ class BaseSelector(ABC):
             progress (Stages): Shows long stages. Defaults to ``SILENT``.
         """
 
-    @abstractmethod
     def config(self) -> dict[str, Any]:
-        """The arguments that decide the ranking, JSON-able; recorded in the subset file and part of the ranking's cache key."""
+        """What decides the ranking, JSON-able: recorded in the subset file, and part of the ranking's cache key.
+
+        By default the class and its public attributes, those with a ``config()`` of their own (clusterers) by that. Keep what
+        the ranking does not depend on under a name with a leading underscore.
+
+        Raises:
+            ConfigError: A public attribute is not JSON-able.
+        """
+        values = {}
+        for name, value in vars(self).items():
+            if not name.startswith('_') and name not in ('recut', 'recut_hint', 'own_size'):
+                values[name] = value.config() if hasattr(value, 'config') else value
+        about = {'type': f'{type(self).__module__.split(".")[0]}.{type(self).__name__}', **values}
+        try:
+            return json.loads(json.dumps(about))
+        except TypeError as error:
+            raise ConfigError(
+                f'{about["type"]} has a public attribute that cannot be written down ({error}). Keep it under a name with a '
+                'leading underscore, and what the ranking depends on in plain numbers, strings, lists or dicts.'
+            ) from error
+
+    def objective(
+        self, vectors: Vectors, table: pa.Table, kept: NDArray[np.int64], nearest: NDArray[np.float32]
+    ) -> float | None:
+        """What the method maximises, for a subset and over all pairs of images; None for a method without an objective.
+
+        Args:
+            vectors (Vectors): N vectors.
+            table (pa.Table): Their table.
+            kept (NDArray[np.int64]): Rows of the images kept.
+            nearest (NDArray[np.float32]): [N], cosine of every image to the nearest kept one, 1 for a kept image.
+        """
+        return None
 
     def groups(self, cluster: NDArray[np.int32]) -> list[NDArray[np.int64]]:
         """The rows that the method compares with each other, given each row's cluster. Defaults to one group of all rows."""
         return [np.arange(len(cluster))]
+
+
+def ranking_of(order: NDArray[np.int64], **columns: Any) -> Ranking:
+    """The ranking in which the rows stand in this order.
+
+    Args:
+        order (NDArray[np.int64]): [N], a permutation of the rows, kept first to kept last.
+        **columns: Further fields of :class:`Ranking`.
+    """
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return Ranking(rank=rank, **columns)
+
+
+def asked_size(size: int | None, images: int, name: str) -> int:
+    """``size`` of a method that needs one.
+
+    Raises:
+        ConfigError: None was given, or it is no number of images from 1 to all.
+    """
+    if size is None or not 1 <= size <= images:
+        raise ConfigError(f'{name} chooses for one size, from 1 to {images:,} images, got {size}. Ask with --ratio.')
+    return size
+
+
+def build_selector(config: dict[str, Any]) -> BaseSelector:
+    """Build a selector from its config.
+
+    Raises:
+        ConfigError: There is no such method, or it has no such argument.
+    """
+    kind = SELECTORS.get(config['type']) if isinstance(config.get('type'), str) else config.get('type')
+    if kind is None:
+        raise ConfigError(
+            f'There is no selection method {config.get("type")!r}. One of your own is registered by an import: '
+            "custom_imports = dict(imports=['my_package']) in the config; see docs/custom_selector.md."
+        )
+    known = inspect.signature(kind.__init__).parameters
+    if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in known.values()):
+        foreign = [name for name in config if name != 'type' and not name.startswith('_') and name not in known]
+        if foreign:
+            has = [name for name in known if name != 'self']
+            hint = (
+                ' It ranks images without a threshold: say how many to keep with --ratio.' if 'eta' in foreign else ''
+            )
+            raise ConfigError(
+                f'{kind.__name__} has no argument {foreign[0]!r}; it has {", ".join(has) or "none"}.{hint}'
+            )
+    return SELECTORS.build(config)

@@ -270,3 +270,70 @@ def test_configs__the_five_of_the_paper_differ_in_eta_alone():
     assert configs['08'].center is False and configs['08'].selector.epsilon == 0.9
     lines = [(ROOT / 'configs' / f'meddel_eta{name}.py').read_text().splitlines() for name in configs]
     assert all(sum(a != b for a, b in zip(lines[0], other, strict=True)) == 1 for other in lines[1:])
+
+
+# --- methods other than MedDEL
+
+SELECTORS = sorted(path.stem for path in (ROOT / 'configs' / '_base_' / 'selectors').glob('*.py'))
+
+
+@pytest.mark.parametrize('name', [name for name in SELECTORS if name != 'from-file'])
+def test_selector__of_every_name_runs_and_keeps_exactly_the_ratio(dedup, tmp_path, name):
+    options = ('--embeddings', vectors_file(tmp_path), '--selector', name, '--ratio', '0.35', '--no-report')
+    status, out = dedup(*options, '--work-dir', 'out')
+    assert status == 0, out
+    subset = Subset.read('out/subset.parquet')
+    assert len(subset.kept) == 21 and len(Path('out/keep.txt').read_text().splitlines()) == 21
+    before = Path('out/subset.parquet').read_bytes()
+    assert dedup(*options, '--work-dir', 'out')[0] == 0
+    assert Path('out/subset.parquet').read_bytes() == before
+    if not name.startswith(('meddel', 'semdedup')):
+        assert 'similarity to the nearest kept image' in out and 'duplicates' not in out and 'not chosen' in out
+        assert set(subset.table['reason'].to_pylist()) == {'kept', 'unselected'}
+        with pytest.raises(Exception, match='ratio'):
+            subset.at(eta=0.5)
+
+
+def test_coverage__prints_its_objective_on_the_graph_and_over_all_pairs(dedup, tmp_path):
+    status, out = dedup(
+        '--embeddings', vectors_file(tmp_path), '--selector', 'coverage', '--ratio', '0.5', '--work-dir', 'out'
+    )
+    assert status == 0, out
+    # 60 images all lie within the graph's 64 neighbours, so both are the same number
+    values = [line.split('│')[1].split() for line in out.splitlines() if 'objective' in line]
+    assert values[0] == values[1][:1] and values[1][1:] == ['of', '60']
+
+
+def test_from_file__keeps_the_list_and_a_ratio_cuts_it(dedup, tmp_path):
+    file = vectors_file(tmp_path)
+    Path('mine.txt').write_text('\n'.join(['07', '03', '40', '11']))
+    options = ('--embeddings', file, '--selector', 'from-file', '--cfg-options', 'selector.file=mine.txt')
+    assert dedup(*options, '--work-dir', 'all')[0] == 0
+    assert Subset.read('all/subset.parquet').kept == ['03', '07', '11', '40']
+    assert dedup('--ratio', '0.03', *options, '--work-dir', 'some')[0] == 0
+    assert Subset.read('some/subset.parquet').kept == ['03', '07']
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        ('--selector best', 'coverage'),
+        ('--selector coverage', '--ratio'),
+        ('--selector coverage --eta 0.8', '--ratio'),
+        ('--selector coverage --ratio 0.5 --cfg-options selector.neighbors=3', 'neighbours, time'),
+        ('--selector from-file', 'FILE.txt'),
+        ('--ratio 0.5 --cfg-options selector.type=Nothing', 'custom_imports'),
+    ],
+)
+def test_selector__that_cannot_be_used(dedup, tmp_path, options, words):
+    status, out = dedup('--embeddings', vectors_file(tmp_path), '--work-dir', 'out', *options.split())
+    assert status == 2 and words in out and 'Traceback' not in out, out
+
+
+def test_report__of_a_method_without_redundancy_shows_what_left_beside_the_nearest_kept(dedup, pool):
+    status, out = dedup(
+        '--images', pool, '--encoder', 'pixels', '--selector', 'every-nth', '--ratio', '0.5', '--work-dir', 'out'
+    )
+    assert status == 0, out
+    assert Path('out/report/removed.png').read_bytes().startswith(b'\x89PNG')
+    assert not Path('out/report/retention.png').exists()

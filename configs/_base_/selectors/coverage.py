@@ -1,0 +1,2 @@
+# The images that together resemble all images most.
+selector = dict(type='mmdel.Coverage')

@@ -1,0 +1,88 @@
+"""A subset made elsewhere: a plain list of keys, or a subset file.
+
+FromFile('chosen.txt')                # one key a line, in the order in which they are worth keeping
+FromFile('other_run/subset.parquet')  # the images that it keeps, in the order of its ranking
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from mmdel.datasets import keys
+from mmdel.embedding.vectors import Vectors
+from mmdel.errors import DatasetError
+from mmdel.progress import SILENT, Stages
+from mmdel.registry import SELECTORS
+from mmdel.selection import redundancy
+from mmdel.selection.selector import BaseSelector, Ranking, ranking_of
+from mmdel.subset import Subset
+
+
+@SELECTORS.register_module()
+class FromFile(BaseSelector):
+    """The images that a file names come first; without a ratio, exactly these stay.
+
+    A smaller ratio keeps the first of them. A larger one adds the images least similar to any of them.
+
+    Args:
+        file (str): A UTF-8 text file with one key a line (paths relative to the image folder, as in ``keep.txt``), or a subset
+            file (``.parquet``).
+
+    Raises:
+        DatasetError: The text cannot be read, is empty, or names a key twice.
+        SubsetError: The subset file cannot be used.
+    """
+
+    own_size = True
+
+    def __init__(self, file: str) -> None:
+        path = Path(file)
+        self._file = file
+        self._keys = _subset_keys(path) if path.suffix == '.parquet' else _listed_keys(path)
+        # the place of the file does not decide anything, what it says does
+        self.file = path.name
+        self.sha256 = hashlib.sha256('\n'.join(self._keys).encode()).hexdigest()
+
+    def rank(self, vectors: Vectors, table: pa.Table, size: int | None = None, progress: Stages = SILENT) -> Ranking:
+        """The images of the file in its order, then the others, least similar to any of these first.
+
+        Raises:
+            DatasetError: The file names an image that is not there or not readable.
+        """
+        row = {key: number for number, key in enumerate(table['image'].to_pylist())}
+        missing = [key for key in self._keys if key not in row]
+        if missing:
+            raise DatasetError(
+                f'{self._file} names {len(missing):,} images that are not among the {len(row):,} readable ones, first '
+                f'{", ".join(map(repr, missing[:3]))}; there are {", ".join(map(repr, sorted(row)[:3]))}, ... '
+                'Keys are paths relative to the image folder.'
+            )
+        listed = np.array([row[key] for key in self._keys], np.int64)
+        rest = np.setdiff1d(np.arange(len(vectors)), listed)
+        with progress.stage('fill', len(rest) * len(listed), 'pairs') as tick:
+            nearest = redundancy.nearest(vectors, [(rest, listed)], tick).cosine[rest]
+        return ranking_of(np.concatenate([listed, rest[np.lexsort((rest, nearest))]]), kept=len(listed))
+
+
+def _subset_keys(path: Path) -> list[str]:
+    kept = Subset.read(path)
+    kept_rows = kept.table.filter(kept.table['keep']).sort_by('rank')
+    return kept_rows['image'].to_pylist()
+
+
+def _listed_keys(path: Path) -> list[str]:
+    try:
+        # not splitlines: it also ends lines at characters that file names may hold
+        lines = path.read_text(encoding='utf-8-sig').split('\n')
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f'{path} cannot be read as a list of images ({error}).') from error
+    names = [keys.normalise(line.rstrip('\r')) for line in lines if line.strip()]
+    if not names:
+        raise DatasetError(f'{path} names no image.')
+    if len(set(names)) < len(names):
+        seen: set[str] = set()
+        twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise DatasetError(f'{path} names {twice!r} twice.')
+    return names
