@@ -20,6 +20,7 @@ MIM = ('configs', 'tools', 'model-index.yml')
 # headless build beside it would own its files.
 REQUIREMENTS = [
     'filelock>=3.12',
+    'jinja2>=3.1',
     'matplotlib>=3.7',
     'numpy>=1.26,<3',
     'opencv-python>=4.8',
