@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         draw(plan, results.read_results(study.work_dir), say)
         return status(table)
     pending = execute.pending(plan, table)
-    show_plan(plan, table, pending, console, every=args.dry_run)
+    show_plan(plan, table, pending, console, args)
     if args.dry_run:
         return 0
     if args.submit:
@@ -71,7 +71,7 @@ def status(table) -> int:
     return 1 if table.count('failed') else 3 if table.count('missing') else 0
 
 
-def show_plan(plan, table, pending, console, every: bool) -> None:
+def show_plan(plan, table, pending, console, args: argparse.Namespace) -> None:
     from rich.table import Table
 
     from mmdel.study import cost
@@ -87,11 +87,11 @@ def show_plan(plan, table, pending, console, every: bool) -> None:
     known = [each.seconds for each in costs]
     total = None if None in known else sum(known)
     shown.add_section()
-    shown.add_row(
-        'all', str(len(plan.runs)), str(len(pending)), '', as_time(total), 'one after another, on one machine'
-    )
+    shown.add_row('all', str(len(plan.runs)), str(len(pending)), '', as_time(total), 'one after another')
+    if args.jobs > 1 and total is not None:
+        shown.add_row('', '', '', '', as_time(total / args.jobs), f'with --jobs {args.jobs}')
     console.print(shown)
-    if every:
+    if args.dry_run:
         waiting = {run.name for run in pending}
         failed = {row['message'].partition(':')[0] for row in table.planned if row['status'] == 'failed'}
         for name in plan.runs:

@@ -1,7 +1,7 @@
-# The small study on real images, for two CPU cores: 2,122 frames of capsule endoscopy (WCEBleedGen) and the 800 training images of
-# Kvasir-SEG are the pool; a tiny MAE learns from a part of them at equal compute, and is then tested on Kvasir-SEG's validation
-# images, frozen (more sensitive to what pre-training learned) and, at 5 and 100 %, fine-tuned. First run gate.py: a study that
-# cannot tell pre-training from a random encoder ranks nothing.
+# The small study on real images, for two CPU cores. Pool: 2,122 frames of capsule endoscopy (WCEBleedGen) and the 800 training
+# images of Kvasir-SEG; a tiny MAE learns from a part of them at equal compute, and is then tested on Kvasir-SEG's validation
+# images, frozen (more sensitive to what pre-training learned) and, at 5 and 100 %, fine-tuned. First run gate.py: a study
+# that cannot tell pre-training from a random encoder ranks nothing.
 #
 #     python tools/study.py configs/study/cpu.py --cfg-options data_root=DIR --dry-run
 #     python tools/study.py configs/study/cpu.py --cfg-options data_root=DIR --jobs 2

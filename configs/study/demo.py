@@ -29,6 +29,7 @@ _polyps = {
     'val_dataloader.dataset.data_root': '{data_root}/segmentation/kvasir-seg',
     'test_dataloader.dataset.data_root': '{data_root}/segmentation/kvasir-seg',
     'optim_wrapper.precision': 'float32',
+    'train_dataloader.batch_size': 8,
     'train_cfg.max_iters': 60,
     'train_cfg.val_interval': 20,
     'param_scheduler.0.end': 6,

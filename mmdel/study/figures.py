@@ -41,7 +41,9 @@ def curves_figure(results: Results) -> Figure | None:
         ratios = [key.ratio for key in groups if key.group == name and key.downstream == downstream and key.ratio]
         full = _full(groups, downstream)
         if name is not None and ratios and full is not None:
-            panels[downstream] = ((groups[Key(name, min(ratios), 1.0, downstream)], '#d62728'), (full, 'black'))
+            pair = ((groups[Key(name, min(ratios), 1.0, downstream)], '#d62728'), (full, 'black'))
+            if any(_curves(sample) for sample, _ in pair):
+                panels[downstream] = pair
 
     def draw(axis: Axes, downstream: str) -> None:
         for sample, colour in panels[downstream]:
@@ -109,7 +111,8 @@ def removed_figure(plan: Plan) -> Figure | None:
 def selectors_figure(results: Results) -> Figure | None:
     """Figure 6: selectors against ratios, mean and standard deviation over seeds, with the references as lines."""
     groups = _whole(results)
-    panels = [name for name in _downstream(groups) if _first_selector(groups, name) is not None]
+    drawn = {key.downstream for key, sample in groups.items() if sample.kind == 'selector' and sample.values}
+    panels = [name for name in _downstream(groups) if name in drawn]
 
     def draw(axis: Axes, downstream: str) -> None:
         names = dict.fromkeys(key.group for key in groups if key.downstream == downstream)
@@ -176,13 +179,8 @@ def _downstream(groups: Mapping[Key, Sample]) -> list[str]:
     return list(dict.fromkeys(key.downstream for key in groups))
 
 
-def _first_selector(groups: Mapping[Key, Sample], downstream: str | None = None) -> str | None:
-    found = (
-        key.group
-        for key, sample in groups.items()
-        if sample.kind == 'selector' and downstream in (None, key.downstream)
-    )
-    return next(found, None)
+def _first_selector(groups: Mapping[Key, Sample]) -> str | None:
+    return next((key.group for key, sample in groups.items() if sample.kind == 'selector'), None)
 
 
 def _full(groups: Mapping[Key, Sample], downstream: str) -> Sample | None:

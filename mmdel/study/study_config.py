@@ -14,10 +14,10 @@ The keys of the file:
     downstream = {'Kvasir-SEG': dict(config='../demo/segmentation_tiny.py')}
     references = {'all images': dict(kind='full'), 'random encoder': dict(kind='random')}
 
-``config`` names an ordinary config, relative to the file of the study, and ``options`` changes keys of it, as ``--cfg-options``
-would. In every string ``'{data_root}'`` and ``'{weights}'`` stand for those keys of the study, and the string ``'{seed}'`` for the
-seed of a run: a selector that has it somewhere is run for each seed, another one once for all of them. Names that begin with an
-underscore are the file's own.
+``config`` names an ordinary config, relative to the file of the study, and ``options`` changes keys of it, as
+``--cfg-options`` would. In every string ``'{data_root}'`` and ``'{weights}'`` stand for those keys of the study, and the string
+``'{seed}'`` for the seed of a run: a selector that has it somewhere is run for each seed, another one once for all of them.
+Names that begin with an underscore are the file's own.
 """
 
 from collections.abc import Mapping
