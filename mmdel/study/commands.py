@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 from mmdel.files import write_text
@@ -25,7 +26,9 @@ def config_path(plan: Plan, run: Run) -> Path:
 
 def write_config(plan: Plan, run: Run) -> None:
     """Write the config of a run: complete, without a base."""
-    write_text(config_path(plan, run), run.config.pretty_text)
+    values = run.config.to_dict().items()
+    lines = [f'{name} = {pformat(value, width=120, sort_dicts=False)}\n' for name, value in values]
+    write_text(config_path(plan, run), ''.join(lines))
 
 
 def command_line(plan: Plan, run: Run, tools: Path, resume: bool = False) -> list[str]:

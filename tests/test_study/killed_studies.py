@@ -6,6 +6,7 @@ MOMENTS are words like rename:7 (before the 7th file is renamed to its name) and
 one JSON object: what became of each. ``test_killed.py`` reads it.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -54,6 +55,15 @@ def die_before_rename(count):
     os.replace = replace
 
 
+def alive(root):
+    """Command lines of this study's tools that still run."""
+    lines = []
+    for path in Path('/proc').glob('[0-9]*/cmdline'):
+        with contextlib.suppress(OSError):
+            lines.append(path.read_bytes().decode(errors='replace'))
+    return [line for line in lines if f'{root}/tools' in line]
+
+
 def outcome(root):
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in little_study.tables(root).items()}
     return {'tables': digests, 'calls': len(little_study.calls(root)), 'left': [str(p) for p in root.rglob('*.tmp')]}
@@ -75,8 +85,10 @@ def main():
             first = fork(
                 root, (lambda count=count: die_before_rename(int(count))) if kind == 'rename' else lambda: None
             )
-        then = fork(root)
-        found[moment] = {'first': first, 'then': then, **outcome(root)}
+        time.sleep(0.1)
+        alone = not alive(root)
+        then = fork(root) if first == 'killed' else first
+        found[moment] = {'first': first, 'alone': alone, 'then': then, **outcome(root)}
         shutil.rmtree(root)
     print('RESULT ' + json.dumps(found))
 

@@ -82,7 +82,7 @@ if any(word in config.parent.name + '/' + name for word in (HERE / 'fail').read_
     raise SystemExit(2)
 scope = {}
 exec(config.read_text(), scope)
-if any(folder.rglob('*')) if folder.exists() else False:
+if folder.exists() and any(folder.rglob('*')) and '--resume' not in args:
     print('error: left-overs'); raise SystemExit(2)
 folder.mkdir(parents=True, exist_ok=True)
 (folder / 'half').write_text('of a result')

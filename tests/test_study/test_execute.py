@@ -10,7 +10,7 @@ from filelock import FileLock
 from mmdel.errors import ConfigError, LockedError
 from mmdel.study import collect, make_plan, read_results, read_study
 from mmdel.study.execute import execute, execute_one, pending
-from mmdel.study.records import record_path
+from mmdel.study.records import STARTED, Record, record_path, write_record
 
 
 @pytest.fixture
@@ -239,3 +239,18 @@ def test_execute__no_process_is_left_when_something_goes_wrong(run, tmp_path, mo
         run(2)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / 'pid').read_text()), 0)
+
+
+@pytest.mark.parametrize('resume', [True, False])
+def test_execute__an_interrupted_training_goes_on_only_where_the_study_says_so(little, tmp_path, resume):
+    path = little.write_little_study(tmp_path, little.STUDY + f'\nresume = {resume}\n')
+    plan = make_plan(read_study(str(path)))
+    name = next(name for name in plan.runs if name.startswith('pretrain/'))
+    write_record(plan.study.work_dir, plan.runs[name], Record(STARTED, plan.runs[name].digest))
+    (plan.study.work_dir / name).mkdir(parents=True)
+    (plan.study.work_dir / name / 'last_checkpoint').write_text('epoch_3.pth')
+    assert execute(plan, tmp_path / 'tools').count('done') == 4
+    lines = (tmp_path / 'tools' / 'calls.txt').read_text().splitlines()
+    resumed = [line.split()[0] for line in lines if '--resume' in line]
+    assert resumed == (['pretrain/near_0.5_seed0'] if resume else [])
+    assert (plan.study.work_dir / name / 'last_checkpoint').exists() == resume

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FEW = ('call:5', 'rename:25')
+FEW = ('call:5',)
 CALLS = 11
 RENAMES = 48
 
@@ -33,6 +33,7 @@ def check(found, moments):
     assert list(found) == list(moments)
     for moment, end in found.items():
         assert (end['first'], end['then']) == ('killed', 'exit 0'), moment
+        assert end['alone'] or sys.platform != 'linux', moment
         assert end['tables'] == plain['tables'], moment
         assert end['left'] == [], moment
         # with two jobs at most two runs were lost
