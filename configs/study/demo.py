@@ -20,7 +20,7 @@ baselines = ('MedDEL near',)
 
 pretraining = dict(
     config='../demo/mae_tiny.py',
-    full_epochs=2,
+    full_epochs=4,
     options={'train_dataloader.dataset.data_root': '{data_root}/pool', 'optim_wrapper.precision': 'float32'},
 )
 
@@ -30,15 +30,13 @@ _polyps = {
     'test_dataloader.dataset.data_root': '{data_root}/segmentation/kvasir-seg',
     'optim_wrapper.precision': 'float32',
     'train_dataloader.batch_size': 8,
-    'train_cfg.max_iters': 60,
-    'train_cfg.val_interval': 20,
-    'param_scheduler.0.end': 6,
-    'param_scheduler.1.begin': 6,
-    'param_scheduler.1.end': 60,
+    'train_cfg.max_iters': 150,
+    'train_cfg.val_interval': 50,
+    'param_scheduler.0.end': 15,
+    'param_scheduler.1.begin': 15,
+    'param_scheduler.1.end': 150,
 }
-downstream = {
-    'polyps': dict(config='../demo/segmentation_tiny.py', options={**_polyps, 'model.backbone.frozen_stages': 4}),
-}
+downstream = {'polyps': dict(config='../demo/segmentation_tiny.py', options=_polyps)}
 references = {'all images': dict(kind='full'), 'random encoder': dict(kind='random')}
 
 threads = 1  # fixed, so that --jobs does not change the last bits

@@ -97,9 +97,10 @@ def removed_figure(plan: Plan) -> Figure | None:
         kept = set(subset.kept)
         pairs = [
             RemovedPair(row['image'], row['removed_by'], row['redundancy'])
-            for row in sorted(rows, key=lambda row: (-(row['redundancy'] or 0), row['image']))
+            for row in rows
             if row['reason'] == 'duplicate' and row['removed_by'] in kept
         ]
+        pairs.sort(key=lambda pair: (-pair.cosine, pair.removed))
         paths = _paths(run.config) if pairs else {}
         pairs = [pair for pair in pairs if pair.removed in paths and pair.kept in paths]
         if pairs:
@@ -116,6 +117,7 @@ def selectors_figure(results: Results) -> Figure | None:
 
     def draw(axis: Axes, downstream: str) -> None:
         names = dict.fromkeys(key.group for key in groups if key.downstream == downstream)
+        selectors = list(dict.fromkeys(key.group for key, sample in groups.items() if sample.kind == 'selector'))
         for group in names:
             mine = [sample for key, sample in groups.items() if (key.group, key.downstream) == (group, downstream)]
             mine = sorted((sample for sample in mine if sample.values), key=lambda sample: sample.key.ratio or 0.0)
@@ -127,7 +129,8 @@ def selectors_figure(results: Results) -> Figure | None:
                     group, (1, mine[0].mean), xycoords=('axes fraction', 'data'), ha='right', va='bottom', fontsize=7
                 )
                 continue
-            ratios = [100 * sample.key.ratio for sample in mine]  # type: ignore[operator]
+            aside = 1 + 0.02 * (selectors.index(group) - (len(selectors) - 1) / 2)  # bars that do not hide each other
+            ratios = [100 * (sample.key.ratio or 0.0) * aside for sample in mine]
             spreads = [sample.spread or 0.0 for sample in mine]
             incomplete = ' (seeds missing)' if any(sample.remark for sample in mine) else ''
             means = [sample.mean or 0.0 for sample in mine]

@@ -7,6 +7,7 @@ The paper's 100 % is the reference of kind 'full'; it stands in every selector's
 sets that are called as in the paper, such as 'Kvasir-SEG'.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from statistics import mean
 
@@ -118,7 +119,7 @@ def references_table(groups: Mapping[Key, Sample]) -> Table:
                 continue
             spread = ((full.spread**2 + other.spread**2) / 2) ** 0.5
             difference = full.mean - other.mean
-            deviations = difference / spread if spread else float('inf') if difference > 0 else float('-inf')
+            deviations = difference / spread if spread else math.copysign(math.inf, difference) if difference else 0.0
             rows.append((*about, f'{difference:+.2f}', f'{deviations:+.1f}', 'yes' if deviations >= 2 else 'no'))
     columns = (
         'set',

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
+@cache
 def _versions() -> dict[str, str]:
     found = {'mmdel': mmdel.__version__}
     for name in _PACKAGES:

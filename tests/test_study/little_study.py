@@ -53,6 +53,8 @@ references = {{'random encoder': dict(kind='random')}}
 threads = 1
 """
 
+SINGLE = STUDY.replace('seeds = (0, 1)', 'seeds = (0,)')
+
 LARGER = (
     STUDY
     + """

@@ -26,14 +26,6 @@ def run(little, tmp_path):
     return call
 
 
-@pytest.fixture(scope='module')
-def finished(little, tmp_path_factory):
-    """The folder of a study that has ended, its plan and its results; not to be changed."""
-    root = tmp_path_factory.mktemp('finished')
-    plan = make_plan(read_study(str(little.write_little_study(root, little.LARGER))))
-    return root, plan, execute(plan, root / 'tools')
-
-
 def test_execute__every_run_once_and_after_what_it_needs(finished, little):
     root, plan, _ = finished
     called = little.calls(root)
@@ -68,8 +60,11 @@ def test_execute__a_row_says_where_its_number_comes_from(finished):
 
 
 def test_execute__any_number_of_jobs_gives_the_same_table(finished, little, tmp_path):
-    plan = make_plan(read_study(str(little.write_little_study(tmp_path, little.LARGER))))
-    execute(plan, tmp_path / 'tools', 3)
+    path = little.write_little_study(tmp_path, little.LARGER)
+    for shared in ('pool', 'tools'):
+        shutil.rmtree(tmp_path / shared)
+        shutil.copytree(finished[0] / shared, tmp_path / shared)
+    execute(make_plan(read_study(str(path))), tmp_path / 'tools', 3)
     assert little.tables(tmp_path) == little.tables(finished[0])
 
 
@@ -152,15 +147,15 @@ def test_execute__a_process_that_leaves_nothing_has_failed(run, tmp_path):
 
 
 def test_execute__a_metric_that_is_not_there_fails_the_cell(little, tmp_path):
-    study = little.STUDY.replace("config='segmentation.py'", "config='segmentation.py', metric='mDice'")
+    study = little.SINGLE.replace("config='segmentation.py'", "config='segmentation.py', metric='mDice'")
     plan = make_plan(read_study(str(little.write_little_study(tmp_path, study))))
     results = execute(plan, tmp_path / 'tools')
-    assert results.count('failed') == 4
+    assert results.count('failed') == 2
     assert "has no metric 'mDice'. It has: mIoU, IoU.polyp" in results.rows[0]['message']
 
 
 def test_execute__checkpoints_of_a_part_of_the_pretraining(little, tmp_path):
-    study = little.STUDY.replace("keep='near')", "keep='near'), checkpoints=((0.5, (0.3, 0.55)),)")
+    study = little.SINGLE.replace("keep='near')", "keep='near'), checkpoints=((0.5, (0.3, 0.55)),)")
     plan = make_plan(read_study(str(little.write_little_study(tmp_path, study))))
     results = execute(plan, tmp_path / 'tools', 2)
     epochs = [row['checkpoint_epoch'] for row in results.rows if (row['group'], row['seed']) == ('near', 0)]
@@ -243,13 +238,13 @@ def test_execute__no_process_is_left_when_something_goes_wrong(run, tmp_path, mo
 
 @pytest.mark.parametrize('resume', [True, False])
 def test_execute__an_interrupted_training_goes_on_only_where_the_study_says_so(little, tmp_path, resume):
-    path = little.write_little_study(tmp_path, little.STUDY + f'\nresume = {resume}\n')
+    path = little.write_little_study(tmp_path, little.SINGLE + f'\nresume = {resume}\n')
     plan = make_plan(read_study(str(path)))
     name = next(name for name in plan.runs if name.startswith('pretrain/'))
     write_record(plan.study.work_dir, plan.runs[name], Record(STARTED, plan.runs[name].digest))
     (plan.study.work_dir / name).mkdir(parents=True)
     (plan.study.work_dir / name / 'last_checkpoint').write_text('epoch_3.pth')
-    assert execute(plan, tmp_path / 'tools').count('done') == 4
+    assert execute(plan, tmp_path / 'tools').count('done') == 2
     lines = (tmp_path / 'tools' / 'calls.txt').read_text().splitlines()
     resumed = [line.split()[0] for line in lines if '--resume' in line]
     assert resumed == (['pretrain/near_0.5_seed0'] if resume else [])

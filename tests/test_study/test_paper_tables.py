@@ -2,7 +2,6 @@
 
 import csv
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +14,6 @@ from mmdel.study.records import DONE, FAILED, Record, write_record
 from mmdel.study.results import finished_row
 from mmdel.study.statistics import samples
 from mmdel.subset import size_at
-
-PAPER = Path(__file__).resolve().parents[2] / 'configs' / 'study' / 'paper.py'
 
 
 def finish(plan, cell, value, images=88_282):
@@ -49,21 +46,16 @@ def finish(plan, cell, value, images=88_282):
 
 
 @pytest.fixture(scope='module')
-def plan(tmp_path_factory):
-    return make_plan(read_study(str(PAPER), work_dir=str(tmp_path_factory.mktemp('paper'))))
-
-
-@pytest.fixture(scope='module')
-def results(plan):
+def results(paper):
     """The published mIoU of Tables 3 and 4, as if a study had measured them."""
-    for cell in plan.cells:
+    for cell in paper.cells:
         if cell.group not in ('MedDEL', 'all images'):
             continue
         value = TABLE_3[cell.downstream][cell.ratio][0]
         if cell.share < 1:
             value = TABLE_4[cell.downstream][cell.ratio][round(cell.share * max(EPOCHS_4[cell.ratio]))]
-        finish(plan, cell, value)
-    return collect(plan)
+        finish(paper, cell, value)
+    return collect(paper)
 
 
 def read(table):

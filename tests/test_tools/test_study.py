@@ -142,9 +142,9 @@ def test_demo_study__ends_with_every_cell_after_a_kill(real):
     assert len({row['subset'] for row in rows} - {''}) == 3
     assert len({row['checkpoint'] for row in rows} - {''}) == 4
     assert len({row['model'] for row in rows}) == 5
-    assert {row['encoder'] for row in rows} == {'frozen'}
+    assert {row['encoder'] for row in rows} == {'fine-tuned'}
     for row in rows:
-        assert [step for step, _ in json.loads(row['validations'])] == [20, 40, 60]
+        assert [step for step, _ in json.loads(row['validations'])] == [50, 100, 150]
         values = json.loads(row['values'])
         assert values['mIoU'] == float(row['value'])
         assert ('retention' in values) == (row['group'] != 'random encoder')
