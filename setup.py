@@ -21,6 +21,7 @@ MIM = ('configs', 'tools', 'model-index.yml')
 REQUIREMENTS = [
     'av>=15',
     'filelock>=3.12',
+    'jinja2>=3.1',
     'matplotlib>=3.7',
     'numpy>=1.26,<3',
     'opencv-python>=4.8',

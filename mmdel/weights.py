@@ -136,9 +136,14 @@ def load_strictly(backbone: nn.Module, state: dict[str, Tensor], checkpoint: str
 
 
 def weight_digest(model: nn.Module) -> str:
-    """sha256 over names, shapes, kinds and values of the state dict, hexadecimal; the same on every device."""
+    """:func:`state_digest` of a model's weights."""
+    return state_digest(model.state_dict())
+
+
+def state_digest(state: Mapping[str, Any]) -> str:
+    """sha256 over names, shapes, kinds and values of a state dict, hexadecimal; the same on every device."""
     digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
+    for name, value in sorted(state.items()):
         value = value.detach().cpu().contiguous()
         digest.update(f'{name} {value.dtype} {tuple(value.shape)} '.encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy())

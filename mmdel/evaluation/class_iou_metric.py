@@ -1,14 +1,25 @@
 """ClassIoUMetric: mmseg's IoUMetric, with the IoU of each class among the values that are logged.
 
-mmseg prints the classes as a table and logs their mean only, so that a curve of "polyp" alone cannot be drawn.
+mmseg prints the classes as a table and logs their mean only, so that a curve of "polyp" alone cannot be drawn. It also forgets
+which image had which overlap; ``per_image`` keeps that, for comparisons image by image:
+
+    test_evaluator = dict(type='mmdel.ClassIoUMetric', iou_metrics=['mIoU'], per_image='work_dirs/run/per_image.csv')
 """
 
+import csv
+import io
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmdel.files import write_text
 from mmdel.registry import METRICS
+
+PER_IMAGE = ('image', 'class', 'intersection', 'union')
+"""Columns of the ``per_image`` file: the path below the folder that all images share, a class, and pixels."""
 
 try:
     from mmseg.evaluation import IoUMetric
@@ -33,11 +44,25 @@ class ClassIoUMetric(IoUMetric):
     log in JSON cannot hold NaN. With ``nan_to_num`` it is there, as 100 times that number, just as it is in the mean.
 
     Args:
+        per_image (str, optional): A CSV file that gets the columns :data:`PER_IMAGE`, one row an image and class, sorted.
+            Defaults to None.
         **kwargs: See ``mmseg.evaluation.IoUMetric``.
 
     Raises:
         ImportError: mmseg cannot be imported.
     """
+
+    def __init__(self, *, per_image: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.per_image = per_image
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Measure one batch; with ``per_image`` each image's areas carry its path, through the gathering of processes too."""
+        before = len(self.results)
+        super().process(data_batch, data_samples)
+        if self.per_image is not None:
+            new = zip(self.results[before:], data_samples, strict=True)
+            self.results[before:] = [(*areas, sample['img_path']) for areas, sample in new]
 
     def compute_metrics(self, results: Sequence[Any]) -> dict[str, float]:
         """The means that mmseg returns, then the classes.
@@ -45,6 +70,10 @@ class ClassIoUMetric(IoUMetric):
         Args:
             results (list): For each image intersection, union, predicted and labelled area, float [classes].
         """
+        if self.per_image is not None and not self.format_only:
+            *columns, paths = zip(*results, strict=True)
+            self._write(columns[0], columns[1], paths)
+            results = list(zip(*columns, strict=True))
         metrics = super().compute_metrics(results)
         if self.format_only:
             return metrics
@@ -54,3 +83,16 @@ class ClassIoUMetric(IoUMetric):
             if not np.isnan(value):
                 metrics[f'IoU.{name}'] = round(float(value), 2)
         return metrics
+
+    def _write(self, intersections: Sequence[Any], unions: Sequence[Any], paths: Sequence[str]) -> None:
+        """Write ``per_image``."""
+        shared = os.path.commonpath([os.path.dirname(path) or '.' for path in paths])
+        rows = []
+        for path, both, either in zip(paths, intersections, unions, strict=True):
+            image = Path(os.path.relpath(path, shared)).as_posix()
+            numbers = zip(self.dataset_meta['classes'], both.tolist(), either.tolist(), strict=True)
+            rows += [(image, name, int(shares), int(covers)) for name, shares, covers in numbers]
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator='\n')
+        writer.writerows([PER_IMAGE, *sorted(rows)])
+        write_text(self.per_image, text.getvalue())  # type: ignore[arg-type]

@@ -83,9 +83,9 @@ def set_epochs(cfg: Config, epochs: int) -> None:
     schedulers = cfg.get('param_scheduler') or []
     for scheduler in [schedulers] if isinstance(schedulers, dict) else schedulers:
         if scheduler.get('by_epoch', True):
-            scheduler.update(
-                {key: round(scheduler[key] * stretch) for key in _POINTS if scheduler.get(key) is not None}
-            )
+            # a warm-up that is rounded to no epoch at all is none that mmengine takes
+            points = {key: scheduler[key] for key in _POINTS if scheduler.get(key)}
+            scheduler.update({key: max(1, round(epoch * stretch)) for key, epoch in points.items()})
             if scheduler.get('milestones'):
                 scheduler['milestones'] = [round(epoch * stretch) for epoch in scheduler['milestones']]
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')

@@ -1,3 +1,4 @@
+import csv
 import importlib.util
 import json
 import sys
@@ -107,3 +108,23 @@ def test_class_iou__without_mmseg(monkeypatch):
     spec.loader.exec_module(module)
     with pytest.raises(ImportError, match=r'ClassIoUMetric needs mmseg.* pip install .mmdel\[onedl\]'):
         METRICS.build(dict(type='mmdel.ClassIoUMetric', iou_metrics=['mIoU']))
+
+
+def test_per_image__adds_up_to_the_metric_and_names_images_below_their_shared_folder(make_sample, tmp_path):
+    samples = [
+        make_sample([0, 1, 1, 1], [0, 0, 1, 1], 'data/images/b/7.jpg'),
+        make_sample([0, 0, 1, 2], [0, 0, 255, 1], 'data/images/a/7.jpg'),
+    ]
+    file = tmp_path / 'run' / 'per_image.csv'
+    values = evaluated(ClassIoUMetric(per_image=str(file)), samples)
+    assert values == evaluated(ClassIoUMetric(), samples)
+    rows = list(csv.DictReader(file.read_text().splitlines()))
+    assert [(row['image'], row['class']) for row in rows] == [
+        (image, name) for image in ('a/7.jpg', 'b/7.jpg') for name in CLASSES
+    ]
+    for name in CLASSES:
+        sums = [sum(int(row[what]) for row in rows if row['class'] == name) for what in ('intersection', 'union')]
+        assert round(100 * sums[0] / sums[1], 2) == values[f'IoU.{name}']
+    first = file.read_bytes()
+    evaluated(ClassIoUMetric(per_image=str(file)), samples[::-1])
+    assert file.read_bytes() == first

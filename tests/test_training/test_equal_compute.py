@@ -107,3 +107,11 @@ def test_set_epochs__stretches_a_stock_schedule_and_keeps_its_shares():
 def test_set_epochs__refuses_a_config_that_counts_iterations():
     with pytest.raises(ConfigError, match='no train_cfg.max_epochs'):
         set_epochs(Config(dict(train_cfg=dict(max_iters=100))), 10)
+
+
+def test_set_epochs__a_warm_up_never_vanishes():
+    """Mmengine refuses one of no epochs."""
+    schedule = [dict(type='LinearLR', begin=0, end=1), dict(type='CosineAnnealingLR', begin=1)]
+    cfg = Config(dict(train_cfg=dict(max_epochs=20), param_scheduler=schedule))
+    set_epochs(cfg, 4)
+    assert [(each['begin'], each.get('end')) for each in cfg.param_scheduler] == [(0, 1), (1, None)]

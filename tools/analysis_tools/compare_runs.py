@@ -5,15 +5,15 @@ python tools/analysis_tools/compare_runs.py work_dirs/full work_dirs/subset --na
 
 import argparse
 import csv
-import json
-import math
-import re
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmdel.evaluation.training_log import Log
 
 CLASS_PREFIX = 'IoU.'
 
@@ -62,27 +62,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@dataclass
-class Log:
-    """What a training logged, in the order in which it happened."""
-
-    path: Path
-    train: list[dict[str, Any]] = field(default_factory=list)
-    validations: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def seconds(self) -> float | None:
-        """Time of the training iterations; None where none was logged.
-
-        A line tells the time of one iteration; it stands for all iterations since the line before.
-        """
-        lines = [line for line in self.train if 'time' in line]
-        if not lines:
-            return None
-        before = [0, *(line['step'] for line in lines[:-1])]
-        return math.fsum((line['step'] - step) * line['time'] for line, step in zip(lines, before, strict=True))
-
-
 @dataclass(frozen=True)
 class Row:
     """One run of the table; metrics on the scale of the key, the retention a fraction, times in seconds."""
@@ -100,69 +79,6 @@ class Row:
     normdel: float | None
     seconds: float | None
     pretrain_seconds: float | None
-
-
-def read_log(work_dir: str) -> Log:
-    """The log of the newest training in a work dir, with what it resumed from."""
-    from mmdel.errors import DatasetError
-
-    folder = Path(work_dir)
-    if not folder.is_dir():
-        raise DatasetError(f'{work_dir} is not there, or is no folder.')
-    files = sorted(folder.glob('*/vis_data/scalars.json')) or sorted(folder.glob('vis_data/scalars.json'))
-    log = Log(folder)
-    for file in files:
-        lines = list(read_lines(file))
-        # mmengine marks only lines of training with the iteration; a validation without training has step 0
-        steps = [line['step'] for line in lines if 'iter' in line]
-        if not steps and not any(line['step'] for line in lines):
-            continue
-        if not resumed(file):
-            log = Log(folder)
-        elif steps:
-            forget(log, steps[0])
-        for line in lines:
-            if 'iter' in line:
-                log.train.append(line)
-            else:
-                line['after'] = log.train[-1]['step'] if log.train else 0
-                log.validations = [other for other in log.validations if other['step'] != line['step']]
-                log.validations.append(line)
-    if not log.train and not log.validations:
-        raise DatasetError(
-            f'{work_dir} holds no log of a training (<time>/vis_data/scalars.json). Is it the work dir of a run, and does '
-            'its visualizer have a LocalVisBackend?'
-        )
-    return log
-
-
-def read_lines(file: Path) -> Iterator[dict[str, Any]]:
-    from mmdel.errors import DatasetError
-
-    lines = file.read_text(encoding='utf-8').splitlines()
-    for number, text in enumerate(lines, start=1):
-        try:
-            line = json.loads(text)
-            line['step'] = int(line['step'])
-        except (KeyError, TypeError, ValueError) as error:
-            if number == len(lines):  # the run was killed while it wrote
-                return
-            raise DatasetError(f'{file}, line {number}, is not a line of an mmengine log: {text[:60]!r}.') from error
-        yield line
-
-
-def resumed(file: Path) -> bool:
-    """Whether the run of this log was told to go on from a checkpoint; its config lies beside the log."""
-    config = file.with_name('config.py')
-    return (
-        config.is_file() and re.search(r'^resume = True$', config.read_text(encoding='utf-8'), re.MULTILINE) is not None
-    )
-
-
-def forget(log: Log, step: int) -> None:
-    """Drop what a killed run had logged beyond the checkpoint from which the next one went on."""
-    log.train = [line for line in log.train if line['step'] < step]
-    log.validations = [line for line in log.validations if line['after'] < step]
 
 
 def assignments(texts: Sequence[str], option: str, names: Sequence[str]) -> dict[str, str]:
@@ -193,11 +109,11 @@ def run_names(args: argparse.Namespace) -> list[str]:
 
 def summarise(
     name: str,
-    log: Log,
+    log: 'Log',
     args: argparse.Namespace,
     scale: str,
     retention: float | None,
-    pretrain: Log | None,
+    pretrain: 'Log | None',
 ) -> Row:
     from mmdel.evaluation.normdel import SCALES, as_fraction, del_score, normdel
 
@@ -224,7 +140,7 @@ def summarise(
     )
 
 
-def check_key(name: str, log: Log, key: str) -> None:
+def check_key(name: str, log: 'Log', key: str) -> None:
     from mmdel.errors import ConfigError
 
     known = dict.fromkeys(word for line in log.validations for word in line)
@@ -234,13 +150,13 @@ def check_key(name: str, log: Log, key: str) -> None:
         raise ConfigError(f'No validation of {name!r} ({log.path}) logged {key!r}. {found}')
 
 
-def logged_scale(log: Log) -> str | None:
+def logged_scale(log: 'Log') -> str | None:
     """What the logged NormDEL says, which is at most 0.731 as a fraction and at least 50 in percent."""
     values = [line['NormDEL'] for line in log.validations if 'NormDEL' in line]
     return None if not values else 'percent' if values[-1] >= 1 else 'fraction'
 
 
-def logged_retention(log: Log) -> float | None:
+def logged_retention(log: 'Log') -> float | None:
     values = [line['retention'] for line in log.validations if 'retention' in line]
     return values[-1] if values else None
 
@@ -330,6 +246,7 @@ def write_csv(rows: Sequence[Row], path: str) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from mmdel.errors import ConfigError
+    from mmdel.evaluation.training_log import read_log
 
     if args.last < 1:
         raise ConfigError(f'--last needs at least one validation, got {args.last}.')

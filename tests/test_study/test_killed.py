@@ -1,0 +1,51 @@
+"""A study that is killed at any moment and started again ends with the same table."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FEW = ('call:5',)
+CALLS = 11
+RENAMES = 48
+
+
+def killed_at(folder, moments):
+    script = Path(__file__).with_name('killed_studies.py')
+    run = subprocess.run(
+        [sys.executable, str(script), str(folder), *moments],
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    return json.loads(run.stdout.split('RESULT ')[1])
+
+
+def check(found, moments):
+    plain = found.pop('plain')
+    assert (plain['first'], plain['then'], plain['calls']) == ('exit 0', 'exit 0', CALLS)
+    assert list(found) == list(moments)
+    for moment, end in found.items():
+        assert (end['first'], end['then']) == ('killed', 'exit 0'), moment
+        assert end['alone'] or sys.platform != 'linux', moment
+        assert end['tables'] == plain['tables'], moment
+        assert end['left'] == [], moment
+        # with two jobs at most two runs were lost
+        assert CALLS <= end['calls'] <= CALLS + 2, moment
+
+
+def test_killed__at_some_moments(tmp_path):
+    check(killed_at(tmp_path, FEW), FEW)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('part', range(4))
+def test_killed__at_every_call_and_every_file(tmp_path, part):
+    moments = [*(f'call:{count}' for count in range(1, CALLS + 1)), *(f'rename:{n}' for n in range(1, RENAMES + 1))]
+    check(killed_at(tmp_path, moments[part::4]), moments[part::4])

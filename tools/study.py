@@ -1,0 +1,135 @@
+"""Compare selection methods: plan, run and collect a study, and draw its tables and figures.
+
+python tools/study.py configs/study/demo.py --dry-run     # what would be run, and what it costs
+python tools/study.py configs/study/demo.py --jobs 2      # run it; after a stop, the same again goes on
+python tools/study.py configs/study/demo.py --plot        # tables and figures of what there is
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+TOOLS = Path(__file__).resolve().parent
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Run a study: selectors x ratios x seeds x downstream sets.',
+        epilog='Without --dry-run, --collect, --submit and --plot everything that is not done is run, then collected and drawn. '
+        'Exit status: 0 all cells are done, 1 some failed, 2 a mistake in the config or options, 3 some are still missing.',
+    )
+    parser.add_argument('config', help='the config of a study, e.g. configs/study/demo.py')
+    parser.add_argument('--work-dir', help="where everything goes (default: the config's)")
+    parser.add_argument('--dry-run', action='store_true', help='show the runs and their cost, and run nothing')
+    parser.add_argument('--jobs', type=int, default=1, metavar='N', help='runs at a time (default: %(default)s)')
+    parser.add_argument('--submit', choices=['slurm'], help='hand the runs to a cluster instead, one job each')
+    parser.add_argument('--collect', action='store_true', help='only write the results table of what is done')
+    parser.add_argument('--plot', action='store_true', help='only draw tables and figures from the results table')
+    parser.add_argument('--run', metavar='NAME', help='run a single run of the plan, as a job of the cluster does')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change any key of the config')
+    return parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from mmdel.study import execute, make_plan, read_study, results, slurm
+
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    study = read_study(args.config, args.cfg_options, args.work_dir)
+    plan = make_plan(study)
+    if args.run:
+        return 0 if execute.execute_one(plan, TOOLS, args.run, say) else 1
+    table = results.collect(plan)
+    if args.plot:
+        draw(plan, results.read_results(study.work_dir), say)
+        return status(table)
+    pending = execute.pending(plan, table)
+    show_plan(plan, table, pending, console, args)
+    if args.dry_run:
+        return 0
+    if args.submit:
+        options = ['--cfg-options', *args.cfg_options] if args.cfg_options else []
+        arguments = [args.config, '--work-dir', str(study.work_dir), *options]
+        jobs = slurm.submit(plan, pending, Path(__file__).resolve(), arguments, say)
+        say(f'{len(jobs)} jobs are queued. When they have ended: python tools/study.py {args.config} --collect')
+        return 0
+    if not args.collect:
+        table = execute.execute(plan, TOOLS, args.jobs, say)
+    results.write_results(plan, table)
+    show_result(table, study.work_dir, say)
+    if not args.collect:
+        draw(plan, table, say)
+    return status(table)
+
+
+def status(table) -> int:
+    return 1 if table.count('failed') else 3 if table.count('missing') else 0
+
+
+def show_plan(plan, table, pending, console, args: argparse.Namespace) -> None:
+    from rich.table import Table
+
+    from mmdel.study import cost
+
+    done, cells = table.count('done'), len(plan.cells)
+    shown = Table(title=f'Study {plan.study.name}: {done} of {cells} cells are done', title_justify='left')
+    for name in ('kind', 'runs', 'to do', 'images', 'time', 'rate'):
+        shown.add_column(name, justify='left' if name in ('kind', 'rate') else 'right')
+    costs = cost.estimate(plan, pending)
+    for each in costs:
+        images = f'{each.images:,.0f}' if each.images else '-'
+        shown.add_row(each.kind, str(each.runs), str(each.pending), images, as_time(each.seconds), each.rate)
+    known = [each.seconds for each in costs]
+    total = None if None in known else sum(known)
+    shown.add_section()
+    shown.add_row('all', str(len(plan.runs)), str(len(pending)), '', as_time(total), 'one after another')
+    if args.jobs > 1 and total is not None:
+        shown.add_row('', '', '', '', as_time(total / args.jobs), f'with --jobs {args.jobs}')
+    console.print(shown)
+    if args.dry_run:
+        waiting = {run.name for run in pending}
+        failed = {row['message'].partition(':')[0] for row in table.planned if row['status'] == 'failed'}
+        for name in plan.runs:
+            word = 'failed before, to do' if name in failed else 'to do' if name in waiting else 'done or not needed'
+            console.print(f'{word:>20}  {name}', markup=False, soft_wrap=True)
+
+
+def show_result(table, work_dir, say) -> None:
+    for row in table.planned:
+        if row['status'] == 'failed':
+            say(f'FAILED: {row["message"]} (its log: {work_dir / row["log"]})')
+    counts = ', '.join(f'{table.count(word)} {word}' for word in ('done', 'failed', 'missing'))
+    say(f'{len(table.planned)} cells: {counts}. Results: {work_dir / "results.csv"}')
+
+
+def draw(plan, table, say) -> None:
+    from mmdel.study import page
+
+    say(f'tables and figures: {page.write_page(plan, table)}')
+
+
+def as_time(seconds: float | None) -> str:
+    if seconds is None:
+        return '?'
+    minutes = round(seconds / 60)
+    return f'{minutes // 60} h {minutes % 60:02d} min' if minutes else f'{seconds:.0f} s'
+
+
+def main() -> None:
+    args = parse_args()
+    from mmdel.errors import MmdelError
+
+    try:
+        raise SystemExit(run(args))
+    except (MmdelError, ImportError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == '__main__':
+    main()
