@@ -20,6 +20,7 @@ MIM = ('configs', 'tools', 'model-index.yml')
 # headless build beside it would own its files.
 REQUIREMENTS = [
     'filelock>=3.12',
+    'jinja2>=3.1',
     'matplotlib>=3.7',
     'numpy>=1.26,<3',
     'opencv-python>=4.8',
@@ -59,6 +60,8 @@ EXTRAS = {
         'pytest>=8',
         'pytest-timeout>=2.3',
         'ruff>=0.6',
+        # drives Debian's chromium through its chromium-driver
+        'selenium>=4.20',
         'setuptools>=77',
         'tensorboard>=2.15',
     ],
@@ -140,6 +143,7 @@ setup(
         'Topic :: Scientific/Engineering :: Medical Science Apps.',
     ],
     packages=find_packages(include=['mmdel', 'mmdel.*']),
+    package_data={'mmdel.visualization': ['page/*']},
     cmdclass={'build_py': BuildPy},
     python_requires='>=3.10',
     install_requires=REQUIREMENTS,

@@ -373,6 +373,14 @@ def size_at(ratio: float, images: int) -> int:
     return size
 
 
+def effective_eta(subset: Subset) -> float | None:
+    """The eta of a cut, or where a ratio was asked for the smallest one that means the same; None where none does."""
+    if subset.eta is not None:
+        return subset.eta
+    interval = subset.eta_interval()
+    return None if interval is None else interval.lower
+
+
 def check_eta(eta: float | None) -> None:
     """Raise ConfigError unless eta is a cosine in [-1, 1]."""
     if eta is None or not -1 <= eta <= 1:

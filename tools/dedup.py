@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> None:
         lines.append(f'{subset.count("unreadable"):,} files could not be used: {work_dir / "unreadable.csv"}')
     lines.append(f'kept images: {work_dir / "keep.txt"}; the whole decision: {work_dir / "subset.parquet"}')
     if args.report:
-        lines.append(f'look at what was removed: {work_dir / "report"}')
+        lines.append(f'look at what was removed: {work_dir / "report" / "index.html"}')
     for line in lines:
         console.print(f'- {line}', highlight=False, markup=False, soft_wrap=True)
     with open(log_file, 'a', encoding='utf-8') as log:
