@@ -151,7 +151,7 @@ class Subset:
         try:
             metadata = json.loads((table.schema.metadata or {})[_METADATA_KEY])
             version = metadata['format']
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise SubsetError(f'{path} is a Parquet file but not a subset: it has no mmdel metadata.') from error
         if version != FORMAT:
             raise SubsetError(
@@ -161,8 +161,10 @@ class Subset:
             raise SubsetError(f'{path} has other columns than a subset: {", ".join(table.column_names)}.')
         subset = cls(table.replace_schema_metadata(None).combine_chunks(), metadata)
         try:
+            table.validate(full=True)  # text that is not UTF-8, above all
             subset._check()
-        except SubsetError as error:
+            subset._check_metadata()
+        except (SubsetError, pa.ArrowException) as error:
             raise SubsetError(f'{path}: {error}') from error
         return subset
 
@@ -355,6 +357,21 @@ class Subset:
             raise SubsetError('the column rank is not an order of the readable images.')
         if self.metadata.get('recut') not in RECUTS:
             raise SubsetError('its metadata do not say which other cuts it allows.')
+
+    def _check_metadata(self) -> None:
+        """What others compute with must agree with the rows; the file may come from anywhere."""
+        images, kept = int(self.readable.sum()), int(self.keep.sum())
+        counts = {'images': images, 'kept': kept, 'ratio': kept / images if images else 0.0}
+        if any(self.metadata.get(name) != count for name, count in counts.items()):
+            raise SubsetError('its metadata and its rows count differently; it was changed by another program.')
+        selector = self.metadata.get('selector')
+        epsilon = selector.get('epsilon') if isinstance(selector, dict) else None
+        if not (selector is None or isinstance(selector, dict)) or not _is_number(self.metadata.get('eta'), epsilon):
+            raise SubsetError('its metadata hold something else than numbers for eta and epsilon.')
+
+
+def _is_number(*values: Any) -> bool:
+    return all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values)
 
 
 def size_at(ratio: float, images: int) -> int:

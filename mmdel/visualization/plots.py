@@ -1,4 +1,4 @@
-"""Figures of a report, as SVG that takes its colours from the page and so reads in light and dark.
+"""Figures: those of a report, as SVG that takes its colours from the page and so reads in light and dark; and pictures in a grid.
 
 Matplotlib wants colours when it draws; the ones of :data:`COLOURS` stand for variables of the page's style sheet, which take
 their place in what it writes.
@@ -6,7 +6,7 @@ their place in what it writes.
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -14,7 +14,10 @@ import numpy as np
 from matplotlib import rc_context
 from numpy.typing import NDArray
 
+from mmdel.errors import UnreadableImage
 from mmdel.subset import Subset
+from mmdel.visualization import names
+from mmdel.visualization.pictures import SIDE, picture
 
 matplotlib.use('Agg', force=False)
 from matplotlib.axes import Axes
@@ -92,7 +95,7 @@ def plot_distance(subset: Subset) -> str | None:
     highest = max(float(distance.max()), 0.0 if epsilon is None else epsilon) * 1.03 or 1.0
     with rc_context(STYLE):
         figure, axis = _axes()
-        axis.hist(distance, bins=np.linspace(0, highest, BINS).tolist(), color=COLOURS['main'])
+        axis.stairs(*np.histogram(distance, np.linspace(0, highest, BINS)), fill=True, color=COLOURS['main'])
         if epsilon is not None:
             axis.axvline(epsilon, color=COLOURS['mark'], linewidth=1.2, linestyle='--')
             # an epsilon at the right edge has its label on the left of it
@@ -132,6 +135,35 @@ def plot_clusters(clusters: Sequence[dict[str, int]]) -> str | None:
         return _svg(figure, 'clusters')
 
 
+def plot_pictures(shown: Sequence[tuple[str, str]], paths: Mapping[str, str], columns: int = 4) -> Figure:
+    """Pictures in a grid, each with its caption and the name of its file.
+
+    Args:
+        shown (Sequence[tuple[str, str]]): ``(key, caption)``.
+        paths (Mapping[str, str]): Key to file; a key that it lacks, or whose file cannot be used, has a grey field.
+        columns (int): Pictures in a row. Defaults to 4.
+    """
+    rows = max(1, -(-len(shown) // columns))
+    figure = Figure(figsize=(columns * 2.6, rows * 3.05), dpi=110, layout='constrained')
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, (key, caption) in zip(axes.flat, shown, strict=False):
+        # a dollar sign in a name is no formula
+        name = names.shown(key.rpartition('/')[2] or key, 34)
+        axis.set_title(f'{caption}\n{name}', fontsize=8, parse_math=False)
+        try:
+            if key not in paths:
+                raise UnreadableImage('no file is known')
+            axis.imshow(picture(paths[key])[:, :, ::-1])
+        except UnreadableImage as error:
+            axis.imshow(np.full((SIDE, SIDE, 3), 225, np.uint8))
+            axis.text(
+                SIDE / 2, SIDE / 2, error.reason, ha='center', va='center', wrap=True, fontsize=7, parse_math=False
+            )
+    return figure
+
+
 def _values(subset: Subset, column: str) -> NDArray[np.float32]:
     """The column of the readable images, without what is missing."""
     values = subset.table[column].filter(subset.readable).drop_null().to_numpy()
@@ -139,8 +171,8 @@ def _values(subset: Subset, column: str) -> NDArray[np.float32]:
 
 
 def _axes() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6.2, 3.5), layout='constrained')
-    return figure, figure.subplots()
+    figure = Figure(figsize=(6.2, 3.5))
+    return figure, figure.subplots(gridspec_kw={'left': 0.125, 'right': 0.98, 'bottom': 0.145, 'top': 0.97})
 
 
 def _svg(figure: Figure, name: str) -> str:

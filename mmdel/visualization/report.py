@@ -9,6 +9,7 @@ untrusted and always text. Beside the page lie tables for other programs: ``rete
 
 import base64
 import csv
+import functools
 import hashlib
 import io
 import json
@@ -131,8 +132,7 @@ def _render(subset: Subset, findings: Findings, numbers: dict[str, Any], labelle
     carried = {**numbers, 'retention': {name: groups[:ROWS] for name, groups in numbers['retention'].items()}}
     script = _part('report.js')
     paper = (findings.images_per_second, findings.epochs) == (IMAGES_PER_SECOND, EPOCHS)
-    template = _environment().from_string(_part('report.html'))
-    return template.render(
+    return _template().render(
         version=subset.metadata.get('mmdel', ''),
         numbers=numbers,
         carried=carried,
@@ -165,7 +165,8 @@ def _render(subset: Subset, findings: Findings, numbers: dict[str, Any], labelle
     )
 
 
-def _environment() -> jinja2.Environment:
+@functools.cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -179,7 +180,7 @@ def _environment() -> jinja2.Environment:
         bytes=_bytes,
         hours=_hours,
     )
-    return environment
+    return environment.from_string(_part('report.html'))
 
 
 def _part(name: str) -> str:

@@ -177,7 +177,7 @@ def test_images__results_do_not_go_into_the_image_folder(dedup, pool, option):
 
 
 def test_report__is_one_page_with_pictures_inside(dedup, pool):
-    status, out = dedup('--images', pool, '--encoder', 'pixels', '--work-dir', 'out')
+    status, out = dedup('--images', pool, '--encoder', 'pixels', '--ratio', '0.3', '--work-dir', 'out')
     assert status == 0, out
     assert 'out/report/index.html' in out
     page = Path('out/report/index.html').read_text()
