@@ -64,6 +64,8 @@ EXTRAS = {
         'pytest>=8',
         'pytest-timeout>=2.3',
         'ruff>=0.6',
+        # drives Debian's chromium through its chromium-driver
+        'selenium>=4.20',
         'setuptools>=77',
         'tensorboard>=2.15',
     ],
@@ -145,6 +147,7 @@ setup(
         'Topic :: Scientific/Engineering :: Medical Science Apps.',
     ],
     packages=find_packages(include=['mmdel', 'mmdel.*']),
+    package_data={'mmdel.visualization': ['page/*']},
     cmdclass={'build_py': BuildPy},
     python_requires='>=3.10',
     install_requires=REQUIREMENTS,

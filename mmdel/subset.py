@@ -153,7 +153,7 @@ class Subset:
         try:
             metadata = json.loads((table.schema.metadata or {})[_METADATA_KEY])
             version = metadata['format']
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise SubsetError(f'{path} is a Parquet file but not a subset: it has no mmdel metadata.') from error
         if version != FORMAT:
             raise SubsetError(
@@ -163,8 +163,10 @@ class Subset:
             raise SubsetError(f'{path} has other columns than a subset: {", ".join(table.column_names)}.')
         subset = cls(table.replace_schema_metadata(None).combine_chunks(), metadata)
         try:
+            table.validate(full=True)  # text that is not UTF-8, above all
             subset._check()
-        except SubsetError as error:
+            subset._check_metadata()
+        except (SubsetError, pa.ArrowException) as error:
             raise SubsetError(f'{path}: {error}') from error
         return subset
 
@@ -362,6 +364,21 @@ class Subset:
         if self.metadata.get('recut') not in RECUTS:
             raise SubsetError('its metadata do not say which other cuts it allows.')
 
+    def _check_metadata(self) -> None:
+        """What others compute with must agree with the rows; the file may come from anywhere."""
+        images, kept = int(self.readable.sum()), int(self.keep.sum())
+        counts = {'images': images, 'kept': kept, 'ratio': kept / images if images else 0.0}
+        if any(self.metadata.get(name) != count for name, count in counts.items()):
+            raise SubsetError('its metadata and its rows count differently; it was changed by another program.')
+        selector = self.metadata.get('selector')
+        epsilon = selector.get('epsilon') if isinstance(selector, dict) else None
+        if not (selector is None or isinstance(selector, dict)) or not _is_number(self.metadata.get('eta'), epsilon):
+            raise SubsetError('its metadata hold something else than numbers for eta and epsilon.')
+
+
+def _is_number(*values: Any) -> bool:
+    return all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values)
+
 
 def is_frame(key: str) -> bool:
     """Whether a key names a frame of a video, and no file."""
@@ -382,6 +399,14 @@ def size_at(ratio: float, images: int) -> int:
             f'ratio {ratio:g} of {images} images keeps none; the smallest that keeps one is {0.5 / max(images, 1):.6g}.'
         )
     return size
+
+
+def effective_eta(subset: Subset) -> float | None:
+    """The eta of a cut, or where a ratio was asked for the smallest one that means the same; None where none does."""
+    if subset.eta is not None:
+        return subset.eta
+    interval = subset.eta_interval()
+    return None if interval is None else interval.lower
 
 
 def check_eta(eta: float | None) -> None:

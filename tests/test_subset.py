@@ -140,10 +140,26 @@ def damage(path, how):
         pq.write_table(table.set_column(SCHEMA.get_field_index('keep'), 'keep', keep), path)
     elif how == 'rank':
         pq.write_table(table.set_column(SCHEMA.get_field_index('rank'), 'rank', pa.array([0] * len(table))), path)
+    elif how == 'not text':
+        wrong = pa.array([b'\xff'] * len(table)).view(pa.string())
+        pq.write_table(table.set_column(SCHEMA.get_field_index('label'), 'label', wrong), path)
+    elif how == 'null':
+        nulls = pa.nulls(len(table), pa.bool_())
+        pq.write_table(table.set_column(SCHEMA.get_field_index('keep'), 'keep', nulls), path)
+    elif how in ('counts', 'eta', 'selector'):
+        lie = {'counts': {'kept': 3}, 'eta': {'eta': '<b>'}, 'selector': {'selector': [1]}}[how]
+        meta = {**json.loads(about[b'mmdel']), **lie}
+        pq.write_table(table.replace_schema_metadata({b'mmdel': json.dumps(meta)}), path)
+    elif how == 'nested':
+        pq.write_table(table.replace_schema_metadata({b'mmdel': '[' * 100_000}), path)
 
 
 @pytest.mark.parametrize(
-    'how', ['missing', 'cut off', 'text', 'foreign', 'version', 'columns', 'order', 'twice', 'keep', 'rank']
+    'how',
+    [
+        *('missing', 'cut off', 'text', 'foreign', 'version', 'columns', 'order', 'twice', 'keep', 'rank'),
+        *('not text', 'null', 'counts', 'eta', 'selector', 'nested'),
+    ],
 )
 def test_read__damaged_file_is_an_error_that_names_it(tmp_path, how):
     path = tmp_path / 'subset.parquet'

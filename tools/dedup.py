@@ -150,7 +150,7 @@ def run(args: argparse.Namespace) -> None:
             f'{frames:,} of them are video frames, which keep.txt cannot name: tools/export_subset.py {work_dir} writes them out'
         )
     if args.report:
-        lines.append(f'look at what was removed: {work_dir / "report"}')
+        lines.append(f'look at what was removed: {work_dir / "report" / "index.html"}')
     for line in lines:
         console.print(f'- {line}', highlight=False, markup=False, soft_wrap=True)
     with open(log_file, 'a', encoding='utf-8') as log:

@@ -26,8 +26,10 @@ import mmdel
 from mmdel.datasets.image_table import image_table
 from mmdel.embedding.embedder import Embedded, embed_images
 from mmdel.embedding.vectors import Vectors
+from mmdel.engine.finished_run import Origin
 from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.engine.ranking_cache import cached_ranking
+from mmdel.engine.reporting import report
 from mmdel.engine.summary import Summary, summarise
 from mmdel.errors import ConfigError, LockedError, SubsetError
 from mmdel.files import atomic, write_text
@@ -35,7 +37,6 @@ from mmdel.progress import SILENT, Stages
 from mmdel.registry import EMBEDDERS
 from mmdel.selection.selector import BaseSelector, Ranking, build_selector
 from mmdel.subset import Subset, check_eta, size_at
-from mmdel.visualization.report import write_report
 
 REQUEST = ('selector', 'embedder_type', 'center', 'asked')
 """Metadata that say what was asked for; a work dir that holds the answer to another question is not overwritten unasked."""
@@ -119,6 +120,7 @@ class DedupRunner:
         self.cfg = cfg
         self.notes: list[str] = []
         self.classes: tuple[str, ...] = ()
+        self.origin = Origin()
 
     @classmethod
     def from_cfg(cls, cfg: Config, **options: Any) -> 'DedupRunner':
@@ -173,17 +175,25 @@ class DedupRunner:
             logger.info(f'The images have changed since the last run here: {before:,} before, {now:,} now.')
         self.summary: Summary = summarise(subset, vectors, self.selector, ranking, self.progress)
         if self.report:
-            with self.progress.stage('report'):
-                paths = {}
-                if 'path' in embedded.table.column_names:
-                    paths = dict(zip(*(embedded.table[name].to_pylist() for name in ('image', 'path')), strict=True))
-                write_report(self.work_dir / 'report', subset, self.summary.examples, paths)
+            report(
+                self.work_dir / 'report',
+                subset,
+                vectors,
+                self.summary.nearest,
+                paths=_paths(embedded.table),
+                unreadable=embedded.unreadable,
+                config='' if self.cfg is None else self.cfg.pretty_text,
+                progress=self.progress,
+            )
         return subset
 
     # --- stages
 
     def _embed(self) -> Embedded:
         if self.embeddings is not None:
+            self.origin = Origin(
+                embeddings=os.path.abspath(self.embeddings), keys=os.path.abspath(self.keys) if self.keys else ''
+            )
             return read_given_vectors(self.embeddings, self.keys)
         init_default_scope(self.default_scope)
         with self.progress.stage('list'):
@@ -191,6 +201,7 @@ class DedupRunner:
             images = image_table(dataset)
         self.notes += images.notes
         self.classes = images.classes
+        self.origin = Origin.of_images(images.root, images.table, self.cache_dir)
         for name, folder in (('cache_dir', self.cache_dir), ('work_dir', self.work_dir)):
             if images.root and _inside(folder, images.root):
                 raise ConfigError(
@@ -285,9 +296,17 @@ class DedupRunner:
         if ranking.centroids is not None:
             with atomic(self.work_dir / 'centroids.npy') as temporary, open(temporary, 'wb') as file:
                 np.save(file, ranking.centroids, allow_pickle=False)
+        self.origin.write(self.work_dir)
         if self.cfg is not None:
             with atomic(self.work_dir / 'config.py') as temporary:
                 temporary.write_text(self.cfg.pretty_text, encoding='utf-8')
+
+
+def _paths(table: pa.Table) -> dict[str, str]:
+    """Key to file; {} for vectors without images."""
+    if 'path' not in table.column_names:
+        return {}
+    return dict(zip(table['image'].to_pylist(), table['path'].to_pylist(), strict=True))
 
 
 def _inside(folder: Path, root: str) -> bool:

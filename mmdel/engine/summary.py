@@ -9,13 +9,9 @@ from numpy.typing import NDArray
 from mmdel.embedding.vectors import Vectors
 from mmdel.engine import coverage
 from mmdel.progress import SILENT, Stages, Tick
-from mmdel.selection.redundancy import nearest
+from mmdel.selection.nearest_kept import NearestKept, nearest_kept, orphans
 from mmdel.selection.selector import BaseSelector, Ranking
-from mmdel.subset import Subset
-from mmdel.visualization.plots import RemovedPair
-
-EXAMPLES = 24
-"""Removed images shown beside the most similar kept one."""
+from mmdel.subset import Subset, effective_eta
 
 BLOCK = 4096
 """Vectors read at a time for the estimate below."""
@@ -34,14 +30,14 @@ class Summary:
     Args:
         rows (tuple): ``(what, value)`` in the order of printing.
         hints (tuple[str, ...]): What a person should know or do next.
-        orphans (int, optional): Removed images without any kept image above eta in scope; None where the cut has no eta.
-        examples (tuple[RemovedPair, ...]): Removed images, most similar to their remover first.
+        orphans (int, optional): Duplicates without any kept image above eta; None where the cut has no eta.
+        nearest (NearestKept): The most similar kept image of each removed one.
     """
 
     rows: tuple[tuple[str, str], ...]
     hints: tuple[str, ...]
     orphans: int | None
-    examples: tuple[RemovedPair, ...]
+    nearest: NearestKept
 
 
 def summarise(
@@ -56,68 +52,45 @@ def summarise(
         ranking (Ranking): What the subset was cut from.
         progress (Stages): Shows the comparison. Defaults to ``SILENT``.
     """
-    if ranking.redundancy is None:
-        return _summarise_choice(subset, vectors, selector, ranking, progress)
-    readable = subset.readable
-    keep = subset.keep[readable]
-    duplicate = subset.table['reason'].to_numpy(zero_copy_only=False)[readable] == 'duplicate'
-    images = np.asarray(subset.table['image'].to_pylist(), dtype=object)[readable]
-    redundancy = ranking.redundancy
-    remover = np.full(len(keep), -1) if ranking.removed_by is None else ranking.removed_by
-
-    shown = np.flatnonzero(duplicate)
-    shown = shown[np.argsort(-redundancy[shown], kind='stable')]
-    shown = _spread(shown)
-    # an image whose remover stayed has a kept image above eta by definition; only the others need a comparison
-    chained = duplicate & ~(keep[remover] & (remover >= 0))
-    asked = chained.copy()
-    asked[shown] = True
-    cluster = np.zeros(len(keep), np.int32) if ranking.cluster is None else ranking.cluster
-    groups = selector.groups(cluster)
-    pairs = [(group[asked[group]], group[keep[group]]) for group in groups]
-    with progress.stage('verify', sum(len(a) * len(b) for a, b in pairs), 'pairs') as tick:
-        found = nearest(vectors, pairs, tick)
-
-    eta = _effective_eta(subset)
-    orphans = None
-    if eta is not None:
-        orphans = int((~(found.cosine[chained] > np.float32(eta))).sum())
-    examples = tuple(
-        RemovedPair(images[i], images[found.row[i]], float(found.cosine[i])) for i in shown if found.row[i] >= 0
-    )
+    nearest = nearest_kept(subset, vectors, progress)
+    lost = orphans(subset, nearest)
+    eta = effective_eta(subset)
+    size = len(vectors)
+    cluster = np.zeros(size, np.int32) if ranking.cluster is None else ranking.cluster
     missed = None
-    if eta is not None and len(groups) > 1:
-        with progress.stage('verify', len(vectors), 'vectors') as tick:
-            missed = missed_share(vectors, cluster, subset.far[readable], eta, tick)
-    return Summary(_rows(subset, orphans, missed), _hints(subset), orphans, examples)
+    if eta is not None and len(selector.groups(cluster)) > 1:
+        with progress.stage('verify', size, 'vectors') as tick:
+            missed = missed_share(vectors, cluster, subset.far[subset.readable], eta, tick)
+    rows = _rows(subset, lost, missed)
+    if ranking.redundancy is None:
+        rows += _rows_of_choice(subset, vectors, selector, ranking, nearest, progress)
+    return Summary(rows, _hints(subset), lost, nearest)
 
 
-def _summarise_choice(
-    subset: Subset, vectors: Vectors, selector: BaseSelector, ranking: Ranking, progress: Stages
-) -> Summary:
-    """The closing table of a method that removes no duplicates: how well what it keeps stands for the rest."""
+def _rows_of_choice(
+    subset: Subset,
+    vectors: Vectors,
+    selector: BaseSelector,
+    ranking: Ranking,
+    nearest: NearestKept,
+    progress: Stages,
+) -> tuple[tuple[str, str], ...]:
+    """What a method that removes no duplicates is judged by: how well what it keeps stands for the rest."""
     readable = subset.readable
     keep = subset.keep[readable]
-    images = np.asarray(subset.table['image'].to_pylist(), dtype=object)[readable]
     kept = np.flatnonzero(keep)
-    with progress.stage('verify', len(kept) * int((~keep).sum()), 'pairs') as tick:
-        cosine, row = coverage.similarity_to_kept(vectors, kept, tick)
-    gone = np.flatnonzero(~keep)
-    gone = gone[np.argsort(-cosine[gone], kind='stable')]
-    examples = tuple(RemovedPair(images[i], images[row[i]], float(cosine[i])) for i in _spread(gone))
-    rows = [*_rows(subset, None, None), ('mean similarity to the nearest kept image', f'{cosine.mean():.4f}')]
+    cosine = np.where(keep, np.float32(1), nearest.cosine)
+    if not nearest.everywhere:
+        with progress.stage('verify', len(kept) * int((~keep).sum()), 'pairs') as tick:
+            cosine, _ = coverage.similarity_to_kept(vectors, kept, tick)
+    rows = [('mean similarity to the nearest kept image', f'{cosine.mean():.4f}')]
     rows.append((f'reached by {1 - coverage.TAIL:.0%} of the images', f'{np.quantile(cosine, coverage.TAIL):.4f}'))
     if ranking.gains is not None:
         rows.append(('objective, on the graph', f'{ranking.gains[keep].sum():,.1f}'))
     objective = selector.objective(vectors, subset.table.filter(pa.array(readable)), kept, cosine)
     if objective is not None:
         rows.append(('objective, over all pairs', f'{objective:,.1f} of {len(vectors):,}'))
-    return Summary(tuple(rows), _hints(subset), None, examples)
-
-
-def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """At most :data:`EXAMPLES` of the rows, evenly, first and last included."""
-    return rows[np.unique(np.linspace(0, len(rows) - 1, EXAMPLES).round().astype(int))] if len(rows) else rows
+    return tuple(rows)
 
 
 def missed_share(
@@ -152,13 +125,6 @@ def missed_share(
         apart += int((hit & (cluster[sample][:, None] != cluster[rows])).sum())
         tick(len(rows))
     return apart / above if above else None
-
-
-def _effective_eta(subset: Subset) -> float | None:
-    if subset.eta is not None:
-        return subset.eta
-    interval = subset.eta_interval()
-    return None if interval is None else interval.lower
 
 
 def _rows(subset: Subset, orphans: int | None, missed: float | None) -> tuple[tuple[str, str], ...]:

@@ -163,6 +163,55 @@ def nearest(
     return found
 
 
+def near_other_group(
+    vectors: Vectors,
+    groups: Sequence[Rows],
+    threshold: float,
+    tick: Tick = lambda done: None,
+    threads: int | None = None,
+) -> NDArray[np.bool_]:
+    """Which rows *may* have a row in another group that is more similar than a threshold; no row that has one is left out.
+
+    Each pair is multiplied once, in float32, and nothing is settled: :func:`nearest` among these rows is then cheap.
+
+    Args:
+        vectors (Vectors): All vectors.
+        groups (Sequence[NDArray[np.int64]]): Disjoint groups of rows.
+        threshold (float): A cosine.
+        tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
+        threads (int, optional): Defaults to None (all cores).
+
+    Returns:
+        NDArray[np.bool_]: [N].
+    """
+    found = np.zeros(len(vectors), bool)
+    if not groups:
+        return found
+    order = np.concatenate(groups)
+    group = np.repeat(np.arange(len(groups)), [len(rows) for rows in groups])
+    limit = np.float32(threshold) - float32_margin(vectors.dim)
+
+    def compare(start: int) -> None:
+        mine = slice(start, start + TILE_ROWS)
+        x = vectors.read(order[mine])
+        for other in range(start, len(order), TILE_COLUMNS):
+            theirs = slice(other, other + TILE_COLUMNS)
+            if group[mine][0] == group[theirs][-1]:
+                continue
+            product = x @ vectors.read(order[theirs]).T
+            if group[mine][-1] >= group[theirs][0]:
+                np.copyto(product, -np.inf, where=group[mine][:, None] == group[theirs])
+            if product.max() >= limit:
+                found[order[mine][product.max(axis=1) >= limit]] = True
+                found[order[theirs][product.max(axis=0) >= limit]] = True
+            tick(product.size)
+
+    with Workers(threads) as workers:
+        for start in range(0, len(order), TILE_ROWS):
+            workers.submit(compare, start)
+    return found
+
+
 def nearest_centroid(
     vectors: Vectors,
     rows: Rows,

@@ -23,7 +23,7 @@ from mmdel.study.plan import SELECT, SUBSET, Plan
 from mmdel.study.results import Results
 from mmdel.study.statistics import Key, Sample, samples
 from mmdel.subset import Subset
-from mmdel.visualization.plots import RemovedPair, plot_removed
+from mmdel.visualization.plots import plot_pictures
 
 PAIRS = 24
 """Deleted images in Figure 5."""
@@ -95,17 +95,16 @@ def removed_figure(plan: Plan) -> Figure | None:
             continue
         rows = subset.table.select(['image', 'removed_by', 'redundancy', 'reason']).to_pylist()
         kept = set(subset.kept)
-        pairs = [
-            RemovedPair(row['image'], row['removed_by'], row['redundancy'])
-            for row in rows
-            if row['reason'] == 'duplicate' and row['removed_by'] in kept
-        ]
-        pairs.sort(key=lambda pair: (-pair.cosine, pair.removed))
-        paths = _paths(run.config) if pairs else {}
-        pairs = [pair for pair in pairs if pair.removed in paths and pair.kept in paths]
-        if pairs:
-            chosen = np.unique(np.linspace(0, len(pairs) - 1, PAIRS).round().astype(int))
-            return plot_removed([pairs[index] for index in chosen], paths)
+        rows = [row for row in rows if row['reason'] == 'duplicate' and row['removed_by'] in kept]
+        rows.sort(key=lambda row: (-row['redundancy'], row['image']))
+        paths = _paths(run.config) if rows else {}
+        rows = [row for row in rows if row['image'] in paths and row['removed_by'] in paths]
+        if rows:
+            chosen = [rows[index] for index in np.unique(np.linspace(0, len(rows) - 1, PAIRS).round().astype(int))]
+            pairs = [
+                ((row['removed_by'], 'kept'), (row['image'], f'deleted, {row["redundancy"]:.3f}')) for row in chosen
+            ]
+            return plot_pictures([shown for pair in pairs for shown in pair], paths, columns=8)
     return None
 
 

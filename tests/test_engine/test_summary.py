@@ -43,8 +43,7 @@ def test_orphans__are_removed_images_without_a_kept_one_above_eta(made, scope, e
     selector = MedDEL(epsilon=None, eta=eta, scope=scope, clusterer=dict(type='mmdel.FaissKMeans', num_clusters=3))
     ranking, subset = cut(selector, vectors, table, eta=eta)
     matrix, keep = cosines(vectors), subset.keep
-    same = (ranking.cluster[:, None] == ranking.cluster) | (scope == 'global')
-    expected = sum(not (matrix[i, keep & same[i]] > np.float32(eta)).any() for i in np.flatnonzero(~keep))
+    expected = sum(not (matrix[i, keep] > np.float32(eta)).any() for i in np.flatnonzero(~keep))
     assert summarise(subset, vectors, selector, ranking).orphans == expected
 
 
@@ -53,19 +52,6 @@ def test_orphans__greedy_has_none(made):
     selector = MedDEL(epsilon=None, eta=0.7, rule='greedy', scope='global')
     ranking, subset = cut(selector, vectors, table, eta=0.7)
     assert summarise(subset, vectors, selector, ranking).orphans == 0
-
-
-def test_examples__show_the_most_similar_kept_image(made):
-    vectors, table = made
-    selector = MedDEL(epsilon=None, eta=0.7, scope='global')
-    ranking, subset = cut(selector, vectors, table, eta=0.7)
-    matrix, images = cosines(vectors), table['image'].to_pylist()
-    kept = np.flatnonzero(subset.keep)
-    examples = summarise(subset, vectors, selector, ranking).examples
-    assert len(examples) == summary.EXAMPLES
-    for example in examples:
-        i = images.index(example.removed)
-        assert not subset.keep[i] and example.kept == images[kept[matrix[i, kept].argmax()]]
 
 
 def test_missed_share__of_all_images_is_the_share_of_all_pairs(made, monkeypatch):

@@ -52,9 +52,9 @@ def test_page__of_an_unfinished_study_says_so_and_what_is_old_goes(drawn, little
 
 def test_removed_figure__shows_the_pairs_whose_remover_stayed(drawn, monkeypatch):
     shown = []
-    monkeypatch.setattr(figures, 'plot_removed', lambda pairs, paths: shown.extend(pairs))
+    monkeypatch.setattr(figures, 'plot_pictures', lambda pictures, paths, columns: shown.extend(pictures))
     figures.removed_figure(drawn[0])
-    assert [(pair.removed, pair.kept, round(pair.cosine, 4)) for pair in shown] == [('2.jpg', '0.jpg', 0.4)]
+    assert shown == [('0.jpg', 'kept'), ('2.jpg', 'deleted, 0.400')]
 
 
 def test_boxes__hold_the_last_validations_of_all_seeds(drawn, monkeypatch):

@@ -1,0 +1,235 @@
+"""A finished work dir, opened again: its subset, its image files and its vectors, without listing or embedding anything.
+
+    run = FinishedRun.open('work_dirs/meddel_eta08')     # or the subset.parquet in it
+    run.subset, run.paths, run.vectors()
+
+A run notes in ``origin.json`` where its images and vectors lie. Nothing is executed: the config beside it is text here. A file
+may come from a stranger, so keys are only followed below the image folder, and vectors must have the digest that the
+subset states.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mmdel.embedding.store import EmbeddingStore
+from mmdel.embedding.vectors import RowSource, Vectors
+from mmdel.engine.given_vectors import read_given_vectors
+from mmdel.errors import StoreError, SubsetError, UnreadableImage
+from mmdel.files import write_text
+from mmdel.progress import SILENT, Stages
+from mmdel.subset import Subset
+from mmdel.visualization.pictures import file_below
+
+ORIGIN = 'origin.json'
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a run found its images and vectors, on the machine that it ran on.
+
+    Args:
+        images (str): Absolute folder that keys are relative to, '' where there is none. Defaults to ''.
+        spelled (Mapping[str, str]): Keys whose file is spelled otherwise, to its path below that folder. Defaults to {}.
+        cache_dir (str): Absolute folder of the embedding caches, '' where there is none. Defaults to ''.
+        embeddings (str): Absolute path of vectors that were given, '' where none were. Defaults to ''.
+        keys (str): Absolute path of their keys, '' where none were given. Defaults to ''.
+    """
+
+    images: str = ''
+    spelled: Mapping[str, str] | None = None
+    cache_dir: str = ''
+    embeddings: str = ''
+    keys: str = ''
+
+    @classmethod
+    def of_images(cls, root: str, table: pa.Table, cache_dir: str | os.PathLike[str]) -> 'Origin':
+        """Of images that were listed.
+
+        Args:
+            root (str): The folder that keys are relative to.
+            table (pa.Table): ``image`` and ``path``, the file of each.
+            cache_dir (str): The folder of the embedding caches.
+        """
+        spelled = {}
+        for key, path in zip(table['image'].to_pylist(), table['path'].to_pylist(), strict=True):
+            if path != os.path.join(root, key):
+                spelled[key] = os.path.relpath(path, root)
+        return cls(root, spelled, os.path.abspath(cache_dir))
+
+    def write(self, folder: Path) -> None:
+        """Write ``origin.json``."""
+        values = {name: value for name, value in vars(self).items() if value}
+        write_text(folder / ORIGIN, json.dumps(values, indent=1, sort_keys=True) + '\n')
+
+    @classmethod
+    def read(cls, folder: Path) -> 'Origin':
+        """Read ``origin.json``; an empty one where there is none.
+
+        Raises:
+            SubsetError: The file is damaged.
+        """
+        path = folder / ORIGIN
+        try:
+            values = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return cls()
+        except (OSError, ValueError) as error:
+            raise SubsetError(
+                f'{path} cannot be read ({error}). Run tools/dedup.py again, or remove the file.'
+            ) from error
+        spelled = values.pop('spelled', {}) if isinstance(values, dict) else None
+        known = set(vars(cls()))
+        if not (
+            isinstance(spelled, dict)
+            and all(name in known and isinstance(value, str) for name, value in values.items())
+            and all(isinstance(value, str) for value in spelled.values())
+        ):
+            raise SubsetError(f'{path} is not what a run writes. Run tools/dedup.py again, or remove the file.')
+        return cls(spelled=spelled, **values)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run left behind.
+
+    Args:
+        folder (Path): The work dir.
+        subset (Subset): The decision.
+        origin (Origin): Where images and vectors are.
+    """
+
+    folder: Path
+    subset: Subset
+    origin: Origin
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], images: str | None = None) -> 'FinishedRun':
+        """Open a work dir, or a subset file.
+
+        Args:
+            path (str): Either.
+            images (str, optional): The image folder, where it is another one now. Defaults to None.
+
+        Raises:
+            SubsetError: There is no subset, or it is damaged.
+        """
+        file = Path(path)
+        if file.is_dir():
+            file = file / 'subset.parquet'
+        origin = Origin.read(file.parent)
+        if images is not None:
+            origin = Origin(os.path.abspath(images), origin.spelled, origin.cache_dir, origin.embeddings, origin.keys)
+        return cls(file.parent, Subset.read(file), origin)
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Key to file, for every key that leads to a place below the image folder; {} where there is no such folder."""
+        if not self.origin.images:
+            return {}
+        paths = {}
+        for key in self.subset.images:
+            try:
+                paths[key] = file_below(self.origin.images, (self.origin.spelled or {}).get(key, key))
+            except UnreadableImage:
+                continue
+        return paths
+
+    @property
+    def unreadable(self) -> list[tuple[str, str]]:
+        """The ledger: ``(key, reason)`` of the files that could not be used; the subset file itself knows no reasons."""
+        keys = [row['image'] for row in self.subset.table.to_pylist() if row['reason'] == 'unreadable']
+        try:
+            with open(self.folder / 'unreadable.csv', encoding='utf-8', newline='') as file:
+                reasons = {row['image']: row['reason'] for row in csv.DictReader(file)}
+        except (OSError, ValueError, KeyError, csv.Error):
+            reasons = {}
+        return [(key, reasons.get(key) or 'not known: unreadable.csv is gone') for key in keys]
+
+    @property
+    def config(self) -> str:
+        """The resolved config as text, '' where it is gone."""
+        try:
+            return (self.folder / 'config.py').read_text(encoding='utf-8')
+        except (OSError, UnicodeDecodeError):
+            return ''
+
+    def vectors(self, progress: Stages = SILENT) -> Vectors:
+        """The vectors that the subset was chosen by; row i belongs to its i-th readable row.
+
+        Args:
+            progress (Stages): Shows the stages. Defaults to ``SILENT``.
+
+        Raises:
+            StoreError: They are not there any more, or are others now.
+        """
+        keys = self.subset.table['image'].filter(self.subset.readable).to_pylist()
+        source = self._given(keys) if self.origin.embeddings else self._stored(keys)
+        vectors = Vectors(source, keys, bool(self.subset.metadata.get('center')), progress)
+        if vectors.digest != self.subset.metadata.get('vectors'):
+            raise StoreError(
+                f'The vectors of {self.folder} have changed since: they are not the ones that the subset was chosen by. '
+                'Run tools/dedup.py again with the same config; what is known already is not made again.'
+            )
+        return vectors
+
+    def _given(self, keys: list[str]) -> RowSource:
+        embedded = read_given_vectors(self.origin.embeddings, self.origin.keys or None)
+        return _chosen(embedded.source, embedded.table['image'].to_pylist(), keys)
+
+    def _stored(self, keys: list[str]) -> RowSource:
+        name = str(self.subset.metadata.get('embedder_type')).rpartition('.')[2]
+        fingerprint: Any = self.subset.metadata.get('embedder')
+        gone = StoreError(
+            f'The vectors of {self.folder} are not at hand'
+            + (f' (looked in {self.origin.cache_dir})' if self.origin.cache_dir else f' (there is no {ORIGIN})')
+            + '. Run tools/dedup.py again with the same config and work dir.'
+        )
+        if not self.origin.cache_dir or not name.isidentifier() or not isinstance(fingerprint, dict):
+            raise gone
+        store = EmbeddingStore(self.origin.cache_dir, name, fingerprint)
+        if not store.folder.is_dir():
+            raise gone
+        paths = self.paths
+        with store.locked():
+            store.load()
+            numbers = store.latest(pa.array([paths.get(key, '') for key in keys]))
+            if (numbers < 0).any() or not store.rows(numbers)['reason'].null_count == len(numbers):
+                raise gone
+            return store.source(numbers)
+
+
+def _chosen(source: RowSource, names: list[str], keys: list[str]) -> RowSource:
+    """The rows of some keys; the source as it is where those are all of them."""
+    if names == keys:
+        return source
+    place = {name: i for i, name in enumerate(names)}
+    if not set(keys) <= set(place):
+        raise StoreError('The given vectors have other keys now than the subset. Run tools/dedup.py again.')
+    return _Rows(source, np.array([place[key] for key in keys], np.int64))
+
+
+class _Rows:
+    """Some rows of a source, in a given order."""
+
+    def __init__(self, source: RowSource, rows: np.ndarray) -> None:
+        self._source = source
+        self._rows = rows
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self._rows), self._source.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._source.dtype
+
+    def read(self, rows: np.ndarray | slice) -> np.ndarray:
+        return self._source.read(self._rows[rows])

@@ -1,0 +1,45 @@
+"""From a cut and its vectors to the report: what ``tools/dedup.py`` and ``make_report.py`` do alike."""
+
+from pathlib import Path
+from typing import Any
+
+from mmdel.embedding.vectors import Vectors
+from mmdel.errors import ConfigError
+from mmdel.progress import SILENT, Stages
+from mmdel.selection.conflicts import THRESHOLD, list_conflicts
+from mmdel.selection.nearest_kept import NearestKept
+from mmdel.subset import Subset
+from mmdel.visualization.report import Findings, write_report
+
+
+def report(
+    folder: Path,
+    subset: Subset,
+    vectors: Vectors,
+    nearest: NearestKept,
+    threshold: float = THRESHOLD,
+    progress: Stages = SILENT,
+    **findings: Any,
+) -> Path:
+    """Look for conflicts and write the report.
+
+    Args:
+        folder (Path): Where it goes.
+        subset (Subset): The cut.
+        vectors (Vectors): Row i belongs to the i-th readable row of the subset.
+        nearest (NearestKept): The most similar kept image of each removed one.
+        threshold (float): Cosine above which differently labelled images are in conflict. Defaults to 0.95.
+        progress (Stages): Shows the stages. Defaults to ``SILENT``.
+        **findings: Further fields of :class:`~mmdel.visualization.report.Findings`.
+
+    Returns:
+        Path: The page.
+
+    Raises:
+        ConfigError: ``threshold`` is no cosine.
+    """
+    if not -1 <= threshold <= 1:
+        raise ConfigError(f'the cosine above which images are in conflict lies between -1 and 1, got {threshold:g}.')
+    conflicts = list_conflicts(subset, vectors, threshold, progress)
+    with progress.stage('report'):
+        return write_report(folder, subset, Findings(nearest, conflicts=conflicts, threshold=threshold, **findings))

@@ -1,0 +1,111 @@
+"""Conflicts: near-identical images with different labels. One of the two labels is wrong, or the picture does not show it.
+
+    for conflict in list_conflicts(subset, vectors, threshold=0.95):
+        print(conflict.image, conflict.label, conflict.other, conflict.other_label, conflict.cosine)
+
+Exact: every pair of differently labelled images is compared, in blocks. Memory grows with the number of images, not of
+pairs: each image is listed with its most similar opponent, not with all of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmdel.embedding.vectors import Vectors
+from mmdel.progress import SILENT, Stages
+from mmdel.selection.redundancy import Neighbours, near_other_group, nearest
+from mmdel.subset import Subset
+
+THRESHOLD = 0.95
+"""Cosine above which two images are called near-identical, where nobody names another."""
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Two near-identical images with different labels.
+
+    Args:
+        image (str): The one.
+        label (str): Its label.
+        keep (bool): Whether it stays.
+        other (str): The other.
+        other_label (str): Its label.
+        other_keep (bool): Whether it stays.
+        cosine (float): Canonical cosine of the two.
+    """
+
+    image: str
+    label: str
+    keep: bool
+    other: str
+    other_label: str
+    other_keep: bool
+    cosine: float
+
+
+def list_conflicts(
+    subset: Subset, vectors: Vectors, threshold: float = THRESHOLD, progress: Stages = SILENT
+) -> list[Conflict]:
+    """The conflicts among the readable images of a subset, kept or not: once for each pair, the most similar first.
+
+    Args:
+        subset (Subset): Gives keys, labels and decisions.
+        vectors (Vectors): Row i belongs to the i-th readable row of the subset.
+        threshold (float): A cosine. Defaults to 0.95.
+        progress (Stages): Shows the comparison. Defaults to ``SILENT``.
+    """
+    table = subset.table.select(['image', 'label', 'keep']).filter(subset.readable)
+    image, label, keep = (table[name].to_pylist() for name in table.column_names)
+    pairs = conflict_pairs(find_conflicts(vectors, label, threshold, progress))
+    return [Conflict(image[a], label[a], keep[a], image[b], label[b], keep[b], cosine) for a, b, cosine in pairs]
+
+
+def find_conflicts(
+    vectors: Vectors, labels: Sequence[str | None], threshold: float = THRESHOLD, progress: Stages = SILENT
+) -> Neighbours:
+    """For each labelled image, the most similar image with another label, where its cosine is above ``threshold``.
+
+    Args:
+        vectors (Vectors): N vectors.
+        labels (Sequence[str | None]): [N]; None for images without a label, which are in no conflict.
+        threshold (float): A cosine. Defaults to 0.95.
+        progress (Stages): Shows the comparison. Defaults to ``SILENT``.
+    """
+    groups = _by_label(labels)
+    size = sum(map(len, groups))
+    pairs = (size * size - sum(len(group) ** 2 for group in groups)) // 2
+    if not pairs:
+        return Neighbours.none(len(vectors))
+    with progress.stage('conflicts', pairs, 'pairs') as tick:
+        candidate = near_other_group(vectors, groups, threshold, tick)
+    found = Neighbours.none(len(vectors))
+    suspects = np.flatnonzero(candidate)
+    for group in groups:
+        rows = group[candidate[group]]
+        # whoever is near a suspect is one: the others need not be looked at again
+        opponents = np.setdiff1d(suspects, rows, assume_unique=True)
+        if len(rows) and len(opponents):
+            best = nearest(vectors, [(rows, opponents)])
+            found.cosine[rows], found.row[rows] = best.cosine[rows], best.row[rows]
+    below = ~(found.cosine > np.float32(threshold))
+    found.cosine[below], found.row[below] = np.nan, -1
+    return found
+
+
+def conflict_pairs(found: Neighbours) -> list[tuple[int, int, float]]:
+    """``(row, opponent, cosine)`` once for each pair, the most similar first, then by row."""
+    pairs = {}
+    for row in np.flatnonzero(found.row >= 0).tolist():
+        other = int(found.row[row])
+        pairs[min(row, other), max(row, other)] = float(found.cosine[row])
+    return sorted(((a, b, cosine) for (a, b), cosine in pairs.items()), key=lambda pair: (-pair[2], pair[0], pair[1]))
+
+
+def _by_label(labels: Sequence[str | None]) -> list[NDArray[np.int64]]:
+    rows: dict[str, list[int]] = {}
+    for row, label in enumerate(labels):
+        if label is not None:
+            rows.setdefault(label, []).append(row)
+    return [np.array(rows[label], np.int64) for label in sorted(rows)]

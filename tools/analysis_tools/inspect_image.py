@@ -1,0 +1,71 @@
+"""Why did this image go, or stay?
+
+python tools/analysis_tools/inspect_image.py work_dirs/meddel_eta08/subset.parquet img/0001.jpg
+"""
+
+import argparse
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='What removed an image, the most similar one that was kept, and its neighbours: as text and as a picture.'
+    )
+    parser.add_argument('subset', help='a subset.parquet, or the work dir that holds it')
+    parser.add_argument('key', help='the image: its key, the path of its file, or the end of its key')
+    parser.add_argument('--neighbours', type=int, default=8, metavar='N', help='how many are listed (8)')
+    parser.add_argument('--images', metavar='DIR', help='the image folder, where it is another one now')
+    parser.add_argument('--out', metavar='FILE.png', help='the picture (default: in report/inspect/ beside the subset)')
+    parser.add_argument('--no-picture', dest='picture', action='store_false', help='only the text')
+    return parser.parse_args()
+
+
+def default_out(folder: Path, key: str) -> Path:
+    """A file name that is safe whatever the key holds, and another one for every key."""
+    plain = re.sub(r'[^A-Za-z0-9.-]+', '_', key)[-80:].lstrip('.')
+    return folder / 'report' / 'inspect' / f'{plain}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.png'
+
+
+def run(args: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from mmdel.engine.finished_run import FinishedRun
+    from mmdel.engine.inspection import inspect
+    from mmdel.errors import ConfigError
+    from mmdel.files import atomic
+    from mmdel.progress import Stages
+    from mmdel.visualization.plots import plot_pictures
+
+    if args.neighbours < 0:
+        raise ConfigError(f'--neighbours must be at least 0, got {args.neighbours}.')
+    finished = FinishedRun.open(args.subset, args.images)
+    found = inspect(finished, args.key, args.neighbours, Stages(Console(stderr=True)))
+    print('\n'.join(found.lines))
+    if not args.picture:
+        return
+    paths = finished.paths
+    if not paths:
+        print('no picture: where the images are is not known; name their folder with --images DIR')
+        return
+    out = Path(args.out) if args.out else default_out(finished.folder, found.key)
+    with atomic(out) as temporary:
+        plot_pictures(found.shown, paths).savefig(temporary, format='png')
+    print(f'picture: {out}')
+
+
+def main() -> None:
+    args = parse_args()
+    from mmdel.errors import MmdelError
+
+    try:
+        run(args)
+    except (MmdelError, ImportError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,69 @@
+"""Make the report of a finished run again, without running it again.
+
+python tools/analysis_tools/make_report.py work_dirs/meddel_eta08
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Write report/index.html of a finished run again, from its subset and its cached vectors.'
+    )
+    parser.add_argument('work_dir', help='what tools/dedup.py wrote into, or the subset.parquet in it')
+    parser.add_argument('--out', metavar='DIR', help='where the report goes (default: report/ in the work dir)')
+    parser.add_argument('--images', metavar='DIR', help='the image folder, where it is another one now')
+    parser.add_argument('--conflicts', type=float, metavar='COSINE', help='call images above it near-identical (0.95)')
+    parser.add_argument('--images-per-second', type=float, help='your training rate, for the hours saved (325.6)')
+    parser.add_argument('--epochs', type=int, help='epochs of that training (200)')
+    return parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from mmdel.engine.finished_run import FinishedRun
+    from mmdel.engine.reporting import report
+    from mmdel.errors import ConfigError
+    from mmdel.progress import Stages
+    from mmdel.selection.nearest_kept import nearest_kept
+
+    options = {name: getattr(args, name) for name in ('images_per_second', 'epochs') if getattr(args, name) is not None}
+    for name, value in options.items():
+        if not value > 0:
+            raise ConfigError(f'--{name.replace("_", "-")} must be above 0, got {value:g}.')
+    if args.conflicts is not None:
+        options['threshold'] = args.conflicts
+    console = Console(stderr=True)
+    progress = Stages(console)
+    finished = FinishedRun.open(args.work_dir, args.images)
+    vectors = finished.vectors(progress)
+    page = report(
+        Path(args.out) if args.out else finished.folder / 'report',
+        finished.subset,
+        vectors,
+        nearest_kept(finished.subset, vectors, progress),
+        paths=finished.paths,
+        unreadable=finished.unreadable,
+        config=finished.config,
+        progress=progress,
+        **options,
+    )
+    print(page)
+
+
+def main() -> None:
+    args = parse_args()
+    from mmdel.errors import MmdelError
+
+    try:
+        run(args)
+    except (MmdelError, ImportError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == '__main__':
+    main()
