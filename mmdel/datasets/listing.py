@@ -12,11 +12,12 @@ name that is not UTF-8) is a row of the ledger, never a crash; what is no image 
 
 import os
 import stat
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmdel.datasets import keys, videos
+from mmdel.datasets import keys, listing_cache, videos
 from mmdel.errors import DatasetError
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
@@ -57,24 +58,24 @@ def list_images(folder: str | os.PathLike[str], within: Sequence[str] = (), with
     if not os.path.isdir(folder):
         found = 'a file, not a folder' if os.path.exists(folder) else 'not there'
         raise DatasetError(f'{folder} is {found}. Give the folder that holds the images.')
-    walk = _Walk(folder, SUFFIXES + videos.SUFFIXES * with_videos)
+    endings = SUFFIXES + videos.SUFFIXES * with_videos
+    known = listing_cache.load(folder, within, endings)
+    if known:
+        top = os.path.join(folder, '')
+        return _sorted_out(known[0], [top + name for name in known[0]], (), known[1], with_videos)
+    started = time.time_ns()
+    walk = _Walk(folder, endings)
     walk.run([f'{subfolder}/' for subfolder in within] or [''])
     notes = walk.notes()
     if not walk.files and not walk.ledger:
         seen = f' {notes[0]}.' if notes else ' The folder is empty.'
-        endings = ', '.join(suffix[1:] for suffix in walk.endings)
-        raise DatasetError(f'There is no image (looked for {endings}) below {folder}.{seen}')
+        looked_for = ', '.join(ending[1:] for ending in endings)
+        raise DatasetError(f'There is no image (looked for {looked_for}) below {folder}.{seen}')
     names, paths, ledger = select(folder, walk.files, walk.ledger)
-    if not with_videos:
-        return Listing(names, paths, ledger, notes)
-    films = [videos.is_video(name) for name in names]
-    return Listing(
-        keys=tuple(name for name, film in zip(names, films, strict=True) if not film),
-        paths=tuple(path for path, film in zip(paths, films, strict=True) if not film),
-        ledger=ledger,
-        notes=notes,
-        videos=tuple((name, path) for name, path, film in zip(names, paths, films, strict=True) if film),
-    )
+    # names that are spelled otherwise than their keys, and files that are not there now, are looked at again every time
+    if walk.settled and not ledger and set(walk.files) == set(names):
+        listing_cache.save(folder, within, endings, names, notes, walk.folders, started)
+    return _sorted_out(names, paths, ledger, notes, with_videos)
 
 
 def select(
@@ -115,6 +116,26 @@ def file_problem(path: str) -> str | None:
     return None if stat.S_ISREG(mode) else 'not a regular file'
 
 
+def _sorted_out(
+    names: Sequence[str],
+    paths: Sequence[str],
+    ledger: tuple[tuple[str, str], ...],
+    notes: tuple[str, ...],
+    with_videos: bool,
+) -> Listing:
+    films = [place for place, name in enumerate(names) if videos.is_video(name)] if with_videos else []
+    if not films:
+        return Listing(tuple(names), tuple(paths), ledger, notes)
+    stills = sorted(set(range(len(names))).difference(films))
+    return Listing(
+        keys=tuple(names[place] for place in stills),
+        paths=tuple(paths[place] for place in stills),
+        ledger=ledger,
+        notes=notes,
+        videos=tuple((names[place], paths[place]) for place in films),
+    )
+
+
 class _Walk:
     """One walk through a tree; paths are relative to its top, folders end in a slash."""
 
@@ -123,6 +144,8 @@ class _Walk:
         self.endings = endings
         self.files: list[str] = []
         self.ledger: list[tuple[str, str]] = []
+        self.folders: dict[str, listing_cache.State] = {}
+        self.settled = True
         self.hidden = 0
         self.loops = 0
         self.others: Counter[str] = Counter()
@@ -135,6 +158,7 @@ class _Walk:
             try:
                 status = os.stat(path)
                 own = (status.st_dev, status.st_ino)
+                self.folders[inside] = listing_cache.state_of(status)
                 if own in ancestors:
                     self.loops += 1
                     continue
@@ -172,6 +196,7 @@ class _Walk:
             whole = entry.is_file()
         except OSError:  # a link that leads to itself
             whole = False
+        self.settled &= whole
         ending = os.path.splitext(name)[1].lower()
         if ending not in self.endings:
             self.others[keys.normalise(ending) if ending else ''] += 1
