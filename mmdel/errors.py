@@ -33,6 +33,10 @@ class WeightsError(MmdelError, ValueError):
     """Encoder weights are missing, unsafe, or do not fit."""
 
 
+class GuardError(MmdelError, ValueError):
+    """Guards contradict each other, the images, or the ratio that was asked for."""
+
+
 class LockedError(MmdelError, RuntimeError):
     """Another run is using the folder."""
 

@@ -102,6 +102,7 @@ class Subset:
         unreadable: tuple[tuple[str, str], ...] = (),
         kept: int | None = None,
         eta: float | None = None,
+        set_aside: pa.Table | None = None,
     ) -> 'Subset':
         """Build the table from a ranking, cut after the first ``kept`` images.
 
@@ -112,6 +113,8 @@ class Subset:
             unreadable (tuple): ``(key, reason)`` of the files that could not be used. Defaults to ().
             kept (int, optional): How many images of the ranking stay. Defaults to None (all).
             eta (float, optional): The eta of that cut. Defaults to None.
+            set_aside (pa.Table, optional): Readable images that take no part: any columns of :data:`SCHEMA`, among them
+                ``reason`` ('excluded' or 'leak'). Defaults to None.
 
         Raises:
             SubsetError: Keys are repeated, or ``rank`` is not an order of the rows.
@@ -129,6 +132,15 @@ class Subset:
             lost['reason'] = pa.array(['unreadable'] * len(unreadable))
             lost['keep'] = pa.array(np.zeros(len(unreadable), bool))
             rows = pa.concat_tables([rows, pa.table(lost, schema=SCHEMA)])
+        if set_aside is not None:
+            aside = {
+                field.name: set_aside[field.name].cast(field.type)
+                if field.name in set_aside.column_names
+                else pa.nulls(len(set_aside), field.type)
+                for field in SCHEMA
+            }
+            aside['keep'] = pa.array(np.zeros(len(set_aside), bool))
+            rows = pa.concat_tables([rows, pa.table(aside, schema=SCHEMA)])
         rows = rows.sort_by('image').combine_chunks()
         subset = cls(rows, {'format': FORMAT, 'recut': 'any', **metadata})
         subset._check()
@@ -242,18 +254,43 @@ class Subset:
         if ratio is not None:
             if recut == 'none':
                 raise SubsetError(self._hint(f'--ratio {ratio:g}'))
-            return self._with(self._column('rank', -1) < self.size_at(ratio), None)
+            size = self.size_at(ratio)
+            least, most = self.metadata.get('bounds') or (0, size)
+            if not least <= size <= most:
+                raise SubsetError(
+                    f'The guards of this subset keep at least {least:,} and at most {most:,} images, '
+                    f'ratio {ratio:g} would keep {size:,}. Change the guards in the config and run tools/dedup.py again.'
+                )
+            return self._with(self._column('rank', -1) < size, None)
         check_eta(eta)
         if recut == 'any':
             redundancy = self._column('redundancy')
             return self._with(~self.far & ~(redundancy > np.float32(eta)), float(eta))  # type: ignore[arg-type]
         if eta == self.eta:
             return self
-        if 'eta' not in (self.metadata.get('selector') or {}):
+        if self.table['redundancy'].null_count == len(self.table):
             raise SubsetError(
                 'This ranking was made without a similarity threshold. Cut it at a ratio instead of an eta.'
             )
         raise SubsetError(self._hint(f'--eta {eta:g}'))
+
+    def reranked(self, rank: NDArray[np.int64], kept: int, bounds: tuple[int, int]) -> 'Subset':
+        """The same images in another order, cut after the first ``kept`` of it. It answers ratios; an eta is a run of its own.
+
+        Args:
+            rank (NDArray[np.int64]): Of each readable row, an order of them.
+            kept (int): How many stay.
+            bounds (tuple[int, int]): The least and the most that a cut of this order may keep.
+        """
+        places = self._column('rank', -1).copy()
+        places[self.readable] = rank
+        column = pa.array(places, mask=~self.readable)
+        table = self.table.set_column(SCHEMA.get_field_index('rank'), SCHEMA.field('rank'), column)
+        hint = 'With guards an eta is a run of its own, which takes seconds: vectors and ranking are kept.'
+        recut: dict[str, Any] = {'bounds': list(bounds)}
+        if self.metadata['recut'] == 'any':
+            recut |= {'recut': 'ratio', 'recut_hint': hint}
+        return Subset(table, {**self.metadata, **recut})._with(places < kept, self.eta)
 
     def retention(self, etas: NDArray[np.float64]) -> NDArray[np.float64]:
         """What each eta would keep, as a fraction of the readable images, [etas]; needs a ranking that answers any eta."""
@@ -332,7 +369,9 @@ class Subset:
         reason = self._column('reason')
         readable = self.readable
         keep = keep & readable
-        compared = ~np.isnan(self._column('redundancy'))
+        redundancy = self._column('redundancy')
+        # a guard may leave out what no other image stands for
+        compared = ~np.isnan(redundancy) if eta is None else redundancy > np.float32(eta)
         reason[readable] = 'unselected'
         reason[readable & compared] = 'duplicate'
         reason[readable & self.far] = 'far'

@@ -29,9 +29,9 @@ copied; files in archives are written out. A second run does nothing, and a run 
     python tools/prepare_datadel.py --raw downloads --out data/datadel --only kvasir-seg edd2020
     python tools/prepare_datadel.py --raw downloads --download kvasir-seg  # where the publisher has a direct link; asks first
 
-In configs `mmdel.DataDEL(data_root='data/datadel', sources=('pretraining',))` reads the pre-training sets that are there, and with
-`videos='1fps'` frames of their videos ([videos.md](videos.md)). Images of the downstream sets are refused for pre-training unless
-`allow_downstream=True` says that they are meant.
+In configs `mmdel.DataDEL(data_root='data/datadel', sources=('pretraining',))` reads the pre-training sets that are there, and
+with `videos='1fps'` frames of their videos ([videos.md](videos.md)). Images of the downstream sets are refused for pre-training
+unless `allow_downstream=True` says that they are meant.
 
 The licence column gives the meaning of the terms in a few words; the page is what counts. mmdel hands out no images.
 """

@@ -65,6 +65,30 @@ class ArraySource:
         return np.asarray(self._array[rows])
 
 
+class ChosenRows:
+    """A RowSource over some rows of another one, in a given order.
+
+    Args:
+        source (RowSource): The other one.
+        rows (NDArray[np.int64]): [n], its rows.
+    """
+
+    def __init__(self, source: RowSource, rows: NDArray[np.int64]) -> None:
+        self._source = source
+        self._rows = rows
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self._rows), self._source.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._source.dtype
+
+    def read(self, rows: NDArray[np.int64] | slice) -> NDArray[Any]:
+        return self._source.read(self._rows[rows])
+
+
 class Vectors:
     """Unit-length float32 vectors over raw stored ones.
 

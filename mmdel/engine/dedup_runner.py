@@ -11,7 +11,7 @@ import csv
 import hashlib
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +25,21 @@ from mmengine.registry import DATASETS, init_default_scope
 import mmdel
 from mmdel.datasets.image_table import image_table
 from mmdel.embedding.embedder import Embedded, embed_images
-from mmdel.embedding.vectors import Vectors
+from mmdel.embedding.vectors import ChosenRows, Vectors
 from mmdel.engine.finished_run import Origin
 from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.engine.ranking_cache import cached_ranking
 from mmdel.engine.reporting import report
 from mmdel.engine.summary import Summary, summarise
-from mmdel.errors import ConfigError, LockedError, SubsetError
+from mmdel.errors import ConfigError, GuardError, LockedError, SubsetError
 from mmdel.files import atomic, write_text
 from mmdel.progress import SILENT, Stages
 from mmdel.registry import EMBEDDERS
+from mmdel.selection.guards import Guards
 from mmdel.selection.selector import BaseSelector, Ranking, build_selector
 from mmdel.subset import Subset, check_eta, size_at
 
-REQUEST = ('selector', 'embedder_type', 'center', 'asked')
+REQUEST = ('selector', 'embedder_type', 'center', 'asked', 'guards')
 """Metadata that say what was asked for; a work dir that holds the answer to another question is not overwritten unasked."""
 
 
@@ -68,6 +69,7 @@ class DedupRunner:
         device (str, optional): Where the encoder runs. Defaults to None (CUDA where there is one).
         overwrite (bool): Replace the result of another question in ``work_dir``. Defaults to False.
         report (bool): Write ``report/``. Defaults to True.
+        guards (dict, optional): What must stay and what must not, see :class:`~mmdel.selection.guards.Guards`. Defaults to None.
         progress (Stages): Shows the stages. Defaults to ``SILENT``.
         cfg (Config, optional): The whole config, dumped beside the results. Defaults to None.
     """
@@ -87,6 +89,7 @@ class DedupRunner:
         device: str | None = None,
         overwrite: bool = False,
         report: bool = True,
+        guards: dict[str, Any] | None = None,
         progress: Stages = SILENT,
         cfg: Config | None = None,
     ) -> None:
@@ -116,6 +119,7 @@ class DedupRunner:
         self.device = device
         self.overwrite = overwrite
         self.report = report
+        self.guards = Guards.from_cfg(guards)
         self.progress = progress
         self.cfg = cfg
         self.notes: list[str] = []
@@ -124,7 +128,9 @@ class DedupRunner:
 
     @classmethod
     def from_cfg(cls, cfg: Config, **options: Any) -> 'DedupRunner':
-        """Build from a dedup config: ``dataset, embedder, selector, center, work_dir, cache_dir, default_scope``.
+        """Build from a dedup config.
+
+        Its keys are ``dataset, embedder, selector, center, guards, work_dir, cache_dir, default_scope``.
 
         Args:
             cfg (Config): The config.
@@ -138,7 +144,7 @@ class DedupRunner:
                 raise ConfigError(
                     f'The config {cfg.filename or ""} lacks the key {name!r}; see configs/meddel_eta08.py.'
                 )
-        known = ('selector', 'work_dir', 'dataset', 'embedder', 'center', 'cache_dir', 'default_scope')
+        known = ('selector', 'work_dir', 'dataset', 'embedder', 'center', 'guards', 'cache_dir', 'default_scope')
         values = {name: cfg[name] for name in known if cfg.get(name) is not None}
         return cls(**values, **options, cfg=cfg)
 
@@ -164,10 +170,11 @@ class DedupRunner:
         embedded = self._embed()
         if not len(embedded.table):
             raise SubsetError('No readable image is left, so there is nothing to choose from; see unreadable.csv.')
+        embedded, excluded = self._exclude(embedded)
         vectors = Vectors(embedded.source, embedded.table['image'].to_pylist(), self.center, self.progress)
         size = size_at(self.cut.ratio, len(vectors)) if self.cut.ratio is not None else None
         ranking = self._rank(vectors, embedded.table, size)
-        subset = self._subset(embedded, vectors, ranking)
+        subset = self._subset(embedded, vectors, ranking, excluded)
         with self.progress.stage('write'):
             self._write(subset, embedded, ranking)
         if previous is not None and previous.metadata['dataset'] != subset.metadata['dataset']:
@@ -221,7 +228,19 @@ class DedupRunner:
         self.notes += ranking.notes
         return ranking
 
-    def _subset(self, embedded: Embedded, vectors: Vectors, ranking: Ranking) -> Subset:
+    def _exclude(self, embedded: Embedded) -> tuple[Embedded, pa.Table]:
+        """Set images aside before anything is compared, so that they remove no other."""
+        out = self.guards.excluded(embedded.table['image'].to_pylist())
+        excluded = embedded.table.filter(pa.array(out))
+        if out.all():
+            raise GuardError('guards.exclude names every readable image, so there is nothing to choose from.')
+        if out.any():
+            stays = np.flatnonzero(~out)
+            source = ChosenRows(embedded.source, stays)
+            embedded = replace(embedded, table=embedded.table.take(pa.array(stays)), source=source)
+        return embedded, excluded.append_column('reason', pa.array(['excluded'] * len(excluded), pa.string()))
+
+    def _subset(self, embedded: Embedded, vectors: Vectors, ranking: Ranking, excluded: pa.Table) -> Subset:
         images = embedded.table['image']
         columns = {
             name: embedded.table[name] for name in embedded.table.column_names if name not in ('path', 'sharpness')
@@ -234,11 +253,16 @@ class DedupRunner:
             missing = ranking.removed_by < 0
             columns['removed_by'] = images.combine_chunks().take(pa.array(ranking.removed_by, mask=missing))
         subset = Subset.from_ranking(
-            pa.table(columns), self._metadata(embedded, vectors), embedded.unreadable, ranking.kept, ranking.eta
+            pa.table(columns),
+            self._metadata(embedded, vectors),
+            embedded.unreadable,
+            ranking.kept,
+            ranking.eta,
+            excluded,
         )
-        if self.selector.recut == 'none' or (self.cut.eta is None and self.cut.ratio is None):
-            return subset
-        return subset.at(eta=self.cut.eta, ratio=self.cut.ratio)
+        if self.selector.recut != 'none' and (self.cut.eta is not None or self.cut.ratio is not None):
+            subset = subset.at(eta=self.cut.eta, ratio=self.cut.ratio)
+        return self.guards.apply(subset, exact=self.cut.ratio is not None)
 
     def _metadata(self, embedded: Embedded, vectors: Vectors) -> dict[str, Any]:
         table = embedded.table
@@ -261,7 +285,13 @@ class DedupRunner:
     def _request(self) -> dict[str, Any]:
         kind = 'given vectors' if self.embedder is None or self.embeddings else self.embedder['type']
         asked = {'eta': self.cut.eta, 'ratio': self.cut.ratio}
-        return {'selector': self.selector.config(), 'embedder_type': kind, 'center': self.center, 'asked': asked}
+        return {
+            'selector': self.selector.config(),
+            'embedder_type': kind,
+            'center': self.center,
+            'asked': asked,
+            'guards': self.guards.config(),
+        }
 
     # --- the work dir
 

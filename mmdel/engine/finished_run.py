@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmdel.embedding.store import EmbeddingStore
-from mmdel.embedding.vectors import RowSource, Vectors
+from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
 from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.errors import StoreError, SubsetError, UnreadableImage
 from mmdel.files import write_text
@@ -213,23 +213,4 @@ def _chosen(source: RowSource, names: list[str], keys: list[str]) -> RowSource:
     place = {name: i for i, name in enumerate(names)}
     if not set(keys) <= set(place):
         raise StoreError('The given vectors have other keys now than the subset. Run tools/dedup.py again.')
-    return _Rows(source, np.array([place[key] for key in keys], np.int64))
-
-
-class _Rows:
-    """Some rows of a source, in a given order."""
-
-    def __init__(self, source: RowSource, rows: np.ndarray) -> None:
-        self._source = source
-        self._rows = rows
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return len(self._rows), self._source.shape[1]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._source.dtype
-
-    def read(self, rows: np.ndarray | slice) -> np.ndarray:
-        return self._source.read(self._rows[rows])
+    return ChosenRows(source, np.array([place[key] for key in keys], np.int64))

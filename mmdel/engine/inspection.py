@@ -145,6 +145,10 @@ def _decision(run: FinishedRun, row: dict[str, Any]) -> str:
     compared = remover is not None and redundancy is not None and not np.isnan(redundancy)
     match row['reason']:
         case 'kept':
+            if compared and eta is not None and redundancy > np.float32(eta):
+                return (
+                    f'kept by a guard: {shown(remover)} is preferred, and more similar ({redundancy:.4f}) than {above}'
+                )
             if compared:
                 return (
                     f'kept: the most similar preferred image is {shown(remover)} at {redundancy:.4f}, not above {above}'
@@ -164,6 +168,8 @@ def _decision(run: FinishedRun, row: dict[str, Any]) -> str:
             return 'excluded on request'
         case 'leak':
             return 'left out because it is nearly identical to an image that models are tested on'
+        case 'unselected' if subset.metadata.get('bounds') and subset.eta is not None:
+            return 'left out by a guard, which keeps no more images of its group'
         case _:
             return f'not selected: place {row["rank"] + 1:,} in the ranking, of which the first {kept:,} stay'
 

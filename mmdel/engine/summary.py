@@ -12,6 +12,11 @@ from mmdel.progress import SILENT, Stages, Tick
 from mmdel.selection.nearest_kept import NearestKept, nearest_kept, orphans
 from mmdel.selection.selector import BaseSelector, Ranking
 from mmdel.subset import Subset, effective_eta
+from mmdel.visualization.names import shown
+from mmdel.visualization.numbers import retention_tables, warnings
+
+NAMED = 5
+"""Groups named in one warning."""
 
 BLOCK = 4096
 """Vectors read at a time for the estimate below."""
@@ -135,6 +140,7 @@ def _rows(subset: Subset, orphans: int | None, missed: float | None) -> tuple[tu
         'far': 'far from their centroid',
         'duplicate': 'duplicates',
         'unselected': 'not chosen',
+        'excluded': 'excluded on request',
     }
     for reason, name in names.items():
         count = subset.count(reason)
@@ -163,4 +169,10 @@ def _hints(subset: Subset) -> tuple[str, ...]:
             'whose cosines lie elsewhere. '
             'Ask for a share instead, e.g. 20 %: python tools/dedup.py CONFIG --ratio 0.2'
         )
+    for warning in warnings(retention_tables(subset)):
+        groups = warning['groups'][:NAMED]
+        examples = ', '.join(
+            f'{shown(group["name"], 60)} ({group["kept"]:,} of {group["images"]:,})' for group in groups
+        )
+        hints.append(f'warning: {warning["title"]}: {examples}{", ..." if len(warning["groups"]) > NAMED else ""}')
     return tuple(hints)

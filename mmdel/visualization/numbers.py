@@ -6,13 +6,16 @@
 They are plain JSON: the page shows them and carries them, so that whoever doubts the page can compare the two.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from mmdel.subset import Subset
+
+PLURALS = {'label': 'classes', 'centre': 'centres', 'source': 'sources', 'video': 'videos'}
+"""What people call them."""
 
 LOSS = 0.95
 """A group that loses more than this share of its images is warned of."""
@@ -84,10 +87,14 @@ def report_numbers(
         'epochs': epochs,
         'clusters': _clusters(subset),
         'cuts': _cuts(subset),
-        'retention': {
-            name: [{**asdict(group), 'warning': group.warning} for group in retention(subset, name)]
-            for name in GROUPINGS
-        },
+        'retention': retention_tables(subset),
+    }
+
+
+def retention_tables(subset: Subset) -> dict[str, list[dict[str, Any]]]:
+    """Name, images, kept and warning of each group of each of :data:`GROUPINGS`, JSON-able."""
+    return {
+        name: [{**asdict(group), 'warning': group.warning} for group in retention(subset, name)] for name in GROUPINGS
     }
 
 
@@ -106,9 +113,24 @@ def retention(subset: Subset, column: str) -> list[Group]:
     return sorted(groups, key=lambda group: (group.images, group.name))
 
 
-def worst(groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those with a warning: first what vanishes, each kind rarest first."""
-    return sorted((group for group in groups if group['warning']), key=lambda group: group['kept'] > 0)
+def warnings(tables: Mapping[str, Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """What a person must know before training: groups that vanish or nearly so.
+
+    Args:
+        tables (Mapping): What :func:`retention_tables` gives.
+
+    Returns:
+        list[dict]: For each grouping with such groups ``title``, a sentence, and ``groups``: what vanishes before the others, and
+            each kind rarest first.
+    """
+    found = []
+    for column, groups in tables.items():
+        bad = sorted((group for group in groups if group['warning']), key=lambda group: group['kept'] > 0)
+        if bad:
+            gone = sum(not group['kept'] for group in bad)
+            title = f'{len(bad):,} of {len(groups):,} {PLURALS[column]} lose over {LOSS:.0%} of their images'
+            found.append({'title': title + (f', {gone:,} of them everything' if gone else ''), 'groups': bad})
+    return found
 
 
 def _clusters(subset: Subset) -> list[dict[str, int]]:

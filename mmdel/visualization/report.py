@@ -29,7 +29,15 @@ from mmdel.selection.nearest_kept import NearestKept, orphans
 from mmdel.subset import Subset, effective_eta
 from mmdel.visualization.gallery import MEMBERS, Gallery, make_gallery, options
 from mmdel.visualization.names import shown
-from mmdel.visualization.numbers import EPOCHS, GROUPINGS, IMAGES_PER_SECOND, LOSS, report_numbers, worst
+from mmdel.visualization.numbers import (
+    EPOCHS,
+    GROUPINGS,
+    IMAGES_PER_SECOND,
+    LOSS,
+    PLURALS,
+    report_numbers,
+    warnings,
+)
 from mmdel.visualization.pictures import draw
 from mmdel.visualization.plots import plot_clusters, plot_distance, plot_retention
 
@@ -100,25 +108,6 @@ def write_report(folder: str | os.PathLike[str], subset: Subset, findings: Findi
     return page
 
 
-def warnings(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a person must know before training: groups that vanish or nearly so, one entry for each grouping."""
-    found = []
-    for column in GROUPINGS:
-        groups = numbers['retention'][column]
-        bad = worst(groups)
-        if not bad:
-            continue
-        gone = sum(not group['kept'] for group in bad)
-        title = f'{len(bad):,} of {len(groups):,} {PLURALS[column]} lose over {LOSS:.0%} of their images'
-        title += f', {gone:,} of them everything.' if gone else '.'
-        found.append({'title': title, 'groups': bad[:WARNED], 'more': len(bad[WARNED:])})
-    return found
-
-
-PLURALS = {'label': 'classes', 'centre': 'centres', 'source': 'sources', 'video': 'videos'}
-"""How a grouping is called on the page."""
-
-
 def _render(subset: Subset, findings: Findings, numbers: dict[str, Any], labelled: bool) -> str:
     gallery = make_gallery(subset, findings.nearest)
     conflicts = findings.conflicts[:CONFLICTS]
@@ -142,7 +131,8 @@ def _render(subset: Subset, findings: Findings, numbers: dict[str, Any], labelle
         orphans=orphans(subset, findings.nearest),
         everywhere=findings.nearest.everywhere,
         rate_note=(PAPER_RATE if paper else OWN_RATE) + EQUAL_COMPUTE,
-        warnings=warnings(numbers),
+        warnings=warnings(numbers['retention']),
+        named=WARNED,
         loss=LOSS,
         gallery=gallery,
         members=MEMBERS,
@@ -222,7 +212,19 @@ def _places(gallery: Gallery) -> dict[str, Any]:
 
 def _record(subset: Subset) -> dict[str, str]:
     """What the decision rests on, as the subset file says it."""
-    names = ('selector', 'asked', 'embedder_type', 'embedder', 'center', 'vectors', 'dataset', 'classes', 'recut')
+    names = (
+        'selector',
+        'asked',
+        'guards',
+        'bounds',
+        'embedder_type',
+        'embedder',
+        'center',
+        'vectors',
+        'dataset',
+        'classes',
+        'recut',
+    )
     return {
         name: value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
         for name in names

@@ -336,5 +336,62 @@ def test_report__of_a_method_without_redundancy_shows_what_left_beside_the_neare
         '--images', pool, '--encoder', 'pixels', '--selector', 'every-nth', '--ratio', '0.5', '--work-dir', 'out'
     )
     assert status == 0, out
-    assert Path('out/report/removed.png').read_bytes().startswith(b'\x89PNG')
-    assert not Path('out/report/retention.png').exists()
+    page = Path('out/report/index.html').read_text()
+    assert 'data:image/jpeg' in page and 'mmdel.EveryNth' in page
+
+
+# --- guards
+
+
+def test_guards__floors_hold_excluded_images_are_set_aside_and_the_ratio_is_exact(dedup, call_tool, pool):
+    plain = ('--images', pool, '--encoder', 'pixels', '--ratio', '0.2')
+    assert dedup(*plain, '--no-report', '--work-dir', 'plain')[0] == 0
+    gone = Subset.read('plain/subset.parquet').kept[0]
+    Path('bad.txt').write_text(f'{gone}\n')
+    options = ('--cfg-options', 'guards.min_keep.source=0.15', 'guards.exclude=bad.txt')
+    status, out = dedup(*plain, '--work-dir', 'guarded', *options)
+    assert status == 0, out
+    assert 'excluded on request' in out
+    subset = Subset.read('guarded/subset.parquet')
+    rows = {row['image']: row for row in subset.table.to_pylist()}
+    assert rows[gone]['reason'] == 'excluded' and rows[gone]['rank'] is None
+    assert gone not in {row['removed_by'] for row in rows.values()}
+    assert len(subset.kept) == round(0.2 * 29) and subset.metadata['images'] == 29
+    sources = [row['source'] for row in rows.values() if row['reason'] != 'excluded']
+    for source in set(sources):
+        kept = sum(rows[key]['source'] == source for key in subset.kept)
+        assert kept >= 0.15 * sources.count(source) - 1e-9
+    # the run opens again although its vectors are a part of the cache only
+    assert call_tool('analysis_tools/make_report', 'guarded')[0] == 0
+    assert 'excluded 1' in Path('guarded/report/index.html').read_text()
+    status, out = call_tool('analysis_tools/inspect_image', 'guarded', gone, '--no-picture')
+    assert status == 0 and 'excluded on request' in out
+
+
+def test_guards__impossible_ratio_or_another_question_is_an_error(dedup, pool):
+    plain = ('--images', pool, *PIXELS, '--work-dir', 'out', '--ratio', '0.2')
+    status, out = dedup(*plain, '--cfg-options', 'guards.min_keep.source=10')
+    assert status == 2 and 'at least' in out and 'min_keep' in out
+    assert dedup(*plain)[0] == 0
+    status, out = dedup(*plain, '--cfg-options', 'guards.min_keep.source=1')
+    assert status == 2 and '--overwrite' in out and 'guards' in out
+
+
+def test_summary__a_class_that_nearly_vanishes_is_warned_of(dedup, tmp_path, pool):
+    folder = tmp_path / 'data' / 'gastrovision'
+    for index, image in enumerate(sorted(pool.rglob('frame 1.png'))):
+        for copy in range(25 if index == 0 else 1):
+            target = folder / ('polyp' if index == 0 else 'normal') / f'{index}-{copy}.png'
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(image.read_bytes())
+    options = (
+        '--cfg-options',
+        f'dataset.data_root={folder.parent}',
+        "dataset.sources=('gastrovision',)",
+        'center=True',
+        'selector.scope=global',
+        'selector.epsilon=None',
+    )
+    status, out = dedup('--encoder', 'pixels', '--no-report', '--eta', '0.99', '--work-dir', 'out', *options)
+    assert status == 0, out
+    assert 'warning: 1 of 2 classes lose over 95%' in out and 'polyp (1 of 25)' in out
