@@ -138,8 +138,8 @@ def config(name: str, **options: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize('name', sorted(path.stem for path in CONFIGS.glob('*.py')))
 def test_shipped_configs__build_and_embed(name: str) -> None:
-    built = EMBEDDERS.build(config(name) if name == 'pixels' else config(name, checkpoint=None))
-    dim = {'pixels': 769, 'dinov2-small': 384}.get(name, 768)
+    built = EMBEDDERS.build(config(name) if name in ('pixels', 'phash') else config(name, checkpoint=None))
+    dim = {'pixels': 769, 'phash': 64, 'dinov2-small': 384}.get(name, 768)
     assert built.embed(pixels(built.input_size, 1)).shape == (1, dim)
     assert built.pipeline[0]['type'] == 'mmdel.LoadFrame'  # for --cfg-options embedder.pipeline.0.max_pixels=...
 
