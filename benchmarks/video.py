@@ -26,7 +26,7 @@ import torch
 from mmengine.logging import MMLogger
 
 import mmdel
-from mmdel.datasets import DataDEL, videos
+from mmdel.datasets import DataDEL, listing_cache, videos
 from mmdel.datasets.frames import read_frame
 from mmdel.datasets.image_table import image_table
 from mmdel.datasets.listing import list_images
@@ -99,7 +99,7 @@ def main() -> None:
     files = sorted(args.images.rglob('*.jpg'))[: args.count]
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        index.INDEX_DIR = str(work / 'indices')
+        index.INDEX_DIR, listing_cache.LISTING_DIR = str(work / 'indices'), str(work / 'listings')
         jobs = [('pixels', PixelEmbedder(), len(files))] + (
             [('ViT-S/14', ViTEmbedder(VIT), args.vit)] if args.vit else []
         )
@@ -130,9 +130,10 @@ def main() -> None:
             path = work / 'names' / f'{number % 60:02d}' / f'{number:06d}.jpg'
             path.parent.mkdir(parents=True, exist_ok=True)
             path.symlink_to('../../one.jpg')
+        time.sleep(3)  # a listing is not kept while a folder may still be changing
         for _ in range(2):
             start = time.perf_counter()
-            list_images(work / 'names')
+            list_images(work / 'names', with_videos=True)
             listed = time.perf_counter() - start
             start = time.perf_counter()
             DataDEL(str(work / 'names'))
