@@ -18,6 +18,7 @@ def folder(image_folder: Path) -> Path:
     return image_folder
 
 
+@pytest.mark.slow
 def test_killed_at_any_step__a_restart_ends_with_the_same_files(folder: Path, tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, str(KILLED_RUNS), str(folder), str(tmp_path / 'caches')], capture_output=True, text=True

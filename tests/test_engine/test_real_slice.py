@@ -32,6 +32,7 @@ def run(tmp_path_factory, real_data, real_weights):
     return base, subset, frames[0].name
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_real_frames__a_plausible_share_goes_and_cuts_nest(run):
     _, subset, _ = run
@@ -41,6 +42,7 @@ def test_real_frames__a_plausible_share_goes_and_cuts_nest(run):
     assert subset.metadata['embedder']['weights'] and subset.metadata['center'] is True
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_real_frames__true_copies_never_both_survive(run):
     _, subset, first = run
@@ -50,6 +52,7 @@ def test_real_frames__true_copies_never_both_survive(run):
     assert max(rows['copy.jpg']['redundancy'] or 0, rows[first]['redundancy'] or 0) > 0.999
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_real_frames__a_frame_is_removed_by_one_that_looks_like_it(run):
     """Judged by pixels, which did not choose: removed frames are closer to their remover than to a frame at random."""
@@ -76,6 +79,7 @@ def test_real_frames__a_frame_is_removed_by_one_that_looks_like_it(run):
     assert with_remover > 0.8 > 0.4 > at_random
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_real_frames__the_file_says_the_same(run):
     base, subset, _ = run

@@ -40,6 +40,7 @@ def check(found, moments):
         assert CALLS <= end['calls'] <= CALLS + 2, moment
 
 
+@pytest.mark.slow
 def test_killed__at_some_moments(tmp_path):
     check(killed_at(tmp_path, FEW), FEW)
 

@@ -108,6 +108,7 @@ def test_mae_config__trains_the_same_under_the_tools_of_both_libraries(tool, tmp
     assert losses == logged(encoder, 'loss')
 
 
+@pytest.mark.slow
 def test_segmentation_config__trains_and_is_scored_the_same_under_all_three_tools(tmp_path, encoder, demo_data, pool):
     data = demo_data / 'segmentation' / 'kvasir-seg'
     options = ['--cfg-options', f'model.backbone.init_cfg.checkpoint={encoder / "epoch_2.pth"}']
