@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
     from mmdel.study import execute, make_plan, read_study, results, slurm
 
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 
     def say(line: str) -> None:
         console.print(line, markup=False, soft_wrap=True)
@@ -46,7 +46,9 @@ def run(args: argparse.Namespace) -> int:
         return 0 if execute.execute_one(plan, TOOLS, args.run, say) else 1
     table = results.collect(plan)
     if args.plot:
-        draw(plan, results.read_results(study.work_dir), say)
+        table = results.read_results(study.work_dir)
+        show_tables(plan, table, console)
+        draw(plan, table, say)
         return status(table)
     pending = execute.pending(plan, table)
     show_plan(plan, table, pending, console, args)
@@ -61,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.collect:
         table = execute.execute(plan, TOOLS, args.jobs, say)
     results.write_results(plan, table)
+    show_tables(plan, table, console)
     show_result(table, study.work_dir, say)
     if not args.collect:
         draw(plan, table, say)
@@ -97,6 +100,24 @@ def show_plan(plan, table, pending, console, args: argparse.Namespace) -> None:
         for name in plan.runs:
             word = 'failed before, to do' if name in failed else 'to do' if name in waiting else 'done or not needed'
             console.print(f'{word:>20}  {name}', markup=False, soft_wrap=True)
+
+
+def show_tables(plan, table, console) -> None:
+    """The rows of the selectors, and how they stand against the baselines."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from mmdel.study.paper_tables import paper_tables
+
+    for each in paper_tables(table, plan.study.alpha, plan.study.baselines):
+        if each.name not in ('selectors', 'comparisons'):
+            continue
+        shown = Table(title=each.title, title_justify='left', caption='\n'.join(each.notes), caption_justify='left')
+        for index, name in enumerate(each.columns):
+            shown.add_column(name, justify='left' if index < each.text_columns else 'right')
+        for row in each.rows:
+            shown.add_row(*map(escape, row))
+        console.print(shown)
 
 
 def show_result(table, work_dir, say) -> None:

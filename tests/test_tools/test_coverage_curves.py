@@ -31,8 +31,8 @@ def curves(call_tool, pool, tmp_path, monkeypatch):
 @pytest.fixture
 def own_method(tmp_path, monkeypatch):
     """The page's two files in the current folder."""
-    package, config = re.findall(r'```python\n(.+?)```', PAGE.read_text(encoding='utf-8'), re.DOTALL)
-    assert len([line for line in (package + config).splitlines() if line.strip()]) < 40
+    package, config, study = re.findall(r'```python\n(.+?)```', PAGE.read_text(encoding='utf-8'), re.DOTALL)
+    assert len([line for line in (package + config + study).splitlines() if line.strip()]) < 40
     (tmp_path / 'my_selectors.py').write_text(package)
     (tmp_path / 'thinning.py').write_text(config)
     monkeypatch.chdir(tmp_path)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from mmdel.subset import Subset
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -66,6 +68,7 @@ def test_study__dry_run_then_run_then_nothing_left(study, little, tmp_path):
 
     status, out = study()
     assert status == 0 and '4 cells: 4 done, 0 failed, 0 missing' in out
+    assert re.search(r'Kvasir-SEG +│ fine-tuned +│ near +│ +│ +[\d.]+ ± [\d.]+', out), out
     assert (tmp_path / 'study' / 'report' / 'index.html').is_file()
     with open(tmp_path / 'study' / 'results.csv', newline='') as file:
         assert [row['status'] for row in csv.DictReader(file)] == ['done'] * 4
@@ -95,6 +98,29 @@ def test_study__one_run_then_collect(study, tmp_path, little):
 def test_study__mistakes_end_with_one_line(study, options, message):
     status, out = study(*options)
     assert status == 2 and message in out.splitlines()[-1]
+
+
+def test_own_method__gets_its_row(study, little, pool, tmp_path, monkeypatch):
+    """The study of the page, with the real selection and the small scripts for training."""
+    package, config = (part for part in own_method_page() if 'class Thinning' in part or '_base_' in part)
+    (tmp_path / 'my_selectors.py').write_text(package)
+    (tmp_path / 'study.py').rename(tmp_path / 'demo.py')
+    (tmp_path / 'study.py').write_text(config.replace('work_dirs/study/thinning', str(tmp_path / 'study')))
+    (tmp_path / 'dedup.py').write_text(little.DEDUP.format(pool=pool).replace("'cache'", repr(str(tmp_path / 'cache'))))
+    (tmp_path / 'mae.py').write_text(little.MAE.format(pool=pool))
+    real = f'sys.path.insert(0, {str(tmp_path)!r}); runpy.run_path({str(ROOT / "tools" / "dedup.py")!r}, run_name="__main__")'
+    (tmp_path / 'tools' / 'dedup.py').write_text(f'import runpy, sys; {real}\n')
+    status, out = study('--jobs', 2, '--cfg-options', 'seeds=(0,)')
+    assert status == 0, out
+    assert re.search(r'│ thinning +│ +│ +[\d.]+', out) and re.search(r'│ random +│ +│ +[\d.]+', out), out
+    chosen = next((tmp_path / 'study' / 'select').glob('thinning*')) / 'subset.parquet'
+    assert len(Subset.read(chosen).kept) == 15
+
+
+def own_method_page():
+    """The blocks of Python on the page about own methods."""
+    text = (ROOT / 'docs' / 'custom_selector.md').read_text(encoding='utf-8')
+    return re.findall(r'```python\n(.+?)```', text, re.DOTALL)
 
 
 # --- the real tools
