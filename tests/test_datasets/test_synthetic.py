@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmdel.datasets import synthetic
-from mmdel.datasets.synthetic import CLIPS, Truth, render_pool, render_segmentation
+from mmdel.datasets.synthetic import demo_data
+from mmdel.datasets.synthetic.demo_data import CLIPS, Truth, render_pool, render_segmentation
 from mmdel.errors import DatasetError
 from mmdel.progress import Stages
 
@@ -78,7 +78,7 @@ def test_pool__unreadable_files_are_unreadable_and_no_others(demo_data):
             with pytest.raises(OSError, match=r'truncated|cannot identify'):
                 Image.open(pool / row.image).load()
         else:
-            assert read(pool / row.image).shape == (synthetic.SIZE, synthetic.SIZE, 3)
+            assert read(pool / row.image).shape == (demo_data.SIZE, demo_data.SIZE, 3)
 
 
 def test_pool__rubbish_looks_like_its_kind(demo_data):
@@ -105,9 +105,9 @@ def test_pool__folders_are_those_of_the_pre_training_sets():
 
 
 def test_pool__whole_pool_has_copies_across_classes_and_sources(tmp_path, monkeypatch):
-    flat = np.zeros((synthetic.SIZE, synthetic.SIZE, 3), np.float32)
-    monkeypatch.setattr(synthetic.Tube, 'build', lambda *args: None)
-    monkeypatch.setattr(synthetic, 'look', lambda *args: (flat, None))
+    flat = np.zeros((demo_data.SIZE, demo_data.SIZE, 3), np.float32)
+    monkeypatch.setattr(demo_data.Tube, 'build', lambda *args: None)
+    monkeypatch.setattr(demo_data, 'look', lambda *args: (flat, None))
     rows = truth(render_pool(tmp_path / 'pool'))
     assert sum(row.kind == 'frame' for row in rows) == 600
     lengths = [
@@ -149,7 +149,7 @@ def test_segmentation__same_seed_same_bytes(tmp_path):
 
 def test_render__finished_folder_is_left_alone(tmp_path, monkeypatch):
     folder = render_segmentation(tmp_path / 'seg', pairs=2)
-    monkeypatch.setattr(synthetic, 'look', lambda *args: pytest.fail('drawn again'))
+    monkeypatch.setattr(demo_data, 'look', lambda *args: pytest.fail('drawn again'))
     assert render_segmentation(folder, pairs=2) == folder
 
 
@@ -163,8 +163,8 @@ def test_render__interrupted_run_leaves_nothing_and_the_next_one_is_whole(tmp_pa
             raise KeyboardInterrupt
         original(path, picture)
 
-    original = synthetic._write
-    monkeypatch.setattr(synthetic, '_write', write)
+    original = demo_data._write
+    monkeypatch.setattr(demo_data, '_write', write)
     with pytest.raises(KeyboardInterrupt):
         render_segmentation(tmp_path / 'seg', pairs=3, progress=Stages())
     assert [path.name for path in tmp_path.iterdir()] == ['undisturbed']

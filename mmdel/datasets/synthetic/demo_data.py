@@ -28,9 +28,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mmdel.datasets.synthetic_camera import Camera, develop, look
-from mmdel.datasets.synthetic_rubbish import burn_in, report_card, spoil
-from mmdel.datasets.synthetic_tube import COLON, OESOPHAGUS, SMALL_BOWEL, STOMACH, Picture, Style, Tube
+from mmdel.datasets.synthetic.camera import Camera, develop, look
+from mmdel.datasets.synthetic.rubbish import burn_in, report_card, spoil
+from mmdel.datasets.synthetic.tube import COLON, OESOPHAGUS, SMALL_BOWEL, STOMACH, Picture, Style, Tube
 from mmdel.errors import DatasetError
 from mmdel.progress import SILENT, Stages, Tick
 
