@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mmdel.datasets.synthetic import demo_data
-from mmdel.datasets.synthetic.demo_data import CLIPS, Truth, render_pool, render_segmentation
+from mmdel.datasets.synthetic.demo_data import CLIPS, SIZE, Truth, render_pool, render_segmentation
 from mmdel.errors import DatasetError
 from mmdel.progress import Stages
 
@@ -78,7 +78,7 @@ def test_pool__unreadable_files_are_unreadable_and_no_others(demo_data):
             with pytest.raises(OSError, match=r'truncated|cannot identify'):
                 Image.open(pool / row.image).load()
         else:
-            assert read(pool / row.image).shape == (demo_data.SIZE, demo_data.SIZE, 3)
+            assert read(pool / row.image).shape == (SIZE, SIZE, 3)
 
 
 def test_pool__rubbish_looks_like_its_kind(demo_data):
@@ -105,7 +105,7 @@ def test_pool__folders_are_those_of_the_pre_training_sets():
 
 
 def test_pool__whole_pool_has_copies_across_classes_and_sources(tmp_path, monkeypatch):
-    flat = np.zeros((demo_data.SIZE, demo_data.SIZE, 3), np.float32)
+    flat = np.zeros((SIZE, SIZE, 3), np.float32)
     monkeypatch.setattr(demo_data.Tube, 'build', lambda *args: None)
     monkeypatch.setattr(demo_data, 'look', lambda *args: (flat, None))
     rows = truth(render_pool(tmp_path / 'pool'))
