@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from mmdel.embedding.vectors import Vectors, canonical_cosine
 from mmdel.progress import Tick
 from mmdel.selection.clustering import import_faiss
-from mmdel.selection.redundancy import Workers, float32_margin, float64_margin
+from mmdel.selection.products import float32_margin, float64_margin
+from mmdel.selection.workers import Workers
 
 Rows = NDArray[np.int64]
 
