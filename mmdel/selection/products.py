@@ -10,11 +10,13 @@ A product only proposes: what lies within its bound of the best is settled by th
 
 Bounds (Higham, Accuracy and Stability of Numerical Algorithms, 3.1), for vectors x, y of at most 1 + 2**-20: a float32 sum of D
 products in any order errs by at most g = D u / (1 - D u) times |x||y|, u = 2**-24; rounding x to x' and y to y' before it by at
-most |x - x'||y| + |y - y'||x| + |x - x'||y - y'|, of which both norms are computed; rounding the result to bfloat16 by 2**-8 of it.
+most |x - x'||y| + |y - y'||x| + |x - x'||y - y'|, of which both norms are computed; rounding the result to bfloat16 by
+2**-8 of it.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +63,7 @@ class Prepared:
         return Prepared(self.values[at], self.error[rows])
 
 
-class Product(Protocol):
+class Product(ABC):
     """See the module."""
 
     itemsize: int
@@ -70,20 +72,23 @@ class Product(Protocol):
     rounding: float
     """By which part of itself a result was rounded."""
 
-    finer: 'Product | None'
+    finer: 'Product | None' = None
     """What decides rows for which this one proposes too much; None: float64."""
 
-    def prepare(self, x: NDArray[np.float32]) -> Prepared: ...
+    @abstractmethod
+    def prepare(self, x: NDArray[np.float32]) -> Prepared:
+        """Round unit vectors, float32 [n, D], to what is multiplied."""
 
-    def multiply(self, x: Prepared, y: Prepared) -> NDArray[np.float32]: ...
+    @abstractmethod
+    def multiply(self, x: Prepared, y: Prepared) -> NDArray[np.float32]:
+        """All products of n rows with c rows, float32 [n, c]."""
 
 
-class Float32:
+class Float32(Product):
     """NumPy's matrix product."""
 
     itemsize = 4
     rounding = 0.0
-    finer = None
 
     def prepare(self, x: NDArray[np.float32]) -> Prepared:
         return Prepared(x, np.zeros(len(x), np.float32))
@@ -93,12 +98,11 @@ class Float32:
         return found
 
 
-class Bfloat16:
+class Bfloat16(Product):
     """torch's product of bfloat16 numbers, summed in float32: up to four times as fast where a processor has it."""
 
     itemsize = 2
     rounding = 2.0**-8 * 1.01
-    finer: Product | None = Float32()
 
     def prepare(self, x: NDArray[np.float32]) -> Prepared:
         wide = torch.from_numpy(np.ascontiguousarray(x))
@@ -112,8 +116,9 @@ class Bfloat16:
         return found
 
 
-FLOAT32: Product = Float32()
-BFLOAT16: Product = Bfloat16()
+FLOAT32 = Float32()
+BFLOAT16 = Bfloat16()
+BFLOAT16.finer = FLOAT32
 
 
 def coarsest() -> Product:
