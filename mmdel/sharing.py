@@ -28,15 +28,16 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, NoReturn
 
 import torch
 from mmengine.dist import broadcast_object_list, gather_object, get_dist_info
 
 from mmdel import distributed
-from mmdel.errors import ConfigError, LostProcessError
+from mmdel.errors import ConfigError, LostProcessError, MmdelError
 from mmdel.progress import Tick
 
 BEAT_S = 3.0
@@ -94,14 +95,17 @@ def is_leader() -> bool:
 
 
 def serve() -> None:
-    """Do this process's part of whatever rank 0 shares, until that has ended."""
+    """Do this process's part of whatever rank 0 shares, until that has ended. Only rank 0 prints: here, prints go nowhere."""
     if _team is not None:
-        _team.serve()
+        with open(os.devnull, 'w') as nowhere, redirect_stdout(nowhere):
+            _team.serve()
 
 
 @contextmanager
 def joined(launcher: str) -> Iterator[None]:
-    """Be one of the processes that a launcher has started; leave when all of them have ended well, or end all.
+    """Be one of the processes that a launcher has started; leave when all of them have ended well.
+
+    Where one of them raises something, it prints why, as the tools do, and all of them end with a status other than 0.
 
     Args:
         launcher (str): One of :data:`mmdel.distributed.LAUNCHERS`.
@@ -120,12 +124,12 @@ def joined(launcher: str) -> Iterator[None]:
     try:
         yield
         _team.leave()
-    except BaseException:
-        if not _team.fail():
-            _end()
-        if _team.rank:
-            print(f'rank {_team.rank} on {socket.gethostname()} has failed:', file=sys.stderr, flush=True)
-        raise
+    except BaseException as error:
+        if isinstance(error, LostProcessError):
+            _team.fail(f'error: {error}', own=False)
+        elif isinstance(error, (MmdelError, ImportError)):
+            _team.fail(f'error: {error}', status=2)
+        _team.fail(traceback.format_exc())
     _team = None
     torch.distributed.destroy_process_group()
 
@@ -150,7 +154,7 @@ class Team:
         self._tasks = 0
         self._common: Any = None
         self._left = threading.Event()
-        self._failed_here = False
+        self._failing = threading.Lock()
 
     def lead(self, work: Work, common: Any, tick: Tick) -> list[Any]:
         """:func:`share` for rank 0 of several processes."""
@@ -221,7 +225,7 @@ class Team:
         try:
             return int(self._store.add(f'mmdel/{name}', more))
         except RuntimeError as error:
-            raise LostProcessError(_GONE) from error
+            raise LostProcessError(_GONE + _AGAIN) from error
 
     # --- the end of the job
 
@@ -233,38 +237,49 @@ class Team:
         others = range(1, self.size) if self.rank == 0 else range(1)
         last = dict.fromkeys(others, -1)
         silent = dict.fromkeys(others, 0)
-        while not self._left.wait(BEAT_S):
-            try:
+        try:
+            while not self._left.wait(BEAT_S):
                 self._count(f'beat/{self.rank}', 1)
                 if self._count('failed'):
-                    # the one that says why may be in the middle of it
-                    time.sleep(PARTING_S if not self._failed_here else LEAVING_S)
-                    _exit()
+                    self.fail('')
                 for rank in others:
                     beat = self._count(f'beat/{rank}')
                     silent[rank] = silent[rank] + 1 if beat == last[rank] else 0
                     last[rank] = beat
                     if silent[rank] >= SILENT_BEATS and not self._left.is_set():
-                        if self._count('failed', 1) == 1:
-                            _say(
-                                f'rank {rank} has given no sign of life for {SILENT_BEATS * BEAT_S:.0f} s, so the job ends. '
-                                'Start it again: it goes on where it stopped.'
-                            )
-                        time.sleep(PARTING_S)
-                        _exit()
-            except LostProcessError as error:
-                if not self._left.is_set():
-                    if self.rank == 1:
-                        _say(str(error))
-                    _exit()
+                        seconds = SILENT_BEATS * BEAT_S
+                        self.fail(f'error: rank {rank} gave no sign of life for {seconds:.0f} s. {_AGAIN}', own=False)
+        except LostProcessError as error:
+            if not self._left.is_set():
+                self.fail(f'error: {error}', own=False)
 
-    def fail(self) -> bool:
-        """Note that this process fails. Returns whether it is the first, which says why."""
-        self._failed_here = True
-        try:
-            return self._count('failed', 1) == 1
-        except LostProcessError:
-            return self.rank <= 1
+    def fail(self, why: str, own: bool = True, status: int = FAILED) -> NoReturn:
+        """End, and say why the job ends if no other process has.
+
+        Args:
+            why (str): For people.
+            own (bool): Whether it is this process that has failed. Defaults to True.
+            status (int): With which this process ends if it is the one that says so. Defaults to :data:`FAILED`.
+        """
+        with self._failing:  # never released: a thread that comes second waits here for the end
+            try:
+                first = self._count('failed', 1) == 1
+            except LostProcessError:
+                first = self.rank == 1  # the store has gone with rank 0, so one of the others
+            if first:
+                where = f'rank {self.rank} on {socket.gethostname()} has failed:\n' if own and self.rank else ''
+                print(where + why, file=sys.stderr, flush=True)
+            with suppress(LostProcessError):
+                if self.rank:
+                    # where one process ends, the launcher ends the others, one of which may be in the middle of saying why
+                    time.sleep(0 if first else PARTING_S)
+                    self._count('gone', 1)
+                else:
+                    # the last of all, as the store may live in this process
+                    give_up = time.monotonic() + BEAT_S + 2 * PARTING_S
+                    self._wait(lambda: self._count('gone') >= self.size - 1 or time.monotonic() > give_up)
+            # not by an exception: the main thread may be far from its end, and what is on disk is whole at any moment
+            os._exit(status if first else FAILED)
 
     def leave(self) -> None:
         """End well: rank 0 tells the others and waits for them, as the store may live in its process."""
@@ -315,10 +330,8 @@ class _Told:
 
 _team: Team | None = None
 
-_GONE = (
-    'Another process of the job cannot be reached any more, so the job ends. What it or the launcher has printed says more. '
-    'Start the job again: it goes on where it stopped.'
-)
+_AGAIN = 'Start the job again: it goes on where it stopped.'
+_GONE = 'Another process of the job cannot be reached any more, so the job ends. What it or the launcher has printed says more. '
 
 
 @contextmanager
@@ -326,19 +339,4 @@ def _exchanging() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # gloo's word for a connection that was closed at the other end
-        raise LostProcessError(_GONE) from error
-
-
-def _say(message: str) -> None:
-    print(f'error: {message}', file=sys.stderr, flush=True)
-
-
-def _end() -> NoReturn:
-    """End because of another process, which is left the time to say why."""
-    time.sleep(PARTING_S)
-    _exit()
-
-
-def _exit() -> NoReturn:
-    # at once, whatever the other threads are doing: all that is on disk is whole at any moment
-    os._exit(FAILED)
+        raise LostProcessError(_GONE + _AGAIN) from error
