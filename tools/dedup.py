@@ -4,6 +4,7 @@ python tools/dedup.py configs/meddel_eta08.py --images my/frames --ratio 0.05
 """
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -46,7 +47,10 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--no-report', dest='report', action='store_false', help='do not draw the report')
     parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='started by which launcher'
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='one of several processes, started by this launcher; see tools/dist_dedup.sh',
     )
     return parser.parse_args()
 
@@ -157,6 +161,9 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
+    if args.launcher != 'none':
+        # read when torch is imported: the C++ traces of a lost connection would bury what is said about it
+        os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
     from mmdel.errors import MmdelError
 
     try:

@@ -23,15 +23,17 @@ export MASTER_PORT="${PORT:-${MASTER_PORT:-29500}}"
 job=(-p "$1" --job-name="$2")
 [ -z "$gres" ] || job+=(--gres="$gres")
 job+=(--ntasks="$tasks" --ntasks-per-node="$per_node" --cpus-per-task="${CPUS_PER_TASK:-5}")
-job+=(${more[@]+"${more[@]}"})
 # a process that dies takes the job along, and does not leave the others waiting
 step=(--kill-on-bad-exit=1)
 command=("${PYTHON:-python}" -u "$tools/dedup.py" "$3" --work-dir="$4" --launcher=slurm "${@:5}")
 
 if [ -z "${SBATCH:-}" ]; then
-    exec srun "${job[@]}" "${step[@]}" "${command[@]}"
+    exec srun "${job[@]}" "${step[@]}" ${more[@]+"${more[@]}"} "${command[@]}"
 fi
 mkdir -p "$4"
-# srun takes the rest from the job; since Slurm 22.05 it has to be told the cores
-exec sbatch "${job[@]}" --output="$4/slurm-%j.log" \
-    --wrap="exec srun --cpus-per-task=${CPUS_PER_TASK:-5}$(printf ' %q' "${step[@]}" "${command[@]}")"
+# srun takes the rest from the job; since Slurm 22.05 it has to be told the cores. Not --wrap, which is a script for sh: it may not
+# know bash's quotes
+exec sbatch "${job[@]}" ${more[@]+"${more[@]}"} --output="$4/slurm-%j.log" <<END
+#!/bin/bash
+exec srun --cpus-per-task=${CPUS_PER_TASK:-5}$(printf ' %q' "${step[@]}" "${command[@]}")
+END
