@@ -153,6 +153,7 @@ class Team:
         self.busy = False
         self._tasks = 0
         self._common: Any = None
+        self._cut = 0
         self._left = threading.Event()
         self._failing = threading.Lock()
 
@@ -179,7 +180,11 @@ class Team:
         finally:
             self.busy = False
         with _exchanging():
-            return gather_object(found) or []
+            parts = gather_object((self._cut, found)) or []
+        # where processes cut the work in different ways, pieces were done twice or not at all
+        if len({cut for cut, _ in parts}) > 1:
+            raise ConfigError('The processes of this job do not run the same version of mmdel; they need to.')
+        return [part for _, part in parts]
 
     def serve(self) -> None:
         """Take part in each task that rank 0 begins."""
@@ -195,7 +200,7 @@ class Team:
             told.exchange()
             self._meet()
             with _exchanging():
-                gather_object(found)
+                gather_object((self._cut, found))
 
     def _next_task(self) -> bool:
         self._tasks += 1
@@ -209,6 +214,7 @@ class Team:
         meanwhile()
 
     def _claim(self, count: int, at_once: int = 1) -> Iterator[int]:
+        self._cut = count
         name = f'claimed/{self._tasks}'
         while (start := self._count(name, at_once) - at_once) < count:
             yield from range(start, min(start + at_once, count))
