@@ -96,7 +96,7 @@ def highest_preferred(
     """
     pairs = sum(len(group) * (len(group) - 1) // 2 for group in groups)
     work = partial(_highest_preferred, groups=groups, threads=threads)
-    return Neighbours.joined(len(vectors), sharing.share(work, vectors, tick, _worth(vectors, pairs)))
+    return Neighbours.joined(len(vectors), sharing.share(work, vectors, tick, is_worth(vectors, pairs)))
 
 
 def _highest_preferred(
@@ -140,7 +140,7 @@ def greedy(
         tuple[Neighbours, NDArray[np.bool_]]: The highest cosine to a *kept* image that is preferred, and bool [N]: kept.
     """
     # within a group each decision waits for those before it: a single group is one process's
-    worth = len(groups) > 1 and _worth(vectors, sum(len(group) * (len(group) - 1) // 2 for group in groups))
+    worth = len(groups) > 1 and is_worth(vectors, sum(len(group) * (len(group) - 1) // 2 for group in groups))
     work = partial(_greedy, groups=groups, eta=eta, threads=threads)
     parts = sharing.share(work, vectors, tick, worth)
     kept = np.zeros(len(vectors), bool)
@@ -193,7 +193,7 @@ def nearest(
         threads (int, optional): Defaults to None (all cores).
     """
     work = partial(_nearest, pairs=pairs, threads=threads)
-    worth = _worth(vectors, sum(len(rows) * len(columns) for rows, columns in pairs))
+    worth = is_worth(vectors, sum(len(rows) * len(columns) for rows, columns in pairs))
     return Neighbours.joined(len(vectors), sharing.share(work, vectors, tick, worth))
 
 
@@ -239,7 +239,7 @@ def near_other_group(
     """
     work = partial(_near_other_group, groups=groups, threshold=threshold, threads=threads)
     found = np.zeros(len(vectors), bool)
-    for rows in sharing.share(work, vectors, tick, _worth(vectors, sum(map(len, groups)) ** 2 // 2)):
+    for rows in sharing.share(work, vectors, tick, is_worth(vectors, sum(map(len, groups)) ** 2 // 2)):
         found[rows] = True
     return found
 
@@ -297,7 +297,7 @@ def nearest_centroid(
     work = partial(_nearest_centroid, rows=rows, centroids=centroids, threads=threads)
     label = np.full(len(rows), -1, np.int32)
     cosine = np.full(len(rows), np.nan)
-    for at, labels, cosines in sharing.share(work, vectors, tick, _worth(vectors, len(rows) * len(centroids))):
+    for at, labels, cosines in sharing.share(work, vectors, tick, is_worth(vectors, len(rows) * len(centroids))):
         label[at], cosine[at] = labels, cosines
     return label, cosine
 
@@ -445,6 +445,11 @@ def _settle(x: NDArray[np.float32], row: Rows, slot: Rows, read: Read) -> NDArra
     return settled
 
 
+def is_worth(vectors: Vectors, pairs: int) -> bool:
+    """Whether so many products of vectors take long enough to ask other processes for help."""
+    return pairs * vectors.dim >= SHARED_PRODUCTS
+
+
 def float32_margin(dim: int) -> np.float32:
     """How far below a row's best float32 product its best canonical column can lie, for unit vectors of ``dim`` dimensions.
 
@@ -539,7 +544,3 @@ class Workers:
             futures = [pool.submit(run) for _ in range(min(self._threads, len(self._pieces)))]
             for future in futures:
                 future.result()
-
-
-def _worth(vectors: Vectors, pairs: int) -> bool:
-    return pairs * vectors.dim >= SHARED_PRODUCTS
