@@ -44,7 +44,7 @@ BEAT_S = 3.0
 """Seconds between two signs of life. Each process counts its own, so that a job that is suspended as a whole goes on."""
 
 SILENT_BEATS = 15
-"""Beats without a sign of life after which a process counts as dead; a busy interpreter may miss a few."""
+"""Beats without a sign of life after which a process counts as dead; a busy interpreter may miss some of its own."""
 
 PARTING_S = 2.0
 """The process that says what went wrong has this long before others end, and the launcher then all."""
@@ -168,6 +168,7 @@ class Team:
                 'pickled out of the object (an embedder makes its model in build_model()).'
             ) from error
         self._common = common
+        self._cut = 0
         self._tasks += 1
         self._count('tasks', 1)
         with _exchanging():
@@ -195,6 +196,7 @@ class Team:
             work, known, common = pickle.loads(message[0])
             if not known:
                 self._common = common
+            self._cut = 0
             told = _Told(self, lambda done: None, gathers=False)
             found = work(self._common, self._claim, told)
             told.exchange()

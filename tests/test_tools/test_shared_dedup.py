@@ -33,6 +33,7 @@ _base_ = {base!r}
 custom_imports = dict(imports=['mortal'])
 embedder = dict(_delete_=True, type='Mortal', batch_size=3, shard_size=3)
 cache_dir = 'cache'
+default_scope = 'mmengine'
 """
 SRUN = """#!/bin/bash
 # as many processes as --ntasks says, and all of them end where one does with another status than 0
