@@ -3,20 +3,25 @@
 Images are compared in groups (one group is the global scope, one per cluster the cluster scope). A group is an array of rows
 in order of preference, most preferred first. Fast float32 products only *propose*: every column whose product lies within
 a proven rounding bound of the row's best is then settled by the canonical number of :mod:`mmdel.embedding.vectors`. Ties go to
-the preferred image. Results are therefore the same for any tile size and thread count.
+the preferred image. Results are therefore the same for any tile size and thread count, and for any number of processes: each
+public function here cuts its work into the same pieces everywhere, and the processes of a job share them (:mod:`mmdel.sharing`).
 
 What is not guaranteed: nothing is approximate here, but pairs in different groups are never compared.
 """
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from mmdel import sharing
 from mmdel.cores import usable_cores
 from mmdel.embedding.vectors import Vectors, canonical_cosine, exact_cosine
 from mmdel.progress import Tick
@@ -40,6 +45,12 @@ GROUP_BYTES = 64 << 20
 PAIRS = 512
 """Pairs settled at a time, which bounds memory."""
 
+PIECES_APART = 1024
+"""Pieces are claimed one by one up to this many, and of more at most this part of all at once."""
+
+SHARED_PRODUCTS = 1 << 34
+"""Multiplications, about a second of one core, below which other processes are not asked to help."""
+
 
 @dataclass(frozen=True)
 class Neighbours:
@@ -58,6 +69,19 @@ class Neighbours:
         """Nothing compared yet."""
         return cls(np.full(size, np.nan, np.float32), np.full(size, -1, np.int64))
 
+    def settled(self) -> tuple[Rows, NDArray[np.float32], Rows]:
+        """The rows that have one, their cosines, and its row: what one process found."""
+        rows = np.flatnonzero(self.row >= 0)
+        return rows, self.cosine[rows], self.row[rows]
+
+    @classmethod
+    def joined(cls, size: int, parts: Sequence[tuple[Rows, NDArray[np.float32], Rows]]) -> 'Neighbours':
+        """What several processes found; each row was settled by one of them."""
+        found = cls.none(size)
+        for rows, cosine, row in parts:
+            found.cosine[rows], found.row[rows] = cosine, row
+        return found
+
 
 def highest_preferred(
     vectors: Vectors, groups: Sequence[Rows], tick: Tick = lambda done: None, threads: int | None = None
@@ -70,6 +94,14 @@ def highest_preferred(
         tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
         threads (int, optional): Defaults to None (all cores).
     """
+    pairs = sum(len(group) * (len(group) - 1) // 2 for group in groups)
+    work = partial(_highest_preferred, groups=groups, threads=threads)
+    return Neighbours.joined(len(vectors), sharing.share(work, vectors, tick, is_worth(vectors, pairs)))
+
+
+def _highest_preferred(
+    vectors: Vectors, claim: sharing.Claim, tick: Tick, groups: Sequence[Rows], threads: int | None
+) -> tuple[Rows, NDArray[np.float32], Rows]:
     found = Neighbours.none(len(vectors))
 
     def compare(order: Rows, start: int, stop: int, read: Read) -> None:
@@ -79,13 +111,13 @@ def highest_preferred(
         found.row[order[start:stop]] = np.where(slot < 0, -1, order[slot])
         tick(int(slots.sum()))
 
-    with Workers(threads) as workers:
+    with Workers(threads, claim) as workers:
         # the longest rows of the triangle first, so that no thread is left alone at the end
         for order in sorted(groups, key=len, reverse=True):
             read = _reader(vectors, order)
             for start in reversed(range(0, len(order), TILE_ROWS)):
                 workers.submit(compare, order, start, min(start + TILE_ROWS, len(order)), read)
-    return found
+    return found.settled()
 
 
 def greedy(
@@ -107,6 +139,19 @@ def greedy(
     Returns:
         tuple[Neighbours, NDArray[np.bool_]]: The highest cosine to a *kept* image that is preferred, and bool [N]: kept.
     """
+    # within a group each decision waits for those before it: a single group is one process's
+    worth = len(groups) > 1 and is_worth(vectors, sum(len(group) * (len(group) - 1) // 2 for group in groups))
+    work = partial(_greedy, groups=groups, eta=eta, threads=threads)
+    parts = sharing.share(work, vectors, tick, worth)
+    kept = np.zeros(len(vectors), bool)
+    for _, survivors in parts:
+        kept[survivors] = True
+    return Neighbours.joined(len(vectors), [settled for settled, _ in parts]), kept
+
+
+def _greedy(
+    vectors: Vectors, claim: sharing.Claim, tick: Tick, groups: Sequence[Rows], eta: float, threads: int | None
+) -> tuple[tuple[Rows, NDArray[np.float32], Rows], Rows]:
     found = Neighbours.none(len(vectors))
     kept = np.zeros(len(vectors), bool)
     threshold = np.float32(eta)
@@ -130,10 +175,10 @@ def greedy(
             tick(len(slots))
         kept[order[survivors]] = True
 
-    with Workers(threads) as workers:
+    with Workers(threads, claim) as workers:
         for order in sorted(groups, key=len, reverse=True):
             workers.submit(decide, order)
-    return found, kept
+    return found.settled(), np.flatnonzero(kept)
 
 
 def nearest(
@@ -147,6 +192,14 @@ def nearest(
         tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
         threads (int, optional): Defaults to None (all cores).
     """
+    work = partial(_nearest, pairs=pairs, threads=threads)
+    worth = is_worth(vectors, sum(len(rows) * len(columns) for rows, columns in pairs))
+    return Neighbours.joined(len(vectors), sharing.share(work, vectors, tick, worth))
+
+
+def _nearest(
+    vectors: Vectors, claim: sharing.Claim, tick: Tick, pairs: Sequence[tuple[Rows, Rows]], threads: int | None
+) -> tuple[Rows, NDArray[np.float32], Rows]:
     found = Neighbours.none(len(vectors))
 
     def compare(rows: Rows, columns: Rows, read: Read) -> None:
@@ -155,12 +208,12 @@ def nearest(
         found.row[rows] = np.where(slot < 0, -1, columns[slot]) if len(columns) else -1
         tick(len(rows) * len(columns))
 
-    with Workers(threads) as workers:
+    with Workers(threads, claim) as workers:
         for rows, columns in sorted(pairs, key=lambda pair: len(pair[0]) * len(pair[1]), reverse=True):
             read = _reader(vectors, columns)
             for start in range(0, len(rows), TILE_ROWS):
                 workers.submit(compare, rows[start : start + TILE_ROWS], columns, read)
-    return found
+    return found.settled()
 
 
 def near_other_group(
@@ -184,9 +237,19 @@ def near_other_group(
     Returns:
         NDArray[np.bool_]: [N].
     """
+    work = partial(_near_other_group, groups=groups, threshold=threshold, threads=threads)
+    found = np.zeros(len(vectors), bool)
+    for rows in sharing.share(work, vectors, tick, is_worth(vectors, sum(map(len, groups)) ** 2 // 2)):
+        found[rows] = True
+    return found
+
+
+def _near_other_group(
+    vectors: Vectors, claim: sharing.Claim, tick: Tick, groups: Sequence[Rows], threshold: float, threads: int | None
+) -> Rows:
     found = np.zeros(len(vectors), bool)
     if not groups:
-        return found
+        return np.flatnonzero(found)
     order = np.concatenate(groups)
     group = np.repeat(np.arange(len(groups)), [len(rows) for rows in groups])
     limit = np.float32(threshold) - float32_margin(vectors.dim)
@@ -206,10 +269,10 @@ def near_other_group(
                 found[order[theirs][product.max(axis=0) >= limit]] = True
             tick(product.size)
 
-    with Workers(threads) as workers:
+    with Workers(threads, claim) as workers:
         for start in range(0, len(order), TILE_ROWS):
             workers.submit(compare, start)
-    return found
+    return np.flatnonzero(found)
 
 
 def nearest_centroid(
@@ -231,6 +294,22 @@ def nearest_centroid(
     Returns:
         tuple: The cluster, int32 [n], and the float64 cosine to its centroid, [n].
     """
+    work = partial(_nearest_centroid, rows=rows, centroids=centroids, threads=threads)
+    label = np.full(len(rows), -1, np.int32)
+    cosine = np.full(len(rows), np.nan)
+    for at, labels, cosines in sharing.share(work, vectors, tick, is_worth(vectors, len(rows) * len(centroids))):
+        label[at], cosine[at] = labels, cosines
+    return label, cosine
+
+
+def _nearest_centroid(
+    vectors: Vectors,
+    claim: sharing.Claim,
+    tick: Tick,
+    rows: Rows,
+    centroids: NDArray[np.float32],
+    threads: int | None,
+) -> tuple[Rows, NDArray[np.int32], NDArray[np.float64]]:
     label = np.full(len(rows), -1, np.int32)
     cosine = np.full(len(rows), np.nan)
     columns = np.arange(len(centroids))
@@ -248,10 +327,11 @@ def nearest_centroid(
         tick(len(x))
 
     size = int(np.clip(TILE_ROWS * TILE_COLUMNS // max(len(centroids), 1), 16, TILE_ROWS))
-    with Workers(threads) as workers:
+    with Workers(threads, claim) as workers:
         for start in range(0, len(rows), size):
             workers.submit(assign, slice(start, start + size))
-    return label, cosine
+    assigned = np.flatnonzero(label >= 0)
+    return assigned, label[assigned], cosine[assigned]
 
 
 # --- the settled maximum
@@ -365,6 +445,11 @@ def _settle(x: NDArray[np.float32], row: Rows, slot: Rows, read: Read) -> NDArra
     return settled
 
 
+def is_worth(vectors: Vectors, pairs: int) -> bool:
+    """Whether so many products of vectors take long enough to ask other processes for help."""
+    return pairs * vectors.dim >= SHARED_PRODUCTS
+
+
 def float32_margin(dim: int) -> np.float32:
     """How far below a row's best float32 product its best canonical column can lie, for unit vectors of ``dim`` dimensions.
 
@@ -413,26 +498,49 @@ def _reader(vectors: Vectors, order: Rows) -> Read:
 class Workers:
     """Threads over independent pieces of work, each with a single-threaded matrix library.
 
-    So the whole piece runs in parallel, the maximum and the settling too, and not only the product.
+    So the whole piece runs in parallel, the maximum and the settling too, and not only the product. Pieces begin when all of them
+    are known, in the order in which they were submitted, and a thread takes the next one that its process may claim.
+
+    Args:
+        threads (int, optional): None is all cores.
+        claim (Callable): Says which pieces are this process's. Defaults to all of them.
     """
 
-    def __init__(self, threads: int | None) -> None:
+    def __init__(self, threads: int | None, claim: sharing.Claim = sharing.everything) -> None:
         self._threads = threads or usable_cores()
+        self._claim = claim
+        self._pieces: list[Callable[[], None] | None] = []
 
     def __enter__(self) -> 'Workers':
-        self._limits = threadpool_limits(1, user_api='blas')
-        self._pool = ThreadPoolExecutor(self._threads)
-        self._futures: list[Future[None]] = []
         return self
 
-    def submit(self, work: Callable[..., None], *arguments: object) -> None:
-        self._futures.append(self._pool.submit(work, *arguments))
+    def submit(self, work: Callable[..., None], *arguments: Any) -> None:
+        self._pieces.append(partial(work, *arguments))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        try:
-            self._pool.shutdown(wait=True, cancel_futures=kind is not None)
-            for future in self._futures:
-                if kind is None:
-                    future.result()
-        finally:
-            self._limits.restore_original_limits()
+        if kind is not None:
+            return
+        numbers = self._claim(len(self._pieces), 1 + len(self._pieces) // PIECES_APART)
+        lock = threading.Lock()
+
+        def run() -> None:
+            while (piece := take()) is not None:
+                try:
+                    piece()
+                except BaseException:
+                    self._pieces = [None] * len(self._pieces)  # the others end with what they have in hand
+                    raise
+
+        def take() -> Callable[[], None] | None:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return None
+            # what a piece has read is given up with it
+            piece, self._pieces[number] = self._pieces[number], None
+            return piece
+
+        with threadpool_limits(1, user_api='blas'), ThreadPoolExecutor(self._threads) as pool:
+            futures = [pool.submit(run) for _ in range(min(self._threads, len(self._pieces)))]
+            for future in futures:
+                future.result()
