@@ -20,13 +20,14 @@ _PLACES = {
 """Where each launcher tells a process its rank, the number of processes, and its rank on this machine."""
 
 
-def start(launcher: str) -> None:
+def start(launcher: str, backend: str = 'nccl') -> None:
     """Join the other processes of a launcher, once.
 
     mmengine's ``init_dist`` selects a GPU first and so fails on machines without one; there the processes talk over gloo.
 
     Args:
         launcher (str): One of :data:`LAUNCHERS`.
+        backend (str): How the processes talk where there are GPUs. Defaults to 'nccl'.
 
     Raises:
         ConfigError: The launcher has not started this process.
@@ -40,7 +41,7 @@ def start(launcher: str) -> None:
             'Use tools/dist_*.sh or tools/slurm_*.sh, or leave --launcher away.'
         )
     if get_device() != 'cpu':
-        init_dist(launcher)
+        init_dist(launcher, backend=backend)
         return
     for name, place in zip(('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), _PLACES[launcher], strict=True):
         os.environ[name] = os.environ[place]

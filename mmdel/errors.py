@@ -41,6 +41,10 @@ class LockedError(MmdelError, RuntimeError):
     """Another run is using the folder."""
 
 
+class LostProcessError(MmdelError, RuntimeError):
+    """Another process of the same job has gone."""
+
+
 class UnreadableImage(Exception):
     """One file cannot be used. A row in ``unreadable.csv``, never the end of a run.
 

@@ -4,6 +4,7 @@ python tools/dedup.py configs/meddel_eta08.py --images my/frames --ratio 0.05
 """
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -46,7 +47,10 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--no-report', dest='report', action='store_false', help='do not draw the report')
     parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='started by which launcher'
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='one of several processes, started by this launcher; see tools/dist_dedup.sh',
     )
     return parser.parse_args()
 
@@ -99,22 +103,20 @@ def default_work_dir(args: argparse.Namespace) -> str:
 
 
 def run(args: argparse.Namespace) -> None:
-    from mmengine.dist import barrier, is_main_process
     from mmengine.logging import MMLogger
     from rich.console import Console
     from rich.table import Table
 
-    from mmdel import distributed
+    from mmdel import sharing
     from mmdel.engine import DedupRunner
     from mmdel.progress import Stages
     from mmdel.subset import is_frame
 
-    if args.launcher != 'none':
-        distributed.start(args.launcher)
-        if not is_main_process():
-            barrier()
-            return
+    # by every process, since the config may import what is shared later
     cfg = load_config(args)
+    if not sharing.is_leader():
+        sharing.serve()
+        return
     work_dir = Path(cfg.work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
     log_file = work_dir / f'{time.strftime("%Y%m%d_%H%M%S")}.log'
@@ -155,16 +157,20 @@ def run(args: argparse.Namespace) -> None:
         console.print(f'- {line}', highlight=False, markup=False, soft_wrap=True)
     with open(log_file, 'a', encoding='utf-8') as log:
         log.write(console.export_text())
-    if args.launcher != 'none':
-        barrier()
 
 
 def main() -> None:
     args = parse_args()
+    if args.launcher != 'none':
+        # read when torch is imported: the C++ traces of a lost connection would bury what is said about it
+        os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
     from mmdel.errors import MmdelError
 
     try:
-        run(args)
+        from mmdel import sharing
+
+        with sharing.joined(args.launcher):
+            run(args)
     except (MmdelError, ImportError) as error:
         print(f'error: {error}', file=sys.stderr)
         raise SystemExit(2) from None

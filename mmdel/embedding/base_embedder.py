@@ -93,6 +93,10 @@ class BaseEmbedder(ABC):
         self._model: nn.Module | None = None
         self._weights = ''
 
+    def __getstate__(self) -> dict[str, Any]:
+        # another process makes the model itself, from the same weights
+        return {**vars(self), '_model': None, '_weights': ''}
+
     @abstractmethod
     def build_model(self) -> nn.Module:
         """Make the model, with its weights: float [B, 3, input_size, input_size] to [B, D].

@@ -7,10 +7,13 @@
 
 Killed at any moment and started again, :func:`embed_images` continues after the last whole shard and ends with the same
 bits: the images still missing are cut, in key order, into shards and batches of fixed size, every batch is filled up to
-that size, and so the model sees each image in the same place of the same shape.
+that size, and so the model sees each image in the same place of the same shape. The processes of a job take these shards one by
+one, as each is ready for the next, and write them side by side; only rank 0 needs to know them all.
 """
 
-from collections.abc import Callable, Iterator
+import itertools
+import socket
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -18,15 +21,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope, init_default_scope
 from numpy.typing import NDArray
 
+from mmdel import sharing
 from mmdel.datasets.image_table import ImageTable
 from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.embedding.reader import Batch, FileNote, file_state, read_batches
 from mmdel.embedding.store import ROWS, UNKNOWN, EmbeddingStore
 from mmdel.embedding.vectors import RowSource
-from mmdel.errors import DatasetError, VectorError
-from mmdel.progress import SILENT, Stages
+from mmdel.errors import ConfigError, DatasetError, VectorError
+from mmdel.progress import SILENT, Stages, Tick
 
 _NOTED = [name for name in ROWS.names if name not in ('path', 'vector')]
 
@@ -73,7 +78,7 @@ def embed_images(
         StoreError: The cache cannot be written.
     """
     progress = progress or SILENT
-    transforms = embedder.build_pipeline()
+    embedder.build_pipeline()  # what is wrong with it is told before the encoder is made
     fingerprint = embedder.to(device).fingerprint()
     store = EmbeddingStore(cache_dir, type(embedder).__name__, fingerprint)
     paths = images.table['path'].combine_chunks()
@@ -88,11 +93,27 @@ def embed_images(
             + (f'; {missing:,} are embedded now.' if missing else '.')
         )
         if missing:
-            shards = [*_shards(new, embedder), *_shards(again, embedder)]
-            batches = [paths.take(pa.array(batch)) for shard in shards for batch in shard]
-            stream = read_batches(batches, transforms, embedder.batch_size, embedder.input_size, num_workers)
-            with progress.stage('embed', total=missing) as tick, closing(stream):
-                _embed(store, embedder, images.table, shards, stream, tick)
+            table = images.table.take(pa.array(np.concatenate([new, again]))).select(['image', 'path'])
+            starts = [0, *_ends(0, len(new), embedder.shard_size), *_ends(len(new), missing, embedder.shard_size)]
+            scope = DefaultScope.get_current_instance()
+            job = _Job(
+                store,
+                embedder,
+                fingerprint,
+                table['image'].combine_chunks(),
+                table['path'].combine_chunks(),
+                np.array(starts),
+                store.next_shard,
+                num_workers,
+                device,
+                scope and scope.scope_name,
+            )
+            with progress.stage('embed', total=missing) as tick:
+                made = sharing.share(_embed, job, tick, worth=job.shards > 1)
+            store.adopt([index for _, indices in made[1:] for index in indices])
+            if len(made) > 1:
+                counts = ', '.join(f'{taken:,}' for taken, _ in made)
+                MMLogger.get_current_instance().info(f'Shards embedded by each of {len(made)} processes: {counts}.')
         numbers = store.latest(paths)
         rows = store.rows(numbers)
         readable = np.flatnonzero(rows['reason'].is_null().to_numpy())
@@ -129,39 +150,111 @@ def _missing(
     return np.flatnonzero(~found & ~again), np.flatnonzero(again)
 
 
-def _shards(numbers: NDArray[np.int64], embedder: BaseEmbedder) -> Iterator[list[NDArray[np.int64]]]:
-    """Cut image numbers into shards, and each shard into batches."""
-    for start in range(0, len(numbers), embedder.shard_size):
-        shard = numbers[start : start + embedder.shard_size]
-        yield [shard[i : i + embedder.batch_size] for i in range(0, len(shard), embedder.batch_size)]
+@dataclass(frozen=True)
+class _Job:
+    """What a process needs to know in order to embed some of the missing images.
+
+    Args:
+        store (EmbeddingStore): Locked by rank 0.
+        embedder (BaseEmbedder): Makes the vectors.
+        fingerprint (dict): What rank 0's vectors depend on.
+        keys (pa.Array): [N], of the missing images.
+        paths (pa.Array): [N], their files.
+        starts (NDArray[np.int64]): [shards + 1], the first image of each shard, and N.
+        first_shard (int): Number of the first one in the store.
+        num_workers, device: See :func:`embed_images`.
+        scope (str, optional): In which transforms and models are looked up.
+    """
+
+    store: EmbeddingStore
+    embedder: BaseEmbedder
+    fingerprint: dict[str, Any]
+    keys: pa.Array
+    paths: pa.Array
+    starts: NDArray[np.int64]
+    first_shard: int
+    num_workers: int | None
+    device: str | None
+    scope: str | None
+
+    @property
+    def shards(self) -> int:
+        return len(self.starts) - 1
+
+    def batches(self, shard: int) -> list[NDArray[np.int64]]:
+        """The images of a shard, as batches of numbers."""
+        start, stop = self.starts[shard : shard + 2]
+        return [
+            np.arange(i, min(i + self.embedder.batch_size, stop)) for i in range(start, stop, self.embedder.batch_size)
+        ]
+
+    def ready(self) -> None:
+        """Have the same encoder as rank 0, which may run on another machine.
+
+        Raises:
+            ConfigError: It is another one here.
+        """
+        if self.scope is not None:
+            init_default_scope(self.scope)
+        here = self.embedder.to(self.device).fingerprint()
+        other = [name for name, value in self.fingerprint.items() if here.get(name) != value]
+        if other:
+            raise ConfigError(
+                f'The encoder on {socket.gethostname()} is not that of rank 0: its {other[0]} is {here.get(other[0])}, not '
+                f'{self.fingerprint[other[0]]}. All machines need the same weights and the same kind of device.'
+            )
 
 
-def _embed(
-    store: EmbeddingStore,
-    embedder: BaseEmbedder,
-    images: pa.Table,
-    shards: list[list[NDArray[np.int64]]],
-    stream: Iterator[Batch],
-    tick: Callable[[int], None],
-) -> None:
-    paths, keys = (images[name].combine_chunks() for name in ('path', 'image'))
-    for shard in shards:
-        notes: list[FileNote] = []
-        vectors: list[NDArray[np.float32]] = []
-        for numbers, batch in zip(shard, stream, strict=False):
-            ok = np.flatnonzero([note.reason is None for note in batch.notes])
-            if len(ok):
-                made = embedder.embed(batch.images)[ok]
-                _refuse_not_finite(made, keys.take(pa.array(numbers[ok])))
-                vectors.append(made)
-            notes += batch.notes
-            tick(len(numbers))
-        ok = np.array([note.reason is None for note in notes])
-        columns: dict[str, Any] = {name: [getattr(note, name) for note in notes] for name in _NOTED}
-        columns['path'] = paths.take(pa.array(np.concatenate(shard)))
-        columns['vector'] = np.where(ok, np.cumsum(ok) - 1, -1)
-        rows = pa.table([pa.array(columns[name], ROWS.field(name).type) for name in ROWS.names], ROWS)
-        store.append(rows, np.concatenate(vectors) if vectors else np.empty((0, 0), np.float32))
+def _ends(start: int, stop: int, size: int) -> list[int]:
+    """Where shards of images ``start`` to ``stop`` end."""
+    return [min(end, stop) for end in range(start + size, stop + size, size)]
+
+
+def _embed(job: _Job, claim: sharing.Claim, tick: Tick) -> tuple[int, list[int]]:
+    """Embed the shards that this process may claim; returns how many, and the numbers in the store of those that were written."""
+    shards = claim(job.shards)
+    first = next(shards, None)
+    if first is None:
+        return 0, []
+    job.ready()
+    mine, ahead = itertools.tee(itertools.chain([first], shards))
+    groups: Iterator[list[pa.Array]] = (
+        [job.paths.take(pa.array(batch)) for batch in job.batches(shard)] for shard in ahead
+    )
+    if sharing.processes() == 1:
+        groups = iter([list(itertools.chain.from_iterable(groups))])  # a run of frames need not end with a shard
+    embedder = job.embedder
+    stream = read_batches(groups, embedder.build_pipeline(), embedder.batch_size, embedder.input_size, job.num_workers)
+    taken, written = 0, []
+    with closing(stream):
+        for shard in mine:
+            rows, vectors = _embedded(job, job.batches(shard), stream, tick)
+            taken += 1
+            if job.store.append(rows, vectors, job.first_shard + shard):
+                written.append(job.first_shard + shard)
+    return taken, written
+
+
+def _embedded(
+    job: _Job, batches: Sequence[NDArray[np.int64]], stream: Iterator[Batch], tick: Callable[[int], None]
+) -> tuple[pa.Table, NDArray[np.float32]]:
+    """The rows of a shard and its vectors, float32 [k, D]."""
+    notes: list[FileNote] = []
+    vectors: list[NDArray[np.float32]] = []
+    for numbers, batch in zip(batches, stream, strict=False):
+        ok = np.flatnonzero([note.reason is None for note in batch.notes])
+        if len(ok):
+            made = job.embedder.embed(batch.images)[ok]
+            _refuse_not_finite(made, job.keys.take(pa.array(numbers[ok])))
+            vectors.append(made)
+        notes += batch.notes
+        tick(len(numbers))
+    ok = np.array([note.reason is None for note in notes])
+    columns: dict[str, Any] = {name: [getattr(note, name) for note in notes] for name in _NOTED}
+    columns['path'] = job.paths.take(pa.array(np.concatenate(batches)))
+    columns['vector'] = np.where(ok, np.cumsum(ok) - 1, -1)
+    rows = pa.table([pa.array(columns[name], ROWS.field(name).type) for name in ROWS.names], ROWS)
+    return rows, np.concatenate(vectors) if vectors else np.empty((0, 0), np.float32)
 
 
 def _refuse_not_finite(vectors: NDArray[np.float32], keys: pa.Array) -> None:

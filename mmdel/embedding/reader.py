@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,12 +71,17 @@ class Batch:
 
 
 def read_batches(
-    batches: Sequence[pa.Array], transforms: Sequence[Any], batch_size: int, size: int, num_workers: int | None
+    groups: Iterable[Sequence[pa.Array]],
+    transforms: Sequence[Any],
+    batch_size: int,
+    size: int,
+    num_workers: int | None,
 ) -> Generator[Batch, None, None]:
     """Read batches of files in order.
 
     Args:
-        batches (Sequence[pa.Array]): Paths, at most ``batch_size`` in each.
+        groups (Iterable[Sequence[pa.Array]]): Batches of paths, at most ``batch_size`` in each, in groups that are asked for
+            when they are next. A run of frames of one video that are in one group is decoded once.
         transforms (Sequence): Built transforms, the loader first.
         batch_size (int): Every batch is filled up to this, so that the model always sees the same shape.
         size (int): Side of the images.
@@ -91,11 +96,14 @@ def read_batches(
     # every worker reads a part of each batch: one that read all of it would slow down one of the model's threads, and so
     # all of them, for longer
     step = math.ceil(batch_size / max(1, num_workers))
-    parts = [part for run, is_video in _runs(batches) for part in _cut(run, step, is_video)]
+    for_workers, for_batches = itertools.tee(groups)
+    parts = (part for group in for_workers for run, is_video in _runs(group) for part in _cut(run, step, is_video))
+    first = list(itertools.islice(parts, num_workers))
     loader = DataLoader(
-        _Parts(parts, transforms, size),
+        _Parts(transforms, size),
         batch_size=None,
-        num_workers=min(num_workers, len(parts)),
+        sampler=itertools.chain(first, parts),
+        num_workers=min(num_workers, len(first)),
         collate_fn=_as_it_is,
         worker_init_fn=_prepare_worker,
         # a fork starts at once; elsewhere it is unsafe or unknown
@@ -106,7 +114,7 @@ def read_batches(
     stream = iter(loader)
     try:
         part, used = Batch(torch.empty(0), []), 0
-        for batch in batches:
+        for batch in itertools.chain.from_iterable(for_batches):
             images = torch.zeros((batch_size, size, size, 3), dtype=torch.uint8)
             notes: list[FileNote] = []
             while len(notes) < len(batch):
@@ -132,10 +140,10 @@ def _runs(batches: Sequence[pa.Array]) -> Iterator[tuple[pa.Array, bool]]:
             yield from ((batch, False) for batch in group)
 
 
-def _cut(paths: pa.Array, step: int, is_video: bool) -> Iterator[pa.Array]:
+def _cut(paths: pa.Array, step: int, is_video: bool) -> Iterator[list[str]]:
     places = videos.cuts(paths.to_pylist(), step) if is_video else [*range(0, len(paths), step), len(paths)]
     for start, stop in itertools.pairwise(places):
-        yield paths[start:stop]
+        yield paths[start:stop].to_pylist()
 
 
 def _raised(part: Batch | MmdelError) -> Batch:
@@ -145,16 +153,13 @@ def _raised(part: Batch | MmdelError) -> Batch:
 
 
 class _Parts(Dataset[Batch | MmdelError]):
-    def __init__(self, parts: Sequence[pa.Array], transforms: Sequence[Any], size: int) -> None:
-        self._parts = parts
+    """Its index is a list of paths: which ones, is only known when they are next."""
+
+    def __init__(self, transforms: Sequence[Any], size: int) -> None:
         self._transforms = transforms
         self._size = size
 
-    def __len__(self) -> int:
-        return len(self._parts)
-
-    def __getitem__(self, index: int) -> Batch | MmdelError:
-        paths = self._parts[index].to_pylist()
+    def __getitem__(self, paths: list[str]) -> Batch | MmdelError:
         images = np.zeros((len(paths), self._size, self._size, 3), np.uint8)
         try:
             notes = [_read_into(slot, path, self._transforms) for slot, path in zip(images, paths, strict=True)]

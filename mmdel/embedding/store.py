@@ -18,7 +18,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -189,20 +189,29 @@ class EmbeddingStore:
         """Rows by number, with the columns of :data:`ROWS`."""
         return self._rows.take(pa.array(numbers)).select(ROWS.names)
 
-    def append(self, rows: pa.Table, vectors: NDArray[np.float32]) -> None:
+    @property
+    def next_shard(self) -> int:
+        """The number of the next shard."""
+        return self._next
+
+    def append(self, rows: pa.Table, vectors: NDArray[np.float32], index: int | None = None) -> bool:
         """Write one shard: both files, flushed, or nothing. What is known already of a file without a state is not written again.
 
         Args:
             rows (pa.Table): Columns of :data:`ROWS`.
             vectors (NDArray[np.float32]): [k, D], finite; row ``vector`` of it belongs to the row of the table.
+            index (int, optional): The shard's number, at least :attr:`next_shard`. Defaults to None, which is that one.
+
+        Returns:
+            bool: Whether there was something to write.
 
         Raises:
             StoreError: The disk is full or the folder cannot be written.
         """
         rows = self._news(rows)
         if not len(rows):
-            return
-        index = self._next
+            return False
+        index = self._next if index is None else index
         buffer = io.BytesIO()
         np.save(buffer, np.ascontiguousarray(vectors, dtype=np.float32), allow_pickle=False)
         data = buffer.getvalue()
@@ -214,8 +223,37 @@ class EmbeddingStore:
                 temporary.write_bytes(data)
             with atomic(_rows_path(self.folder, index)) as temporary:
                 pq.write_table(rows, temporary)
-        self._next += 1
+        self._next = max(self._next, index + 1)
         self._rows = pa.concat_tables([self._rows, _with_shard(rows, index, vectors.shape[1])])
+        return True
+
+    def adopt(self, shards: Sequence[int]) -> None:
+        """Take the shards that other processes have appended under this one's lock.
+
+        Args:
+            shards (Sequence[int]): Their numbers.
+
+        Raises:
+            StoreError: One of them is not there as it was written.
+        """
+        tables = [self._rows]
+        for index in shards:
+            try:
+                tables.append(_checked(self.folder, index))
+            except Exception as error:  # as when loading
+                raise StoreError(
+                    f'{_rows_path(self.folder, index)}, which another process of this job has written, cannot be read here: '
+                    f'{error}. All processes need the same cache_dir, on a file system that they share.'
+                ) from error
+            self._next = max(self._next, index + 1)
+        self._rows = pa.concat_tables(tables).combine_chunks()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # another process only appends, and for that needs to know the files without a state
+        numbers = np.flatnonzero(_column(self._rows, 'size').to_numpy() == UNKNOWN)
+        rows = self._rows.take(pa.array(numbers))
+        last = self.latest(_column(rows, 'path')) == numbers
+        return {**vars(self), '_rows': rows.filter(pa.array(last))}
 
     def source(self, numbers: NDArray[np.int64]) -> StoredRows:
         """The vectors of rows by number; all of them must be readable images.

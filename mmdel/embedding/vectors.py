@@ -9,6 +9,7 @@ vectors alone. The same raw vectors therefore give the same numbers for any bloc
 """
 
 import hashlib
+import mmap
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -49,6 +50,24 @@ class ArraySource:
     def __init__(self, array: NDArray[Any], order: NDArray[np.int64] | None = None) -> None:
         self._array = array
         self._order = order
+
+    def __getstate__(self) -> dict[str, Any]:
+        # another process maps a mapped file itself
+        if isinstance(self._array, np.memmap) and isinstance(self._array.base, mmap.mmap):
+            return {'file': str(self._array.filename), 'shape': self._array.shape, 'order': self._order}
+        return {'array': self._array, 'order': self._order}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if 'file' in state:
+            try:
+                self._array = np.load(state['file'], mmap_mode='r', allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise VectorError(f'{state["file"]} cannot be read by another process of the job: {error}') from error
+            if self._array.shape != state['shape']:
+                raise VectorError(f'{state["file"]} is not the same file for all processes of the job.')
+        else:
+            self._array = state['array']
+        self._order = state['order']
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -114,7 +133,6 @@ class Vectors:
             )
         self._source = source
         self._keys = keys
-        self._unit: NDArray[np.float32] | None = None
         self.mean: NDArray[np.float64] | None = None
         rows, dim = source.shape
         self._block = max(1, BLOCK_BYTES // (dim * np.dtype(source.dtype).itemsize))
@@ -142,11 +160,15 @@ class Vectors:
                     norms[start:stop] = centred
             self._norms = norms
             self._extra = bool(self._lost.any())
-            if rows * self.dim * 4 <= RESIDENT_BYTES:
-                unit = np.empty((rows, self.dim), np.float32)
-                for start, raw in self._blocks():
-                    unit[start : start + len(raw)] = self._scaled(raw, np.arange(start, start + len(raw)))
-                self._unit = unit
+            self._unit = self._resident()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # another process reads the raw vectors itself; keys only name those that were refused
+        return {name: value for name, value in vars(self).items() if name not in ('_unit', '_keys')}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _keys=())
+        self._unit = self._resident()
 
     def __len__(self) -> int:
         return self._source.shape[0]
@@ -171,6 +193,15 @@ class Vectors:
             part = index[start : start + self._block]
             out[start : start + len(part)] = self._scaled(self._source.read(part), part)
         return out
+
+    def _resident(self) -> NDArray[np.float32] | None:
+        """All unit vectors, [N, dim], where they are few enough."""
+        if len(self) * self.dim * 4 > RESIDENT_BYTES:
+            return None
+        unit = np.empty((len(self), self.dim), np.float32)
+        for start, raw in self._blocks():
+            unit[start : start + len(raw)] = self._scaled(raw, np.arange(start, start + len(raw)))
+        return unit
 
     def _blocks(self) -> Any:
         for start in range(0, len(self), self._block):

@@ -5,18 +5,21 @@
 
 faiss proposes k and some more neighbours from float32 products. Where a proven rounding bound cannot rule out that another image
 belongs among the first k, the row is searched again with float64 products; what is stored are canonical cosines
-(:mod:`mmdel.embedding.vectors`), ties to the smaller row. So the graph is the same for any thread count and block.
+(:mod:`mmdel.embedding.vectors`), ties to the smaller row. So the graph is the same for any block, thread and process count.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmdel import sharing
 from mmdel.embedding.vectors import Vectors, canonical_cosine
 from mmdel.progress import Tick
 from mmdel.selection.clustering import import_faiss
 from mmdel.selection.products import float32_margin, float64_margin
+from mmdel.selection.redundancy import is_worth
 from mmdel.selection.workers import Workers
 
 Rows = NDArray[np.int64]
@@ -77,12 +80,30 @@ def nearest_neighbours(
         more (tuple, optional): Further pairs of nodes to be neighbours, two int64 arrays [pairs]. Defaults to None.
         tick (Callable): Told the number of rows searched. Defaults to doing nothing.
     """
+    k = min(k, len(rows))
+    neighbour = np.empty((len(rows), k), np.int32)
+    cosine = np.empty((len(rows), k), np.float32)
+    work = partial(_nearest_neighbours, rows=rows, k=k)
+    for nodes, neighbours, cosines in sharing.share(work, vectors, tick, is_worth(vectors, len(rows) ** 2)):
+        neighbour[nodes], cosine[nodes] = neighbours, cosines
+    left, right = np.repeat(np.arange(len(rows)), k), neighbour.ravel().astype(np.int64)
+    found_cosine = cosine.ravel()
+    if more is not None:
+        left, right = np.concatenate([left, more[0]]), np.concatenate([right, more[1]])
+        found_cosine = np.concatenate([found_cosine, _settle(vectors.read(rows), *more)])
+    return NeighbourGraph.of_pairs(left, right, found_cosine, len(rows))
+
+
+def _nearest_neighbours(
+    vectors: Vectors, claim: sharing.Claim, tick: Tick, rows: Rows, k: int
+) -> tuple[Rows, NDArray[np.int32], NDArray[np.float32]]:
+    """The k nearest of the nodes that are this process's."""
     faiss = import_faiss()
     pool = vectors.read(rows)
-    k = min(k, len(rows))
     proposed = min(k + int(np.ceil(k * SPARE)), len(rows))
     neighbour = np.empty((len(rows), k), np.int32)
     cosine = np.empty((len(rows), k), np.float32)
+    done = np.zeros(len(rows), bool)
     margin = float32_margin(vectors.dim)
 
     def search(block: Rows) -> None:
@@ -98,17 +119,14 @@ def nearest_neighbours(
             for start in range(0, len(unsure), SECOND_SEARCH):
                 again = unsure[start : start + SECOND_SEARCH]
                 neighbour[again], cosine[again] = _search_again(pool, again, k)
+        done[block] = True
         tick(len(block))
 
-    with Workers(None) as workers:
+    with Workers(None, claim) as workers:
         for first in range(0, len(rows), QUERIES):
             workers.submit(search, np.arange(first, min(first + QUERIES, len(rows))))
-    left, right = np.repeat(np.arange(len(rows)), k), neighbour.ravel().astype(np.int64)
-    found_cosine = cosine.ravel()
-    if more is not None:
-        left, right = np.concatenate([left, more[0]]), np.concatenate([right, more[1]])
-        found_cosine = np.concatenate([found_cosine, _settle(pool, *more)])
-    return NeighbourGraph.of_pairs(left, right, found_cosine, len(rows))
+    nodes = np.flatnonzero(done)
+    return nodes, neighbour[nodes], cosine[nodes]
 
 
 def _search_again(pool: NDArray[np.float32], nodes: Rows, k: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

@@ -4,7 +4,8 @@ Images are compared in groups (one group is the global scope, one per cluster th
 in order of preference, most preferred first. Fast products only *propose* (:mod:`mmdel.selection.products`): every column whose
 product lies within a proven bound of the row's best is then settled by the canonical number of
 :mod:`mmdel.embedding.vectors`. Ties go to the preferred image. Results are therefore the same for any precision, tile size and
-thread count.
+thread count, and for any number of processes: each public function here cuts its work into the same pieces everywhere, and the
+processes of a job share them (:mod:`mmdel.sharing`).
 
 What is not guaranteed: nothing is approximate here, but pairs in different groups are never compared.
 """
@@ -12,17 +13,22 @@ What is not guaranteed: nothing is approximate here, but pairs in different grou
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
+from mmdel import sharing
 from mmdel.embedding.vectors import Vectors, exact_cosine
 from mmdel.progress import Tick
 from mmdel.selection import maximum
 from mmdel.selection.maximum import Columns, Precision, Rows, highest, settle
 from mmdel.selection.products import FLOAT32, float32_margin, least
 from mmdel.selection.workers import Workers
+
+SHARED_PRODUCTS = 1 << 34
+"""Multiplications, about a second of one core, below which other processes are not asked to help."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,19 @@ class Neighbours:
         """Nothing compared yet."""
         return cls(np.full(size, np.nan, np.float32), np.full(size, -1, np.int64))
 
+    def settled(self) -> tuple[Rows, NDArray[np.float32], Rows]:
+        """The rows that have one, their cosines, and its row: what one process found."""
+        rows = np.flatnonzero(self.row >= 0)
+        return rows, self.cosine[rows], self.row[rows]
+
+    @classmethod
+    def joined(cls, size: int, parts: Sequence[tuple[Rows, NDArray[np.float32], Rows]]) -> 'Neighbours':
+        """What several processes found; each row was settled by one of them."""
+        found = cls.none(size)
+        for rows, cosine, row in parts:
+            found.cosine[rows], found.row[rows] = cosine, row
+        return found
+
 
 def highest_preferred(
     vectors: Vectors, groups: Sequence[Rows], tick: Tick = lambda done: None, threads: int | None = None
@@ -54,6 +73,14 @@ def highest_preferred(
         tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
         threads (int, optional): Defaults to None (all cores).
     """
+    pairs = sum(len(group) * (len(group) - 1) // 2 for group in groups)
+    work = partial(_highest_preferred, groups=groups, threads=threads)
+    return Neighbours.joined(len(vectors), sharing.share(work, vectors, tick, is_worth(vectors, pairs)))
+
+
+def _highest_preferred(
+    vectors: Vectors, claim: sharing.Claim, tick: Tick, groups: Sequence[Rows], threads: int | None
+) -> tuple[Rows, NDArray[np.float32], Rows]:
     found = Neighbours.none(len(vectors))
     precision = Precision()
 
@@ -64,14 +91,14 @@ def highest_preferred(
         found.row[order[start:stop]] = np.where(slot < 0, -1, order[slot])
         tick(int(slots.sum()))
 
-    with Workers(threads) as workers:
+    with Workers(threads, claim) as workers:
         # the longest rows of the triangle first, so that no thread is left alone at the end
         for order in sorted(groups, key=len, reverse=True):
             columns = Columns.of(vectors, order)
             for start in reversed(range(0, len(order), maximum.TILE_ROWS)):
                 workers.submit(compare, order, start, min(start + maximum.TILE_ROWS, len(order)), columns)
     _report(precision)
-    return found
+    return found.settled()
 
 
 def greedy(
@@ -93,6 +120,19 @@ def greedy(
     Returns:
         tuple[Neighbours, NDArray[np.bool_]]: The highest cosine to a *kept* image that is preferred, and bool [N]: kept.
     """
+    # within a group each decision waits for those before it: a single group is one process's
+    worth = len(groups) > 1 and is_worth(vectors, sum(len(group) * (len(group) - 1) // 2 for group in groups))
+    work = partial(_greedy, groups=groups, eta=eta, threads=threads)
+    parts = sharing.share(work, vectors, tick, worth)
+    kept = np.zeros(len(vectors), bool)
+    for _, survivors in parts:
+        kept[survivors] = True
+    return Neighbours.joined(len(vectors), [settled for settled, _ in parts]), kept
+
+
+def _greedy(
+    vectors: Vectors, claim: sharing.Claim, tick: Tick, groups: Sequence[Rows], eta: float, threads: int | None
+) -> tuple[tuple[Rows, NDArray[np.float32], Rows], Rows]:
     found = Neighbours.none(len(vectors))
     kept = np.zeros(len(vectors), bool)
     threshold = np.float32(eta)
@@ -117,11 +157,11 @@ def greedy(
             tick(len(slots))
         kept[order[survivors]] = True
 
-    with Workers(threads) as workers:
+    with Workers(threads, claim) as workers:
         for order in sorted(groups, key=len, reverse=True):
             workers.submit(decide, order)
     _report(precision)
-    return found, kept
+    return found.settled(), np.flatnonzero(kept)
 
 
 def nearest(
@@ -135,7 +175,16 @@ def nearest(
         tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
         threads (int, optional): Defaults to None (all cores).
     """
+    work = partial(_nearest, pairs=pairs, threads=threads)
+    worth = is_worth(vectors, sum(len(rows) * len(columns) for rows, columns in pairs))
+    return Neighbours.joined(len(vectors), sharing.share(work, vectors, tick, worth))
+
+
+def _nearest(
+    vectors: Vectors, claim: sharing.Claim, tick: Tick, pairs: Sequence[tuple[Rows, Rows]], threads: int | None
+) -> tuple[Rows, NDArray[np.float32], Rows]:
     found = Neighbours.none(len(vectors))
+
     precision = Precision()
 
     def compare(rows: Rows, order: Rows, columns: Columns) -> None:
@@ -144,13 +193,13 @@ def nearest(
         found.row[rows] = np.where(slot < 0, -1, order[slot]) if len(order) else -1
         tick(len(rows) * len(order))
 
-    with Workers(threads) as workers:
+    with Workers(threads, claim) as workers:
         for rows, order in sorted(pairs, key=lambda pair: len(pair[0]) * len(pair[1]), reverse=True):
             columns = Columns.of(vectors, order)
             for start in range(0, len(rows), maximum.TILE_ROWS):
                 workers.submit(compare, rows[start : start + maximum.TILE_ROWS], order, columns)
     _report(precision)
-    return found
+    return found.settled()
 
 
 def near_other_group(
@@ -174,9 +223,19 @@ def near_other_group(
     Returns:
         NDArray[np.bool_]: [N].
     """
+    work = partial(_near_other_group, groups=groups, threshold=threshold, threads=threads)
+    found = np.zeros(len(vectors), bool)
+    for rows in sharing.share(work, vectors, tick, is_worth(vectors, sum(map(len, groups)) ** 2 // 2)):
+        found[rows] = True
+    return found
+
+
+def _near_other_group(
+    vectors: Vectors, claim: sharing.Claim, tick: Tick, groups: Sequence[Rows], threshold: float, threads: int | None
+) -> Rows:
     found = np.zeros(len(vectors), bool)
     if not groups:
-        return found
+        return np.flatnonzero(found)
     order = np.concatenate(groups)
     group = np.repeat(np.arange(len(groups)), [len(rows) for rows in groups])
     columns, product = Columns.of(vectors, order), Precision().of(len(order))
@@ -200,10 +259,10 @@ def near_other_group(
                 found[order[theirs][cosine.max(axis=0) >= limit]] = True
             tick(cosine.size)
 
-    with Workers(threads) as workers:
+    with Workers(threads, claim) as workers:
         for start in range(0, len(order), maximum.TILE_ROWS):
             workers.submit(compare, start)
-    return found
+    return np.flatnonzero(found)
 
 
 def nearest_centroid(
@@ -225,6 +284,22 @@ def nearest_centroid(
     Returns:
         tuple: The cluster, int32 [n], and the float64 cosine to its centroid, [n].
     """
+    work = partial(_nearest_centroid, rows=rows, centroids=centroids, threads=threads)
+    label = np.full(len(rows), -1, np.int32)
+    cosine = np.full(len(rows), np.nan)
+    for at, labels, cosines in sharing.share(work, vectors, tick, is_worth(vectors, len(rows) * len(centroids))):
+        label[at], cosine[at] = labels, cosines
+    return label, cosine
+
+
+def _nearest_centroid(
+    vectors: Vectors,
+    claim: sharing.Claim,
+    tick: Tick,
+    rows: Rows,
+    centroids: NDArray[np.float32],
+    threads: int | None,
+) -> tuple[Rows, NDArray[np.int32], NDArray[np.float64]]:
     label = np.full(len(rows), -1, np.int32)
     cosine = np.full(len(rows), np.nan)
     slots = np.arange(len(centroids))
@@ -243,10 +318,16 @@ def nearest_centroid(
         tick(len(x))
 
     size = int(np.clip(maximum.TILE_ROWS * maximum.TILE_COLUMNS // max(len(centroids), 1), 16, maximum.TILE_ROWS))
-    with Workers(threads) as workers:
+    with Workers(threads, claim) as workers:
         for start in range(0, len(rows), size):
             workers.submit(assign, slice(start, start + size))
-    return label, cosine
+    assigned = np.flatnonzero(label >= 0)
+    return assigned, label[assigned], cosine[assigned]
+
+
+def is_worth(vectors: Vectors, pairs: int) -> bool:
+    """Whether so many products of vectors take long enough to ask other processes for help."""
+    return pairs * vectors.dim >= SHARED_PRODUCTS
 
 
 # --- private

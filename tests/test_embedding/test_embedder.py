@@ -1,4 +1,5 @@
 import os
+import pickle
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -273,3 +274,16 @@ def test_progress__counts_every_image(image_folder: Path, table_of: Make, tiny: 
     progress = Counting()
     embed_images(table_of(image_folder), tiny(), str(tmp_path / 'cache'), num_workers=0, progress=progress)
     assert progress.done == 20
+
+
+def test_other_encoder_on_another_machine__is_an_error(
+    image_folder: Path, table_of: Make, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def share(work: Any, job: Any, tick: Any, worth: bool) -> Any:
+        there = pickle.loads(pickle.dumps(job))
+        there.embedder._factor = 2.0
+        return [work(each, lambda count: iter(range(count)), tick) for each in (job, there)]
+
+    monkeypatch.setattr('mmdel.sharing.share', share)
+    with pytest.raises(ConfigError, match='is not that of rank 0: its weights is'):
+        embed_images(table_of(image_folder), tiny(), str(tmp_path / 'cache'), num_workers=0)

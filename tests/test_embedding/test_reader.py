@@ -19,7 +19,7 @@ def batches(folder: Path, *names: list[str]) -> list[pa.Array]:
 def test_batches__in_order_and_of_one_shape(image_folder: Path, workers: int) -> None:
     (image_folder / '001.png').write_bytes(b'')
     names = [['003.png', '001.png', '000.png'], ['002.png']]
-    read = list(read_batches(batches(image_folder, *names), [LoadFrame()], 3, 8, workers))
+    read = list(read_batches([batches(image_folder, *names)], [LoadFrame()], 3, 8, workers))
     assert [batch.images.shape for batch in read] == [(3, 8, 8, 3)] * 2
     filled = [[bool(image.any()) for image in batch.images] for batch in read]
     assert filled == [[True, False, True], [True, False, False]]
@@ -29,7 +29,7 @@ def test_batches__in_order_and_of_one_shape(image_folder: Path, workers: int) ->
 
 def test_place_in_a_batch__does_not_change_an_image(image_folder: Path) -> None:
     one, other = (
-        next(iter(read_batches(batches(image_folder, names), [LoadFrame()], 4, 8, 0)))
+        next(iter(read_batches([batches(image_folder, names)], [LoadFrame()], 4, 8, 0)))
         for names in (['005.png', '006.png'], ['006.png'])
     )
     assert np.array_equal(one.images[1], other.images[0])
@@ -39,7 +39,7 @@ def test_workers_that_end__leave_the_lock_with_their_parent(image_folder: Path, 
     store = EmbeddingStore(str(tmp_path / 'cache'), 'Tiny', {})
     code = 'import sys; from filelock import FileLock; FileLock(sys.argv[1]).acquire(timeout=0)'
     with store.locked():
-        list(read_batches(batches(image_folder, ['000.png'], ['001.png']), [LoadFrame()], 1, 8, 2))
+        list(read_batches([batches(image_folder, ['000.png'], ['001.png'])], [LoadFrame()], 1, 8, 2))
         tried = subprocess.run([sys.executable, '-c', code, str(store.folder / 'lock')], capture_output=True, text=True)
     assert 'Timeout' in tried.stderr
     assert subprocess.run([sys.executable, '-c', code, str(store.folder / 'lock')], check=False).returncode == 0

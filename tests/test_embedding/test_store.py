@@ -1,4 +1,5 @@
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -101,6 +102,26 @@ def test_known_failure_of_a_file_without_state__is_not_written_again(store: Embe
             store.append(gone(reason), nothing)
     assert store.shards == 4
     assert reopened(store).rows(np.array([6]))['reason'].to_pylist() == ['does not exist']
+
+
+def test_other_process__appends_under_the_lock_of_this_one(store: EmbeddingStore) -> None:
+    gone = rows(['/g'], [False]).drop(['size']).append_column('size', pa.array([UNKNOWN])).select(ROWS.names)
+    nothing = np.empty((0, 0), np.float32)
+    with store.locked():
+        store.append(gone, nothing)
+        other: EmbeddingStore = pickle.loads(pickle.dumps(store))
+        assert other.append(rows(['/x', '/y']), values(2, 7), store.next_shard + 4)
+        assert not other.append(gone, nothing, store.next_shard), 'known, though nothing else is'
+        store.adopt([store.next_shard + 4])
+        assert store.next_shard == 8
+    for each in (store, reopened(store)):
+        assert found(each, '/x', '/a', '/g') == [6, 0, 5]
+        assert np.array_equal(each.source(np.array([6, 7])).read(slice(0, 2)), values(2, 7))
+
+
+def test_shard_of_another_process__that_is_not_here(store: EmbeddingStore) -> None:
+    with store.locked(), pytest.raises(StoreError, match=r'shard-000009.*file system that they share'):
+        store.adopt([9])
 
 
 @pytest.mark.parametrize(

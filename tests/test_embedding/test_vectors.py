@@ -1,10 +1,12 @@
 """Vectors are read the same way whatever the block size, and those that cannot be compared are named."""
 
+import pickle
+
 import numpy as np
 import pytest
 
 from mmdel.embedding import vectors as module
-from mmdel.embedding.vectors import ArraySource, Vectors, canonical_cosine
+from mmdel.embedding.vectors import ArraySource, ChosenRows, Vectors, canonical_cosine
 from mmdel.errors import VectorError
 
 
@@ -36,6 +38,39 @@ def test_read__same_bytes_for_any_block_and_for_resident_or_streamed(center, mon
     assert one.digest == other.digest
     if center:
         assert one.mean.tobytes() == other.mean.tobytes()
+
+
+@pytest.mark.parametrize('center', [False, True])
+@pytest.mark.parametrize('resident', [0, 1 << 20])
+def test_sent_to_another_process__reads_the_same_bytes(center, resident, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, 'RESIDENT_BYTES', resident)
+    raw = np.random.default_rng(4).standard_normal((50, 6)).astype(np.float32) + 2
+    raw[7] = raw.mean(axis=0, dtype=np.float64)
+    np.save(tmp_path / 'raw.npy', raw)
+    order = np.random.default_rng(5).permutation(50)
+    for array in (
+        raw,
+        np.load(tmp_path / 'raw.npy', mmap_mode='r'),
+        np.load(tmp_path / 'raw.npy', mmap_mode='r')[::-1],
+    ):
+        one = Vectors(ChosenRows(ArraySource(array, order), np.arange(3, 40)), keys(37), center)
+        message = pickle.dumps(one)
+        other = pickle.loads(message)
+        assert one.read(slice(None)).tobytes() == other.read(slice(None)).tobytes()
+        assert (one.digest, one.dim, one.center) == (other.digest, other.dim, other.center)
+
+
+def test_sent_to_another_process__a_mapped_file_stays_where_it_is(tmp_path):
+    np.save(tmp_path / 'raw.npy', np.ones((1000, 50), np.float32))
+    source = ArraySource(np.load(tmp_path / 'raw.npy', mmap_mode='r'))
+    message = pickle.dumps(source)
+    assert len(message) < 1000
+    np.save(tmp_path / 'raw.npy', np.ones((999, 50), np.float32))
+    with pytest.raises(VectorError, match='raw.npy is not the same file'):
+        pickle.loads(message)
+    (tmp_path / 'raw.npy').unlink()
+    with pytest.raises(VectorError, match='raw.npy cannot be read by another process'):
+        pickle.loads(message)
 
 
 def test_center__vectors_left_without_a_direction_agree_with_each_other_and_with_nobody_else():

@@ -55,7 +55,7 @@ def test_vectors__are_the_same_for_any_number_of_workers(pool, tmp_path, num_wor
 def test_order__parts_join_to_the_batches_that_were_asked_for(pool):
     paths = [str(pool / f'a.mp4#{number:06d}') for number in range(60)] + sorted(map(str, (pool / 'stills').iterdir()))
     batches = [pa.array(paths[start : start + 7]) for start in range(0, len(paths), 7)]
-    read = list(reader_module.read_batches(batches, [LoadFrame()], 7, 16, 2))
+    read = list(reader_module.read_batches([batches], [LoadFrame()], 7, 16, 2))
     assert [len(batch.notes) for batch in read] == [len(batch) for batch in batches]
     for names, batch in zip(batches, read, strict=True):
         for name, image in zip(names.to_pylist(), batch.images.numpy(), strict=False):

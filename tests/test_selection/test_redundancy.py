@@ -1,12 +1,15 @@
 """The kernel agrees exactly with an obvious float64 reference, on easy, adversarial and degenerate vectors."""
 
+import pickle
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, Vectors
 from mmdel.selection import maximum, products, redundancy
+from mmdel.selection.workers import Workers
 
 
 def vectors_of(raw, center=False):
@@ -297,3 +300,65 @@ def test_bounds__hold(dim, exponent, seed, product):
     winner = np.where(np.eye(24, dtype=bool), -np.inf, exact).argmax(axis=1)
     slack = products.margin(product, ready.error, float(ready.error.max()), best, dim)
     assert (off[np.arange(24), winner] >= best - slack).all()
+
+
+@settings(max_examples=20)
+@given(st.integers(2, 40), st.integers(1, 5), st.integers(1, 4), st.booleans(), st.integers(0, 99))
+def test_result__does_not_depend_on_who_does_which_piece(size, clusters, processes, center, seed):
+    rng = np.random.default_rng(seed)
+    raw = rng.integers(-1, 2, (size, 3)).astype(np.float32) + np.float32(0.25)
+    vectors = Vectors(ArraySource(raw), [str(i) for i in range(size)], center)
+    order = rng.permutation(size)
+    groups = [part for part in np.split(order, np.sort(rng.integers(0, size, clusters - 1))) if len(part)]
+    half = size // 2
+
+    def results():
+        yield redundancy.highest_preferred(vectors, groups)
+        yield redundancy.highest_preferred(vectors, [order])
+        found, kept = redundancy.greedy(vectors, groups, 0.5)
+        yield found
+        yield kept
+        yield redundancy.nearest(vectors, [(order[:half], order[half:]), (order[half:], order[:half])])
+        yield redundancy.near_other_group(vectors, groups, 0.9)
+        yield from redundancy.nearest_centroid(vectors, order, vectors.read(order[:3]))
+
+    def share(work, common, tick, worth):
+        owner = rng.integers(0, processes, 10_000)
+        sent = [common if rank == 0 else pickle.loads(pickle.dumps(common)) for rank in range(processes)]
+        return [
+            work(sent[rank], lambda count, at_once: iter(np.flatnonzero(owner[:count] == rank)), tick)  # noqa: B023
+            for rank in range(processes)
+        ]
+
+    alone = list(results())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redundancy.sharing, 'share', share)
+        patch.setattr(maximum, 'TILE_ROWS', 7)
+        together = list(results())
+    for one, other in zip(alone, together, strict=True):
+        pairs = (
+            [(one.cosine, other.cosine), (one.row, other.row)]
+            if isinstance(one, redundancy.Neighbours)
+            else [(one, other)]
+        )
+        for mine, theirs in pairs:
+            assert mine.dtype == theirs.dtype
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_error_in_a_piece__ends_the_work():
+    done = []
+
+    def piece(number):
+        if number == 3:
+            raise ZeroDivisionError
+        done.append(number)
+
+    def work():
+        with Workers(1) as workers:
+            for number in range(9):
+                workers.submit(piece, number)
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert done == [0, 1, 2]

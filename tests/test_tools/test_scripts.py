@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
-SCRIPTS = {'dist_train.sh': 2, 'dist_test.sh': 3, 'slurm_train.sh': 4, 'slurm_test.sh': 4}
+SCRIPTS = {
+    'dist_train.sh': 2, 'dist_test.sh': 3, 'dist_dedup.sh': 2, 'slurm_train.sh': 4, 'slurm_test.sh': 4, 'slurm_dedup.sh': 4,
+}  # fmt: skip
 """Each script and the number of arguments that it cannot do without."""
 RECORDER = (
-    '#!/bin/sh\nprintf "%s\\0" "$0" "$@" > "$RECORD"\necho "$MASTER_PORT" > "$RECORD.port"\nexit "${STATUS:-0}"\n'
+    '#!/bin/sh\nprintf "%s\\0" "$0" "$@" > "$RECORD"\necho "$MASTER_PORT" > "$RECORD.port"\n'
+    'echo "$OMP_NUM_THREADS" > "$RECORD.threads"\n[ -z "$SBATCH" ] || cat > "$RECORD.job"\nexit "${STATUS:-0}"\n'
 )
 
 
@@ -22,7 +25,7 @@ def call(tmp_path):
     programs, elsewhere, tools = tmp_path / 'bin', tmp_path / 'else where', tmp_path / 'my tools'
     for folder in (programs, elsewhere, tools):
         folder.mkdir()
-    for name in ('python', 'srun', 'my python'):
+    for name in ('python', 'srun', 'sbatch', 'my python'):
         (programs / name).write_text(RECORDER)
         (programs / name).chmod(0o755)
     for name in SCRIPTS:
@@ -47,6 +50,7 @@ def call(tmp_path):
         program, *rest = record.read_text().split('\0')[:-1]
         return [os.path.basename(program), *[each.replace(f'{tools}/', '<tools>/') for each in rest]]
 
+    run.threads = lambda: (tmp_path / 'record.threads').read_text().strip()
     run.port = lambda: (tmp_path / 'record.port').read_text().strip()
     run.programs = programs
     return run
@@ -98,14 +102,58 @@ def test_slurm_test__passes_every_argument_as_it_is(call):
     ]
 
 
-@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh'])
+def test_dist_dedup__passes_every_argument_as_it_is(call):
+    started = call('dist_dedup.sh', 'my configs/a b.py', '2', *OPTIONS)
+    assert started == [*torchrun(2), '<tools>/dedup.py', 'my configs/a b.py', '--launcher', 'pytorch', *OPTIONS]
+
+
+def test_dist_dedup__divides_the_cores(call):
+    cores = int(subprocess.run(['nproc'], capture_output=True, text=True, check=True).stdout)
+    for processes in (1, 2, 3, 100000):
+        call('dist_dedup.sh', 'a.py', str(processes))
+        assert int(call.threads()) == max(1, cores // processes)
+    call('dist_dedup.sh', 'a.py', '2', OMP_NUM_THREADS='5')
+    assert call.threads() == '5'
+
+
+def test_slurm_dedup__passes_every_argument_as_it_is(call):
+    started = call('slurm_dedup.sh', 'gpu', 'my job', 'a b.py', 'work dirs/1', *OPTIONS)
+    command = ['<tools>/dedup.py', 'a b.py', '--work-dir=work dirs/1', '--launcher=slurm', *OPTIONS]
+    assert started == [*srun('gpu', 'my job'), *command]
+
+
+def test_slurm_dedup__without_gpus(call):
+    expected = [word for word in srun('p', 'j', gpus='3', per_node='3') if not word.startswith('--gres')]
+    assert call('slurm_dedup.sh', *'pjcd', GPUS='3', GRES='')[: len(expected)] == expected
+
+
+def test_slurm_dedup__handed_to_the_queue(call, tmp_path):
+    work_dir = str(tmp_path / 'work dirs' / '1')
+    options = ('gpu', 'my job', 'a b.py', work_dir, *OPTIONS)
+    assert call('slurm_dedup.sh', *options, SBATCH='1', GPUS='2', SRUN_ARGS='-A x') == [
+        'sbatch', '-p', 'gpu', '--job-name=my job', '--gres=gpu:2', '--ntasks=2', '--ntasks-per-node=2', '--cpus-per-task=5',
+        '-A', 'x', f'--output={work_dir}/slurm-%j.log',
+    ]  # fmt: skip
+    assert os.path.isdir(work_dir), 'Slurm does not make the folder of the log'
+    # what the job then does
+    (script := tmp_path / 'job').write_text((tmp_path / 'record.job').read_text())
+    script.chmod(0o755)
+    env = {'PATH': f'{call.programs}{os.pathsep}{os.environ["PATH"]}', 'RECORD': str(tmp_path / 'record')}
+    subprocess.run([script], env=env, check=True, timeout=20)
+    _, *rest = (tmp_path / 'record').read_text().split('\0')[:-1]
+    tool = str(tmp_path / 'my tools' / 'dedup.py')
+    command = ['python', '-u', tool, 'a b.py', f'--work-dir={work_dir}', '--launcher=slurm', *OPTIONS]
+    assert rest == ['--cpus-per-task=5', '--kill-on-bad-exit=1', *command]
+
+
+@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh', 'dist_dedup.sh'])
 def test_dist__several_machines(call, script):
     arguments = ['x'] * (SCRIPTS[script] - 1) + ['8']
     started = call(script, *arguments, NNODES='2', NODE_RANK='1', MASTER_ADDR='10.0.0.7', PORT='2345')
     assert started[:8] == torchrun(8, nnodes='2', rank='1', address='10.0.0.7', port='2345')
 
 
-@pytest.mark.parametrize('script', ['slurm_train.sh', 'slurm_test.sh'])
+@pytest.mark.parametrize('script', ['slurm_train.sh', 'slurm_test.sh', 'slurm_dedup.sh'])
 def test_slurm__asks_for_what_the_environment_says(call, script):
     extra = '--exclude=node[1-2]  --time=1:00:00\n-A *'  # split at white space, and * is no file name here
     started = call(script, *'pjcd', GPUS='16', GPUS_PER_NODE='4', CPUS_PER_TASK='2', SRUN_ARGS=extra, PORT='2345')
@@ -115,7 +163,7 @@ def test_slurm__asks_for_what_the_environment_says(call, script):
     assert call.port() == '2345'
 
 
-@pytest.mark.parametrize('script', ['slurm_train.sh', 'slurm_test.sh'])
+@pytest.mark.parametrize('script', ['slurm_train.sh', 'slurm_test.sh', 'slurm_dedup.sh'])
 def test_slurm__fewer_processes_than_a_machine_has(call, script):
     expected = srun('p', 'j', gpus='2', per_node='2')
     assert call(script, *'pjcd', GPUS='2')[: len(expected)] == expected

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Choose images with several processes on one machine, or on several: start it on each, with its own NODE_RANK.
+set -euo pipefail
+
+if [ "$#" -lt 2 ]; then
+    cat >&2 <<END
+usage: $0 CONFIG PROCESSES [arguments of dedup.py ...]
+    PROCESSES is their number on this machine: one a GPU, or one for every few cores
+environment, with defaults: NNODES=1 NODE_RANK=0 MASTER_ADDR=127.0.0.1 PORT=29500 PYTHON=python
+    OMP_NUM_THREADS=cores / PROCESSES
+END
+    exit 2
+fi
+
+tools=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# torchrun would leave each process one thread, with which an encoder on the CPU takes the longest
+cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores > $2 ? cores / $2 : 1))}"
+
+exec "${PYTHON:-python}" -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" \
+    --node_rank="${NODE_RANK:-0}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
+    --nproc_per_node="$2" \
+    --master_port="${PORT:-29500}" \
+    "$tools/dedup.py" "$1" --launcher pytorch "${@:3}"
