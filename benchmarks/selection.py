@@ -2,11 +2,14 @@
 
     python benchmarks/selection.py --images 88282
 
-Draws clustered vectors, runs ``tools/dedup.py --embeddings`` as a user would for both scopes, and measures in the same run
-what the same machine does with the bare float32 products (the faster of NumPy and torch, best of five).
+Draws clustered vectors, runs ``tools/dedup.py --embeddings`` as a user would for both scopes, on centred vectors and on raw
+ones that all point the same way, with bfloat16 and with float32 products to propose, and compares the bytes of the subset files.
+In the same run it measures what the same machine does with the bare products, float32 (the faster of NumPy and torch) and
+bfloat16, best of five.
 """
 
 import argparse
+import hashlib
 import json
 import platform
 import re
@@ -45,11 +48,15 @@ def best_of(times: int, work: Callable[[], object]) -> float:
     return min(seconds)
 
 
-def bare_rate(dim: int) -> tuple[float, str]:
-    """Multiplications and additions a second of the faster library, and its name."""
+def bare_rate(dim: int, precision: str = 'float32') -> tuple[float, str]:
+    """Multiplications and additions a second of the faster library, and its name; bfloat16 is torch's."""
     rng = np.random.default_rng(0)
     left, right = (rng.standard_normal((SIDE, dim), dtype=np.float32) for _ in range(2))
     out = np.empty((SIDE, SIDE), np.float32)
+    if precision == 'bfloat16':
+        low = [torch.from_numpy(array).bfloat16() for array in (left, right, out)]
+        seconds = best_of(5, lambda: torch.matmul(low[0], low[1].T, out=low[2]))
+        return 2 * SIDE * SIDE * dim / seconds, 'torch bfloat16'
     tensors = [torch.from_numpy(array) for array in (left, right, out)]
     numpy = best_of(5, lambda: np.matmul(left, right.T, out=out))
     torch_ = best_of(5, lambda: torch.matmul(tensors[0], tensors[1].T, out=tensors[2]))
@@ -57,8 +64,8 @@ def bare_rate(dim: int) -> tuple[float, str]:
     return 2 * SIDE * SIDE * dim / seconds, name
 
 
-def run_dedup(vectors: Path, folder: Path, name: str, *options: str) -> dict:
-    """One run of the command; its stage times in seconds, its wall time and its peak memory in bytes."""
+def run_dedup(vectors: Path, folder: Path, name: str, *options: str, precision: str = 'auto') -> dict:
+    """One run of the command; its stage times in seconds, its wall time, its peak memory in bytes, and sha256 of the subset."""
     work_dir = folder / name
     script = (
         'import json, re, runpy, sys\n'
@@ -66,6 +73,7 @@ def run_dedup(vectors: Path, folder: Path, name: str, *options: str) -> dict:
         'import mmengine.config, mmengine.dist, mmengine.logging, rich.console, rich.table\n'
         'import mmdel.engine, mmdel.embedding, mmdel.selection, mmdel.datasets\n'
         'from mmdel.selection.clustering import import_faiss; import_faiss()\n'
+        f'import mmdel.selection.products; mmdel.selection.products.PRECISION = {precision!r}\n'
         'imports = peak()\n'
         'sys.argv = sys.argv[1:]\n'
         'runpy.run_path(sys.argv[0], run_name="__main__")\n'
@@ -83,7 +91,15 @@ def run_dedup(vectors: Path, folder: Path, name: str, *options: str) -> dict:
     stages = {name: float(seconds) for name, seconds in re.findall(r'^ *([\w-]+) +│ +([\d.]+) s *$', done.stdout, re.M)}
     imports, peak = json.loads(done.stdout.split('MEMORY ')[1])
     table = pq.read_table(work_dir / 'subset.parquet')
-    return {'wall': wall, 'stages': stages, 'memory': peak - imports, 'table': table, 'printed': done.stdout}
+    digest = hashlib.sha256((work_dir / 'subset.parquet').read_bytes()).hexdigest()
+    return {
+        'digest': digest,
+        'wall': wall,
+        'stages': stages,
+        'memory': peak - imports,
+        'table': table,
+        'printed': done.stdout,
+    }
 
 
 def products(table: object, scope: str, dim: int) -> float:
@@ -106,20 +122,38 @@ def main() -> None:
           f'NumPy {np.__version__}, torch {torch.__version__}, faiss {faiss.__version__}')  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        np.save(folder / 'vectors.npy', draw_vectors(args.images, args.dim))
-        raw = args.images * args.dim * 4
-        for scope, stages in (('cluster', ('k-means', 'assign', 'compare')), ('global', ('compare',))):
-            before, library = bare_rate(args.dim)
-            run = run_dedup(folder / 'vectors.npy', folder, scope, '--cfg-options', f'selector.scope={scope}')
-            after, _ = bare_rate(args.dim)
-            # the faster of the two measurements: a shared machine slows down, it never speeds up
-            rate = max(before, after)
-            bare = products(run['table'], scope, args.dim) / rate
-            spent = sum(run['stages'][stage] for stage in stages)
-            print(f'{scope:8} {" + ".join(stages)}: {spent:.2f} s; bare products {bare:.2f} s at {rate / 1e9:.0f} GFLOP/s '
-                  f'({library}); ratio {spent / bare:.2f}; whole command {run["wall"]:.1f} s; peak memory above imports '
-                  f'{run["memory"] / 1e9:.2f} GB for {raw / 1e9:.2f} GB of vectors')  # fmt: skip
-            print(f'         {run["stages"]}')
+        vectors = draw_vectors(args.images, args.dim)
+        np.save(folder / 'centred.npy', vectors)
+        np.save(folder / 'raw.npy', vectors + 4 * np.sign(vectors[0]))
+        raw = vectors.nbytes
+        del vectors
+        for which, scope, stages in (
+            ('centred', 'cluster', ('k-means', 'assign', 'compare')),
+            ('centred', 'global', ('compare',)),
+            ('raw', 'global', ('compare',)),
+        ):
+            digests = set()
+            for precision in ('bfloat16', 'float32'):
+                before = {kind: bare_rate(args.dim, kind) for kind in ('float32', 'bfloat16')}
+                run = run_dedup(
+                    folder / f'{which}.npy', folder, scope, '--overwrite', '--cfg-options', f'selector.scope={scope}',
+                    f'center={which == "centred"}', precision=precision,
+                )  # fmt: skip
+                digests.add(run['digest'])
+                spent = sum(run['stages'][stage] for stage in stages)
+                print(f'{which}, {scope}, {precision} proposes, {" + ".join(stages)}: {spent:.2f} s')
+                for kind, (rate, library) in before.items():
+                    # the faster of the two measurements: a shared machine slows down, it never speeds up
+                    rate = max(rate, bare_rate(args.dim, kind)[0])
+                    bare = products(run['table'], scope, args.dim) / rate
+                    print(
+                        f'    bare {kind} products {bare:.2f} s at {rate / 1e9:.0f} GFLOP/s ({library}); ratio {spent / bare:.2f}'
+                    )
+                print(f'    whole command {run["wall"]:.1f} s; peak memory above imports {run["memory"] / 1e9:.2f} GB for '
+                      f'{raw / 1e9:.2f} GB of vectors; {run["stages"]}')  # fmt: skip
+                for line in re.findall(r'.*rows had too many.*', run['printed']):
+                    print(f'    {line}')
+            print(f'    the subset files are {"identical" if len(digests) == 1 else "NOT IDENTICAL"}')
 
 
 if __name__ == '__main__':

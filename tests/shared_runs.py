@@ -30,7 +30,7 @@ from mmdel.embedding import BaseEmbedder
 from mmdel.engine import DedupRunner
 from mmdel.errors import MmdelError
 from mmdel.registry import EMBEDDERS
-from mmdel.selection import neighbour_graph, redundancy
+from mmdel.selection import maximum, neighbour_graph, redundancy
 from mmdel.selection.clustering import import_faiss
 
 SELECTORS = {
@@ -188,7 +188,7 @@ def trouble(victim: int, what: Callable[[], None], store: str) -> None:
 
 
 def die_comparing(victim: int) -> None:
-    plain, left = redundancy._highest, [5]
+    plain, left = redundancy.highest, [5]
 
     def highest(*arguments: Any) -> Any:
         left[0] -= rank() == victim
@@ -197,7 +197,7 @@ def die_comparing(victim: int) -> None:
         time.sleep(0.01)
         return plain(*arguments)
 
-    redundancy._highest = highest
+    redundancy.highest = highest
 
 
 def slow_embedding(victim: int) -> None:
@@ -256,7 +256,7 @@ def main() -> None:
     DATASETS.build(dict(type='mmdel.DataDEL', data_root=sys.argv[1]))
     # everything is worth sharing, in many small pieces; the dead are missed soon
     redundancy.SHARED_PRODUCTS = 0
-    redundancy.TILE_ROWS = redundancy.TILE_COLUMNS = neighbour_graph.QUERIES = 32
+    maximum.TILE_ROWS = maximum.TILE_COLUMNS = neighbour_graph.QUERIES = 32
     sharing.BEAT_S, sharing.SILENT_BEATS, sharing.PARTING_S = 0.1, 15, 0.3
     print('RESULT ' + json.dumps({name: JOBS[name]() for name in sys.argv[4:]}))
 

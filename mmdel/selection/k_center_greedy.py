@@ -14,6 +14,7 @@ from mmdel.errors import ConfigError
 from mmdel.progress import SILENT, Stages
 from mmdel.registry import SELECTORS
 from mmdel.selection import redundancy
+from mmdel.selection.products import float32_margin
 from mmdel.selection.selector import BaseSelector, Ranking, ranking_of
 
 BLOCK = 16384
@@ -73,7 +74,7 @@ class KCenterGreedy(BaseSelector):
 
 def _farthest(vectors: Vectors, highest: NDArray[np.float32], chosen: list[int]) -> tuple[int, np.float32]:
     """The row least similar to any chosen one, and how similar it is."""
-    margin = redundancy.float32_margin(vectors.dim)
+    margin = float32_margin(vectors.dim)
     near = np.flatnonzero(highest <= highest.min() + 2 * margin)
     if len(near) == 1 and highest[near[0]] < COPY - margin:
         return int(near[0]), highest[near[0]]

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, Vectors
-from mmdel.selection import redundancy
+from mmdel.selection import maximum, products, redundancy
+from mmdel.selection.workers import Workers
 
 
 def vectors_of(raw, center=False):
@@ -99,13 +100,38 @@ def groups(request, raw):
     return [order[label[order] == c] for c in range(request.param[0])]
 
 
-@pytest.fixture(params=[(1024, 1024, 16), (7, 5, 16), (7, 5, 1)], ids=['one tile', 'many tiles', 'all dense'])
-def tiles(request, monkeypatch):
-    rows, columns, candidates = request.param
-    monkeypatch.setattr(redundancy, 'TILE_ROWS', rows)
-    monkeypatch.setattr(redundancy, 'TILE_COLUMNS', columns)
-    monkeypatch.setattr(redundancy, 'DIAGONAL_COLUMNS', max(2, columns // 8))
-    monkeypatch.setattr(redundancy, 'CANDIDATES', candidates)
+PRECISIONS = ('float32', 'bfloat16')
+
+
+@pytest.fixture
+def propose(monkeypatch):
+    """``propose(precision)`` lets that propose, however small the group and however often in vain."""
+
+    def set_precision(name):
+        monkeypatch.setattr(products, 'PRECISION', name)
+        monkeypatch.setattr(maximum, 'SMALLEST', 0)
+        monkeypatch.setattr(maximum, 'TRIED', 10**9)
+
+    return set_precision
+
+
+@pytest.fixture(
+    params=[
+        (1024, 1024, 16, 'float32'),
+        (7, 5, 16, 'float32'),
+        (7, 5, 1, 'float32'),
+        (7, 5, 16, 'bfloat16'),
+        (1024, 1024, 1, 'bfloat16'),
+    ],
+    ids=['one tile', 'many tiles', 'all dense', 'low precision', 'low precision, all dense'],
+)
+def tiles(request, monkeypatch, propose):
+    rows, columns, candidates, precision = request.param
+    propose(precision)
+    monkeypatch.setattr(maximum, 'TILE_ROWS', rows)
+    monkeypatch.setattr(maximum, 'TILE_COLUMNS', columns)
+    monkeypatch.setattr(maximum, 'DIAGONAL_COLUMNS', max(2, columns // 8))
+    monkeypatch.setattr(maximum, 'CANDIDATES', candidates)
 
 
 @pytest.mark.usefixtures('tiles')
@@ -146,7 +172,9 @@ def test_nearest__equals_reference(raw, center):
     assert (found.row[columns] == -1).all()
 
 
-def test_near_threshold__thousand_pairs_within_a_millionth_are_decided_like_the_reference():
+@pytest.mark.parametrize('precision', PRECISIONS)
+def test_near_threshold__thousand_pairs_within_a_millionth_are_decided_like_the_reference(precision, propose):
+    propose(precision)
     rng = np.random.default_rng(3)
     raw = near_threshold(0.8, 1000, 768, rng)
     vectors = vectors_of(raw)
@@ -175,8 +203,15 @@ def test_nearest_centroid__first_of_equals_and_exact():
         assert cosine[i] == exact[label[i]]
 
 
-@given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.integers(0, 99))
-def test_result__does_not_depend_on_tiles_or_threads(size, rows, columns, threads, seed):
+@given(
+    st.integers(1, 40),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(1, 3),
+    st.integers(0, 99),
+    st.sampled_from(PRECISIONS),
+)
+def test_result__does_not_depend_on_tiles_threads_or_precision(size, rows, columns, threads, seed, precision):
     rng = np.random.default_rng(seed)
     raw = rng.integers(-1, 2, (size, 3)).astype(np.float32) + np.float32(0.25)
     vectors = vectors_of(raw)
@@ -184,15 +219,87 @@ def test_result__does_not_depend_on_tiles_or_threads(size, rows, columns, thread
     plain = redundancy.highest_preferred(vectors, order, threads=1)
     greedy, kept = redundancy.greedy(vectors, order, 0.5, threads=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(redundancy, 'TILE_ROWS', rows)
-        patch.setattr(redundancy, 'TILE_COLUMNS', columns)
-        patch.setattr(redundancy, 'DIAGONAL_COLUMNS', max(1, columns // 2))
+        patch.setattr(products, 'PRECISION', precision)
+        patch.setattr(maximum, 'SMALLEST', 0)
+        patch.setattr(maximum, 'TILE_ROWS', rows)
+        patch.setattr(maximum, 'TILE_COLUMNS', columns)
+        patch.setattr(maximum, 'DIAGONAL_COLUMNS', max(1, columns // 2))
         tiled = redundancy.highest_preferred(vectors, order, threads=threads)
         greedy_tiled, kept_tiled = redundancy.greedy(vectors, order, 0.5, threads=threads)
     np.testing.assert_array_equal(plain.cosine, tiled.cosine)
     np.testing.assert_array_equal(plain.row, tiled.row)
     np.testing.assert_array_equal(greedy.row, greedy_tiled.row)
     np.testing.assert_array_equal(kept, kept_tiled)
+
+
+@pytest.mark.parametrize('spread', [1.0, 0.6, 0.02], ids=['far apart', 'near', 'as raw features'])
+def test_precision__low_and_float32_find_the_same_and_low_gives_up_where_it_does_not_pay(spread, propose, monkeypatch):
+    rng = np.random.default_rng(5)
+    vectors = vectors_of((rng.standard_normal(64) + spread * rng.standard_normal((3000, 64))).astype(np.float32))
+    groups = [rng.permutation(3000)]
+    propose('float32')
+    plain = redundancy.highest_preferred(vectors, groups)
+    greedy, kept = redundancy.greedy(vectors, groups, 0.9)
+    monkeypatch.setattr(maximum, 'TRIED', 256)
+    propose('bfloat16')
+    made = []
+    monkeypatch.setattr(redundancy, 'Precision', lambda: made.append(maximum.Precision()) or made[-1])
+    found = redundancy.highest_preferred(vectors, groups)
+    np.testing.assert_array_equal(found.cosine, plain.cosine)
+    np.testing.assert_array_equal(found.row, plain.row)
+    found, stays = redundancy.greedy(vectors, groups, 0.9)
+    np.testing.assert_array_equal(found.row, greedy.row)
+    np.testing.assert_array_equal(stays, kept)
+    pairwise = made[0]
+    assert pairwise.tried > 0
+    assert (pairwise.again > 0.25 * pairwise.tried) == (spread == 0.02)
+
+
+def test_near_other_group__leaves_out_nobody(propose):
+    rng = np.random.default_rng(6)
+    vectors = vectors_of(near_threshold(0.8, 300, 96, rng))
+    matrix = vectors.read(slice(None)).astype(np.float64)
+    matrix = (matrix @ matrix.T).astype(np.float32)
+    groups = np.array_split(rng.permutation(600), 7)
+    number = np.empty(600, int)
+    for index, rows in enumerate(groups):
+        number[rows] = index
+    near = ((matrix >= np.float32(0.8)) & (number[:, None] != number)).any(axis=1)
+    assert 100 < near.sum() < 500
+    for precision in PRECISIONS:
+        propose(precision)
+        found = redundancy.near_other_group(vectors, groups, 0.8)
+        assert (found | ~near).all()
+        assert (matrix[found] * (number[found][:, None] != number)).max(axis=1).min() > 0.78
+
+
+@given(
+    st.integers(1, 900),
+    st.floats(-40, 40),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([products.FLOAT32, products.BFLOAT16]),
+)
+def test_bounds__hold(dim, exponent, seed, product):
+    """Results are as near to the canonical number as is claimed, also where single numbers differ by many magnitudes."""
+    rng = np.random.default_rng(seed)
+    raw = rng.standard_normal((24, dim)) * np.exp2(rng.uniform(-abs(exponent), 0, dim))
+    raw[12:] = raw[:12] + 0.05 * raw[12:]
+    unit = vectors_of(raw.astype(np.float32)).read(slice(None))
+    exact = np.minimum(unit.astype(np.float64) @ unit.astype(np.float64).T, 1.0)
+    ready = product.prepare(unit)
+    found = product.multiply(ready, ready).astype(np.float64)
+    error = products.input_error(ready.error[:, None], ready.error, dim)
+    assert (np.abs(found - exact) <= error + product.rounding * np.abs(exact) + product.rounding * error).all()
+    for other in range(0, 24, 5):
+        lowest = products.least(
+            product, float(np.float32(exact[0, other])), float(ready.error[0]), float(ready.error.max()), dim
+        )
+        assert found[0, other] >= lowest
+    off = np.where(np.eye(24, dtype=bool), -np.inf, found)
+    best = off.max(axis=1).astype(np.float32)
+    winner = np.where(np.eye(24, dtype=bool), -np.inf, exact).argmax(axis=1)
+    slack = products.margin(product, ready.error, float(ready.error.max()), best, dim)
+    assert (off[np.arange(24), winner] >= best - slack).all()
 
 
 @settings(max_examples=20)
@@ -226,7 +333,7 @@ def test_result__does_not_depend_on_who_does_which_piece(size, clusters, process
     alone = list(results())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(redundancy.sharing, 'share', share)
-        patch.setattr(redundancy, 'TILE_ROWS', 7)
+        patch.setattr(maximum, 'TILE_ROWS', 7)
         together = list(results())
     for one, other in zip(alone, together, strict=True):
         pairs = (
@@ -248,7 +355,7 @@ def test_error_in_a_piece__ends_the_work():
         done.append(number)
 
     def work():
-        with redundancy.Workers(1) as workers:
+        with Workers(1) as workers:
             for number in range(9):
                 workers.submit(piece, number)
 
