@@ -78,7 +78,7 @@ PRETRAINING = (
             'Table 1 and the abstract of the paper count 374 videos; the official list and the page have 373 '
             '(1,059,519 frames).',
             'The images of Kvasir-SEG stand among the labelled polyps, as the page says: check a pre-training '
-            'for leaks.',
+            'for [leaks](leaks.md).',
             'Layout: page and lists of github.com/simula/hyper-kvasir. Sizes and checksums of the archives are not '
             'published. The publication is CC BY 4.0, the data as above.',
         ),

@@ -36,6 +36,9 @@ SHARD_IMAGES = 256
 SEED = 0
 """Of weights that no checkpoint gives."""
 
+MIRROR = dict(type='mmcv.RandomFlip', prob=1.0, direction='horizontal')
+"""With this probability nothing is left to chance."""
+
 _HOW_ONLY = ('batch_size', 'shard_size')
 
 Embedder = TypeVar('Embedder', bound='BaseEmbedder')
@@ -114,6 +117,16 @@ class BaseEmbedder(ABC):
             return [TRANSFORMS.build(transform) for transform in self.pipeline]
         except (AssertionError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"The embedder's pipeline cannot be built: {error}") from error
+
+    def mirrored(self: Embedder) -> Embedder:
+        """The same model over mirror images; its vectors lie in a cache of their own.
+
+        Images are mirrored as soon as they are loaded: later transforms may leave them in another form.
+        """
+        # copy.copy goes by __getstate__ and would leave the model behind
+        other = object.__new__(type(self))
+        vars(other).update({**vars(self), 'pipeline': [self.pipeline[0], MIRROR, *self.pipeline[1:]]})
+        return other
 
     def ready_model(self) -> nn.Module:
         """The model in eval mode on the embedder's device, made when it is first needed."""

@@ -108,6 +108,42 @@ class ChosenRows:
         return self._source.read(self._rows[rows])
 
 
+class StackedRows:
+    """A RowSource over the rows of several ones, one source after the other.
+
+    Args:
+        sources (Sequence[RowSource]): Vectors of one length; at least one source.
+
+    Raises:
+        VectorError: The lengths differ.
+    """
+
+    def __init__(self, sources: Sequence[RowSource]) -> None:
+        dims = {source.shape[1] for source in sources if source.shape[0]}
+        if len(dims) > 1:
+            raise VectorError(f'Vectors of {" and ".join(map(str, sorted(dims)))} dimensions cannot be compared.')
+        self._sources = sources
+        self._starts = np.cumsum([0, *(source.shape[0] for source in sources)])
+        self._dim = dims.pop() if dims else sources[0].shape[1]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return int(self._starts[-1]), self._dim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.result_type(*(source.dtype for source in self._sources))
+
+    def read(self, rows: NDArray[np.int64] | slice) -> NDArray[Any]:
+        rows = np.arange(self.shape[0])[rows]
+        out = np.empty((len(rows), self._dim), self.dtype)
+        for source, start, stop in zip(self._sources, self._starts[:-1], self._starts[1:], strict=True):
+            mine = np.flatnonzero((rows >= start) & (rows < stop))
+            if len(mine):
+                out[mine] = source.read(rows[mine] - start)
+        return out
+
+
 class Vectors:
     """Unit-length float32 vectors over raw stored ones.
 

@@ -11,7 +11,7 @@ import csv
 import hashlib
 import io
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, init_default_scope
+from numpy.typing import NDArray
 
 import mmdel
 from mmdel.datasets.image_table import image_table
@@ -28,6 +29,8 @@ from mmdel.embedding.embedder import Embedded, embed_images
 from mmdel.embedding.vectors import ChosenRows, Vectors
 from mmdel.engine.finished_run import Origin
 from mmdel.engine.given_vectors import read_given_vectors
+from mmdel.engine.leak_check import ExcludeNear, check_leaks
+from mmdel.engine.leak_record import remove_leaks, write_leaks
 from mmdel.engine.ranking_cache import cached_ranking
 from mmdel.engine.reporting import report
 from mmdel.engine.summary import Summary, summarise
@@ -36,10 +39,11 @@ from mmdel.files import atomic, write_text
 from mmdel.progress import SILENT, Stages
 from mmdel.registry import EMBEDDERS
 from mmdel.selection.guards import Guards
+from mmdel.selection.leaks import LeakReport
 from mmdel.selection.selector import BaseSelector, Ranking, build_selector
 from mmdel.subset import Subset, check_eta, size_at
 
-REQUEST = ('selector', 'embedder_type', 'center', 'asked', 'guards')
+REQUEST = ('selector', 'embedder_type', 'center', 'asked', 'guards', 'exclude_near')
 """Metadata that say what was asked for; a work dir that holds the answer to another question is not overwritten unasked."""
 
 
@@ -70,6 +74,8 @@ class DedupRunner:
         overwrite (bool): Replace the result of another question in ``work_dir``. Defaults to False.
         report (bool): Write ``report/``. Defaults to True.
         guards (dict, optional): What must stay and what must not, see :class:`~mmdel.selection.guards.Guards`. Defaults to None.
+        exclude_near (dict, optional): Test images whose copies take no part, see
+            :class:`~mmdel.engine.leak_check.ExcludeNear`. Defaults to None.
         progress (Stages): Shows the stages. Defaults to ``SILENT``.
         cfg (Config, optional): The whole config, dumped beside the results. Defaults to None.
     """
@@ -90,6 +96,7 @@ class DedupRunner:
         overwrite: bool = False,
         report: bool = True,
         guards: dict[str, Any] | None = None,
+        exclude_near: dict[str, Any] | None = None,
         progress: Stages = SILENT,
         cfg: Config | None = None,
     ) -> None:
@@ -120,6 +127,10 @@ class DedupRunner:
         self.overwrite = overwrite
         self.report = report
         self.guards = Guards.from_cfg(guards)
+        self.exclude_near = ExcludeNear.from_cfg(exclude_near)
+        if self.exclude_near is not None and embeddings is not None:
+            raise ConfigError('exclude_near needs the images and their encoder, and cannot go with --embeddings.')
+        self.leaks: LeakReport | None = None
         self.progress = progress
         self.cfg = cfg
         self.notes: list[str] = []
@@ -130,7 +141,7 @@ class DedupRunner:
     def from_cfg(cls, cfg: Config, **options: Any) -> 'DedupRunner':
         """Build from a dedup config.
 
-        Its keys are ``dataset, embedder, selector, center, guards, work_dir, cache_dir, default_scope``.
+        Its keys are ``dataset, embedder, selector, center, guards, exclude_near, work_dir, cache_dir, default_scope``.
 
         Args:
             cfg (Config): The config.
@@ -144,7 +155,17 @@ class DedupRunner:
                 raise ConfigError(
                     f'The config {cfg.filename or ""} lacks the key {name!r}; see configs/meddel_eta08.py.'
                 )
-        known = ('selector', 'work_dir', 'dataset', 'embedder', 'center', 'guards', 'cache_dir', 'default_scope')
+        known = (
+            'selector',
+            'work_dir',
+            'dataset',
+            'embedder',
+            'center',
+            'guards',
+            'exclude_near',
+            'cache_dir',
+            'default_scope',
+        )
         values = {name: cfg[name] for name in known if cfg.get(name) is not None}
         return cls(**values, **options, cfg=cfg)
 
@@ -171,6 +192,8 @@ class DedupRunner:
         if not len(embedded.table):
             raise SubsetError('No readable image is left, so there is nothing to choose from; see unreadable.csv.')
         embedded, excluded = self._exclude(embedded)
+        embedded, leaked = self._exclude_leaks(embedded)
+        excluded = pa.concat_tables([excluded, leaked])
         vectors = Vectors(embedded.source, embedded.table['image'].to_pylist(), self.center, self.progress)
         size = size_at(self.cut.ratio, len(vectors)) if self.cut.ratio is not None else None
         ranking = self._rank(vectors, embedded.table, size)
@@ -187,8 +210,9 @@ class DedupRunner:
                 subset,
                 vectors,
                 self.summary.nearest,
-                paths=_paths(embedded.table),
+                paths={**_paths(embedded.table), **_paths(leaked)},
                 unreadable=embedded.unreadable,
+                leaks=self.leaks,
                 config='' if self.cfg is None else self.cfg.pretty_text,
                 progress=self.progress,
             )
@@ -218,8 +242,8 @@ class DedupRunner:
         MMLogger.get_current_instance().info(
             f'{len(images.table):,} images below {images.root or "several folders"}; vectors are kept in {self.cache_dir}'
         )
-        embedder = EMBEDDERS.build(self.embedder)
-        return embed_images(images, embedder, str(self.cache_dir), device=self.device, progress=self.progress)
+        self._encoder = EMBEDDERS.build(self.embedder)
+        return embed_images(images, self._encoder, str(self.cache_dir), device=self.device, progress=self.progress)
 
     def _rank(self, vectors: Vectors, table: pa.Table, size: int | None) -> Ranking:
         ranking, known = cached_ranking(self.cache_dir, self.selector, vectors, table, size, self.progress)
@@ -231,14 +255,24 @@ class DedupRunner:
     def _exclude(self, embedded: Embedded) -> tuple[Embedded, pa.Table]:
         """Set images aside before anything is compared, so that they remove no other."""
         out = self.guards.excluded(embedded.table['image'].to_pylist())
-        excluded = embedded.table.filter(pa.array(out))
         if out.all():
             raise GuardError('guards.exclude names every readable image, so there is nothing to choose from.')
-        if out.any():
-            stays = np.flatnonzero(~out)
-            source = ChosenRows(embedded.source, stays)
-            embedded = replace(embedded, table=embedded.table.take(pa.array(stays)), source=source)
-        return embedded, excluded.append_column('reason', pa.array(['excluded'] * len(excluded), pa.string()))
+        return _set_aside(embedded, out, 'excluded')
+
+    def _exclude_leaks(self, embedded: Embedded) -> tuple[Embedded, pa.Table]:
+        """Set copies of test images aside, likewise; a ratio then counts among the other images."""
+        out = np.zeros(len(embedded.table), bool)
+        if self.exclude_near is not None:
+            self.leaks = check_leaks(
+                embedded, self.exclude_near, self._encoder, str(self.cache_dir), self.device, self.progress
+            )
+            out = np.isin(np.asarray(embedded.table['image'].to_pylist(), object), self.leaks.images)
+            if out.all():
+                raise SubsetError(
+                    'Every image is a copy of a test image, so there is nothing to choose from. Is exclude_near.against the pool?'
+                )
+            self.notes += list(self.leaks.notes)
+        return _set_aside(embedded, out, 'leak')
 
     def _subset(self, embedded: Embedded, vectors: Vectors, ranking: Ranking, excluded: pa.Table) -> Subset:
         images = embedded.table['image']
@@ -278,6 +312,7 @@ class DedupRunner:
             'mean': None if vectors.mean is None else vectors.mean.tolist(),
             'dataset': digest.hexdigest(),
             'classes': list(self.classes),
+            'checked': None if self.leaks is None else [asdict(each) for each in self.leaks.sets],
             'recut': self.selector.recut,
             'recut_hint': self.selector.recut_hint,
         }
@@ -291,6 +326,7 @@ class DedupRunner:
             'center': self.center,
             'asked': asked,
             'guards': self.guards.config(),
+            'exclude_near': None if self.exclude_near is None else self.exclude_near.config(),
         }
 
     # --- the work dir
@@ -327,9 +363,23 @@ class DedupRunner:
             with atomic(self.work_dir / 'centroids.npy') as temporary, open(temporary, 'wb') as file:
                 np.save(file, ranking.centroids, allow_pickle=False)
         self.origin.write(self.work_dir)
+        # what an earlier check found was of another pool
+        remove_leaks(self.work_dir)
+        if self.leaks is not None:
+            write_leaks(self.work_dir, self.leaks, subset)
         if self.cfg is not None:
             with atomic(self.work_dir / 'config.py') as temporary:
                 temporary.write_text(self.cfg.pretty_text, encoding='utf-8')
+
+
+def _set_aside(embedded: Embedded, out: NDArray[np.bool_], reason: str) -> tuple[Embedded, pa.Table]:
+    """The images that take part, and the rows of the others."""
+    aside = embedded.table.filter(pa.array(out))
+    if out.any():
+        stays = np.flatnonzero(~out)
+        source = ChosenRows(embedded.source, stays)
+        embedded = replace(embedded, table=embedded.table.take(pa.array(stays)), source=source)
+    return embedded, aside.append_column('reason', pa.array([reason] * len(aside), pa.string()))
 
 
 def _paths(table: pa.Table) -> dict[str, str]:

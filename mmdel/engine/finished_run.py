@@ -22,9 +22,11 @@ import pyarrow as pa
 from mmdel.embedding.store import EmbeddingStore
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
 from mmdel.engine.given_vectors import read_given_vectors
+from mmdel.engine.leak_record import read_leaks
 from mmdel.errors import StoreError, SubsetError, UnreadableImage
 from mmdel.files import write_text
 from mmdel.progress import SILENT, Stages
+from mmdel.selection.leaks import LeakReport
 from mmdel.subset import Subset
 from mmdel.visualization.pictures import file_below
 
@@ -152,6 +154,15 @@ class FinishedRun:
         except (OSError, ValueError, KeyError, csv.Error):
             reasons = {}
         return [(key, reasons.get(key) or 'not known: unreadable.csv is gone') for key in keys]
+
+    @property
+    def leaks(self) -> LeakReport | None:
+        """What the last leak check found, None where there was none.
+
+        Raises:
+            SubsetError: ``leaks.json`` is damaged.
+        """
+        return read_leaks(self.folder)
 
     @property
     def config(self) -> str:

@@ -71,6 +71,12 @@ def inspect(run: FinishedRun, name: str, count: int = 8, progress: Stages = SILE
     if row['keep']:
         removed = table.filter((pc.field('removed_by') == key) & (pc.field('reason') == 'duplicate')).num_rows
         lines.append(f'it is the reason why {removed:,} other image{"" if removed == 1 else "s"} left')
+    copies = [] if run.leaks is None else [pair for pair in run.leaks.pairs if pair.image == key]
+    lines += [
+        f'  {"a copy of" if pair.leak else "looks like"} the test image {shown(pair.test_image)} of {shown(pair.test_set)}'
+        f'{", mirrored" if pair.mirrored else ""}: agreement {pair.agreement:.3f}'
+        for pair in copies
+    ]
     nearest: tuple[str, float] | None = None
     neighbours: tuple[tuple[str, float], ...] = ()
     if row['rank'] is not None:

@@ -141,6 +141,7 @@ def _rows(subset: Subset, orphans: int | None, missed: float | None) -> tuple[tu
         'duplicate': 'duplicates',
         'unselected': 'not chosen',
         'excluded': 'excluded on request',
+        'leak': 'leaks: copies of test images',
     }
     for reason, name in names.items():
         count = subset.count(reason)

@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -25,6 +26,7 @@ from markupsafe import Markup
 
 from mmdel.files import write_text
 from mmdel.selection.conflicts import THRESHOLD, Conflict
+from mmdel.selection.leaks import Leak, LeakReport
 from mmdel.selection.nearest_kept import NearestKept, orphans
 from mmdel.subset import Subset, effective_eta
 from mmdel.visualization.gallery import MEMBERS, Gallery, make_gallery, options
@@ -47,6 +49,9 @@ ROWS = 60
 CONFLICTS = 36
 """Conflicts shown with pictures."""
 
+LEAKS = 36
+"""Leaks, and pairs that may be some, shown with pictures."""
+
 WARNED = 12
 """Groups named in one warning."""
 
@@ -68,6 +73,7 @@ class Findings:
         paths (Mapping[str, str]): Key to image file; {} for vectors without images. Defaults to {}.
         conflicts (Sequence[Conflict]): Near-identical images with different labels, most similar first. Defaults to ().
         threshold (float): Cosine above which they count. Defaults to 0.95.
+        leaks (LeakReport, optional): Copies of test images. Defaults to None, nobody looked for them.
         unreadable (Sequence): ``(key, reason)`` of the files that could not be used. Defaults to ().
         config (str): The resolved config. Defaults to ''.
         images_per_second (float): Rate of a training, for the hours saved. Defaults to the paper's 325.6.
@@ -78,6 +84,7 @@ class Findings:
     paths: Mapping[str, str] = field(default_factory=dict)
     conflicts: Sequence[Conflict] = ()
     threshold: float = THRESHOLD
+    leaks: LeakReport | None = None
     unreadable: Sequence[tuple[str, str]] = ()
     config: str = ''
     images_per_second: float = IMAGES_PER_SECOND
@@ -111,7 +118,10 @@ def write_report(folder: str | os.PathLike[str], subset: Subset, findings: Findi
 def _render(subset: Subset, findings: Findings, numbers: dict[str, Any], labelled: bool) -> str:
     gallery = make_gallery(subset, findings.nearest)
     conflicts = findings.conflicts[:CONFLICTS]
+    leaks = doubtful_first(findings.leaks)[:LEAKS]
     wanted = [*gallery.pictures, *(key for conflict in conflicts for key in (conflict.image, conflict.other))]
+    wanted += [pair.image for pair in leaks]
+    tested = [pair.test_file for pair in leaks]
     figures = {
         'retention': plot_retention(subset),
         'distance': plot_distance(subset),
@@ -146,12 +156,26 @@ def _render(subset: Subset, findings: Findings, numbers: dict[str, Any], labelle
         threshold=findings.threshold,
         conflicts=findings.conflicts,
         shown_conflicts=conflicts,
+        leaks=findings.leaks,
+        shown_leaks=leaks,
+        tested=draw(tested, {file: file for file in tested}),
+        reason=defaultdict(str, zip(subset.images, subset.table['reason'].to_pylist(), strict=True)),
+        leaks_kept=len(set(findings.leaks.images) & set(subset.kept)) if findings.leaks else 0,
         unreadable=findings.unreadable,
         record=_record(subset),
         config=findings.config,
         style=Markup(_part('report.css')),
         script=Markup(script),
         script_digest='sha256-' + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def doubtful_first(report: LeakReport | None) -> list[Leak]:
+    """Its pairs, those closest to the threshold first: where a person should look."""
+    if report is None:
+        return []
+    return sorted(
+        report.pairs, key=lambda pair: (abs(pair.agreement - report.rule.threshold), pair.image, pair.test_file)
     )
 
 

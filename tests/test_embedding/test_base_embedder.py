@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from mmdel.datasets.datadel import DataDEL
+from mmdel.datasets.image_table import image_table
 from mmdel.embedding import BaseEmbedder, embed_images
 from mmdel.errors import ConfigError
 from mmdel.precision import resolve_precision
@@ -38,6 +41,25 @@ def test_fingerprint__is_json_and_the_same_every_time(tiny: Make) -> None:
     assert fingerprint == tiny().fingerprint() == json.loads(json.dumps(fingerprint))
     assert {'type', 'weights', 'precision', 'pipeline', 'input_size', 'mean', 'std', 'to_rgb'} == set(fingerprint)
     assert fingerprint['type'] == 'TinyEmbedder' and len(fingerprint['weights']) == 64
+
+
+def test_mirrored__is_the_same_model_over_mirror_images_in_a_cache_of_its_own(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        image = rng.integers(0, 256, (20, 30, 3), np.uint8)
+        for folder, picture in (('plain', image), ('mirrored', image[:, ::-1])):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / folder / f'{i}.png'), picture)
+    embedder = EMBEDDERS.build(dict(type='mmdel.PixelEmbedder'))
+    found = {}
+    for folder, each in (('plain', embedder.mirrored()), ('mirrored', embedder), ('plain', embedder)):
+        images = image_table(DataDEL(str(tmp_path / folder)))
+        found[folder, each is embedder] = embed_images(images, each, str(tmp_path / 'cache'), num_workers=0)
+    by_flip, by_file, plain = (each.source.read(slice(None)) for each in found.values())
+    np.testing.assert_array_equal(by_flip, by_file)
+    assert not np.allclose(by_flip, plain)
+    assert embedder.mirrored().fingerprint() == embedder.mirrored().fingerprint() != embedder.fingerprint()
+    assert len(list((tmp_path / 'cache').iterdir())) == 2
 
 
 def test_fingerprint__tells_what_vectors_depend_on(tiny: Make) -> None:

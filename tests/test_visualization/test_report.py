@@ -16,6 +16,7 @@ from mmengine.config import Config
 
 from mmdel.engine import DedupRunner
 from mmdel.engine.finished_run import FinishedRun
+from mmdel.selection.leaks import CheckedSet, Leak, LeakReport, LeakRule
 from mmdel.selection.nearest_kept import NearestKept, nearest_kept
 from mmdel.subset import Subset
 from mmdel.visualization.report import Findings, write_report
@@ -180,6 +181,38 @@ def test_names__are_text(tmp_path):
     assert '49.jpg' not in reader.text  # a template in a name is no template
     assert 'x' * 400 not in page.read_text().split('id="numbers"')[0]
     assert '\u202e' not in reader.text and '\x00' not in page.read_text()
+
+
+def leaky(subset, leak):
+    """Every image of a subset beside a test image of the same name, of sets of all names."""
+    pairs = [
+        Leak(name, name, name, f'/nowhere/{name}', 0.9, 0.99 if leak else 0.7, bool(i % 2), leak)
+        for i, name in enumerate(subset.images)
+    ]
+    sets = tuple(CheckedSet(name, 'val_dataloader', 9, 1, '') for name in subset.images)
+    return LeakReport(LeakRule(), len(pairs), sets, tuple(pairs))
+
+
+@pytest.mark.parametrize('leak', [True, False])
+def test_leaks__names_are_text_and_kept_copies_a_warning(tmp_path, leak):
+    subset, nearest = hostile()
+    page = write_report(tmp_path, subset, Findings(nearest, leaks=leaky(subset, leak)))
+    text, reader = page.read_text(), Reader(page.read_text())
+    section = Reader(text[text.index('<section id="leaks">') : text.index('<section id="conflicts">')])
+    assert section.tags.count('article') == len(HOSTILE) and not {'script', 'img'} & set(section.tags)
+    assert not [name for _, name, _ in reader.attributes if name.startswith('on')]
+    assert not [a for a in reader.attributes if a[1] in ('src', 'href') and not a[2].startswith(('data:', '#'))]
+    assert '49.jpg' not in reader.text and HOSTILE[1] in section.text
+    assert (f'{len(subset.kept)} kept images are copies' in reader.text) is leak
+    assert 'names no test images' in section.text and 'cannot be read' in section.text
+
+
+def test_leaks__nobody_looked_for_have_no_section(tmp_path):
+    subset, nearest = hostile()
+    assert 'id="leaks"' not in write_report(tmp_path, subset, Findings(nearest)).read_text()
+    none = LeakReport(LeakRule(), 7, (CheckedSet('mine', 'folder', 3, 0, ''),), ())
+    text = write_report(tmp_path, subset, Findings(nearest, leaks=none)).read_text()
+    assert 'None of them is a copy of a test image' in text and 'mine: 3' in text
 
 
 def test_names__alert_in_no_browser(tmp_path, browser):

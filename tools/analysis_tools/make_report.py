@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
         nearest_kept(finished.subset, vectors, progress),
         paths=finished.paths,
         unreadable=finished.unreadable,
+        leaks=finished.leaks,
         config=finished.config,
         progress=progress,
         **options,

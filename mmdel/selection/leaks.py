@@ -1,0 +1,344 @@
+"""Leaks: images of a pool that are copies of images that models are tested on.
+
+    found = find_leaks(vectors, Rows(pool, tests, mirrored), compare, LeakRule())
+    found[0].pool, found[0].test, found[0].agreement
+
+Two decisions, each resting on a canonical number. The cosine (:mod:`mmdel.embedding.vectors`) decides which pairs are
+*looked at*: of each test image, and of its mirror image, the few most similar images of the pool, and twice as many again as
+long as the last of them held a leak. The agreement of the pixels (:mod:`mmdel.selection.same_picture`) decides what is a
+leak. So the result is the same for any block size, thread count and order of listing.
+
+Not guaranteed: a copy that the encoder finds less similar to the test image than ``neighbours`` other images of the pool is
+not looked at.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmdel.embedding.vectors import Vectors, canonical_cosine
+from mmdel.errors import ConfigError
+from mmdel.progress import SILENT, Stages, Tick
+from mmdel.selection.redundancy import Workers, float32_margin
+
+RowNumbers = NDArray[np.int64]
+
+THRESHOLD = 0.8
+"""Agreement from which on two pictures are nearly identical; chosen on Kvasir-SEG train, see docs/leaks.md."""
+
+ALIKE = 0.6
+"""Agreement from which on a pair is listed for people to look at: the same scene from elsewhere, or what all frames share."""
+
+NEIGHBOURS = 8
+"""Images of the pool that each test image is compared with by pixels."""
+
+BLOCK_BYTES = 64 << 20
+"""Products held at a time by a thread."""
+
+COLUMNS = 4096
+"""Images of the pool that are multiplied at a time."""
+
+
+@dataclass(frozen=True)
+class LeakRule:
+    """What is looked at, and what is a leak.
+
+    Args:
+        threshold (float): Least agreement of a leak, above 0 and at most 1. Defaults to 0.8: one photograph, whatever became of
+            it, or two frames of a video that hardly differ.
+        neighbours (int): How many images of the pool are compared with a test image, and with its mirror image. More find
+            copies that the encoder does not recognise, and take longer. Defaults to 8.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    threshold: float = THRESHOLD
+    neighbours: int = NEIGHBOURS
+
+    def __post_init__(self) -> None:
+        for name, value, kinds in (('threshold', self.threshold, int | float), ('neighbours', self.neighbours, int)):
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise ConfigError(f'{name} of the leak check is a number, got {value!r}.')
+        if not 0 < self.threshold <= 1:
+            raise ConfigError(
+                f'threshold of the leak check is an agreement above 0 and at most 1, got {self.threshold:g}.'
+            )
+        if self.neighbours < 1:
+            raise ConfigError(f'neighbours of the leak check is at least 1, got {self.neighbours}.')
+
+    def config(self) -> dict[str, Any]:
+        """What decides, JSON-able."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Where what lies in the vectors.
+
+    Args:
+        pool (NDArray[np.int64]): [P], rows of the pool's images, ascending.
+        tests (NDArray[np.int64]): [T], rows of the test images.
+        mirrored (NDArray[np.int64]): [T], rows of their mirror images.
+    """
+
+    pool: RowNumbers
+    tests: RowNumbers
+    mirrored: RowNumbers
+
+
+@dataclass(frozen=True)
+class View:
+    """How well an image of the pool agrees with a test image, or with its mirror image.
+
+    Args:
+        agreement (float): See :class:`~mmdel.selection.same_picture.Comparison`.
+        mirrored (bool): Whether it agrees better with the mirror image.
+    """
+
+    agreement: float
+    mirrored: bool
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image of the pool and a test image that agree.
+
+    Args:
+        pool (int): Place in :attr:`Rows.pool`.
+        test (int): Place in :attr:`Rows.tests`.
+        cosine (float): Canonical, to the test image or its mirror image, whichever is higher.
+        agreement (float): Of the pixels.
+        mirrored (bool): Whether it is the mirror image.
+    """
+
+    pool: int
+    test: int
+    cosine: float
+    agreement: float
+    mirrored: bool
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A pair of images, by name.
+
+    Args:
+        image (str): Key of the image in the pool.
+        test_set (str): Name of what is tested on.
+        test_image (str): Key of the test image in it.
+        test_file (str): Its file.
+        cosine (float): See :class:`Pair`.
+        agreement (float): See :class:`Pair`.
+        mirrored (bool): See :class:`Pair`.
+        leak (bool): Whether the two are nearly identical; else they are listed to be looked at.
+    """
+
+    image: str
+    test_set: str
+    test_image: str
+    test_file: str
+    cosine: float
+    agreement: float
+    mirrored: bool
+    leak: bool
+
+
+@dataclass(frozen=True)
+class CheckedSet:
+    """What was tested against.
+
+    Args:
+        name (str): Of the config or folder.
+        part (str): 'test_dataloader', 'val_dataloader' or 'folder'.
+        images (int): Readable images.
+        unreadable (int): Further ones, which could not be checked.
+        digest (str): sha256 of the lines "key<TAB>bytes" of the readable ones.
+    """
+
+    name: str
+    part: str
+    images: int
+    unreadable: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class LeakReport:
+    """What a check found.
+
+    Args:
+        rule (LeakRule): What counted.
+        pool (int): Images of the pool that were checked.
+        sets (tuple[CheckedSet, ...]): What they were checked against.
+        pairs (tuple[Leak, ...]): Leaks, and pairs to be looked at; by image of the pool, the best agreement first.
+    """
+
+    rule: LeakRule
+    pool: int
+    sets: tuple[CheckedSet, ...]
+    pairs: tuple[Leak, ...]
+
+    @property
+    def images(self) -> list[str]:
+        """The images of the pool that leak, sorted."""
+        return sorted({pair.image for pair in self.pairs if pair.leak})
+
+    @property
+    def alike(self) -> list[str]:
+        """The images of the pool that are only listed to be looked at, sorted."""
+        return sorted({pair.image for pair in self.pairs} - set(self.images))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One line for each set, for people."""
+        lines = []
+        for each in self.sets:
+            pairs = [pair for pair in self.pairs if pair.test_set == each.name]
+            leaks = [pair for pair in pairs if pair.leak]
+            tests, images = ({getattr(pair, name) for pair in leaks} for name in ('test_image', 'image'))
+            line = f'{each.name} ({each.part}): {len(tests):,} of {each.images:,} test images are in the pool'
+            line += f', as {len(images):,} images' if images else ''
+            alike = len({pair.image for pair in pairs} - images)
+            line += f'; {alike:,} more are somewhat like one' if alike else ''
+            lines.append(line + (f'; {each.unreadable:,} unreadable ones were not checked' if each.unreadable else ''))
+        return tuple(lines)
+
+
+Compare = Callable[[int, int], View | None]
+"""Place in the pool and place among the test images to how they agree; None where a picture cannot be used any more."""
+
+
+def find_leaks(
+    vectors: Vectors, rows: Rows, compare: Compare, rule: LeakRule | None = None, progress: Stages = SILENT
+) -> list[Pair]:
+    """The pairs that agree, leaks and those to be looked at (:data:`ALIKE`): by place in the pool, the best agreement first.
+
+    Args:
+        vectors (Vectors): Of the pool, the test images and their mirror images.
+        rows (Rows): Which is which.
+        compare (Callable): Compares two pictures; called from several threads.
+        rule (LeakRule, optional): Defaults to None, ``LeakRule()``.
+        progress (Stages): Shows the stages. Defaults to ``SILENT``.
+    """
+    rule = rule or LeakRule()
+    listed = min(ALIKE, rule.threshold)
+    found: list[Pair] = []
+    looked_at: set[tuple[int, int]] = set()
+    open_, depth = np.arange(len(rows.tests)), rule.neighbours
+    while len(open_):
+        nearest = candidates(vectors, rows, open_, depth, progress)
+        new = {pair: cosine for pair, cosine in nearest.items() if pair not in looked_at}
+        looked_at.update(new)
+        views = _compared(list(new), compare, progress)
+        pairs = [
+            Pair(*pair, cosine, view.agreement, view.mirrored)
+            for (pair, cosine), view in zip(new.items(), views, strict=True)
+            if view is not None and view.agreement >= listed
+        ]
+        found += pairs
+        # where the last images looked at held a leak, there may be more of them behind
+        open_ = np.array(sorted({pair.test for pair in pairs if is_leak(pair.agreement, rule)}), np.int64)
+        if depth >= len(rows.pool):
+            break
+        depth *= 2
+    return sorted(found, key=lambda pair: (pair.pool, -pair.agreement, pair.test))
+
+
+def is_leak(agreement: float, rule: LeakRule) -> bool:
+    """Whether two pictures that agree so much are one; compared as float32, as agreements are stored."""
+    return bool(np.float32(agreement) >= np.float32(rule.threshold))
+
+
+def candidates(
+    vectors: Vectors, rows: Rows, tests: RowNumbers, depth: int, progress: Stages = SILENT
+) -> Mapping[tuple[int, int], float]:
+    """The pairs to look at: ``(place in the pool, place among the tests)`` to the higher of the two cosines.
+
+    Args:
+        vectors (Vectors): All vectors.
+        rows (Rows): Which is which.
+        tests (NDArray[np.int64]): Places of the test images that are asked for.
+        depth (int): How many images of the pool for each view.
+        progress (Stages): Shows the comparison. Defaults to ``SILENT``.
+    """
+    asked = np.concatenate([rows.tests[tests], rows.mirrored[tests]])
+    with progress.stage('leaks', len(asked) * len(rows.pool), 'pairs') as tick:
+        cosine, place = nearest_columns(vectors, asked, rows.pool, depth, tick)
+    found: dict[tuple[int, int], float] = {}
+    for row, test in enumerate(np.tile(tests, 2).tolist()):
+        for pool, value in zip(place[row].tolist(), cosine[row].tolist(), strict=True):
+            found[pool, test] = max(value, found.get((pool, test), -2.0))
+    return dict(sorted(found.items(), key=lambda item: (item[0][1], item[0][0])))
+
+
+def nearest_columns(
+    vectors: Vectors, rows: RowNumbers, columns: RowNumbers, k: int, tick: Tick = lambda done: None
+) -> tuple[NDArray[np.float32], RowNumbers]:
+    """For each row its k most similar columns, best first, ties to the one listed first.
+
+    float32 products propose: whatever lies within a proven rounding bound of the k-th best is settled by canonical cosines.
+
+    Args:
+        vectors (Vectors): All vectors.
+        rows (NDArray[np.int64]): [n], rows of ``vectors``.
+        columns (NDArray[np.int64]): [c], rows of ``vectors``.
+        k (int): How many; all columns where there are fewer.
+        tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
+
+    Returns:
+        tuple: Canonical cosines, float32 [n, k], and places in ``columns``, int64 [n, k].
+    """
+    k = min(k, len(columns))
+    cosine = np.empty((len(rows), k), np.float32)
+    place = np.empty((len(rows), k), np.int64)
+    if not k or not len(rows):
+        return cosine, place
+    margin = float32_margin(vectors.dim)
+
+    def search(block: slice) -> None:
+        x = vectors.read(rows[block])
+        product = np.empty((len(x), len(columns)), np.float32)
+        for start in range(0, len(columns), COLUMNS):
+            part = slice(start, start + COLUMNS)
+            np.matmul(x, vectors.read(columns[part]).T, out=product[:, part])
+        least = np.partition(product, len(columns) - k, axis=1)[:, len(columns) - k] - margin
+        for i, row in enumerate(range(block.start, block.start + len(x))):
+            hit = np.flatnonzero(product[i] >= least[i])
+            settled = _settled(vectors, x[i], columns[hit])
+            best = np.lexsort((hit, -settled))[:k]
+            cosine[row], place[row] = settled[best], hit[best]
+        tick(product.size)
+
+    size = int(np.clip(BLOCK_BYTES // (4 * len(columns)), 1, 1024))
+    with Workers(None) as workers:
+        for start in range(0, len(rows), size):
+            workers.submit(search, slice(start, min(start + size, len(rows))))
+    return cosine, place
+
+
+def _settled(vectors: Vectors, x: NDArray[np.float32], rows: RowNumbers) -> NDArray[np.float32]:
+    settled = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), COLUMNS):
+        part = slice(start, start + COLUMNS)
+        settled[part] = canonical_cosine(vectors.read(rows[part]), x)
+    return settled
+
+
+def _compared(pairs: list[tuple[int, int]], compare: Compare, progress: Stages) -> list[View | None]:
+    views: list[View | None] = [None] * len(pairs)
+    with progress.stage('look', len(pairs), 'pairs') as tick, Workers(None) as workers:
+
+        def look(start: int, stop: int) -> None:
+            for i in range(start, stop):
+                views[i] = compare(*pairs[i])
+                tick(1)
+
+        # all pairs of a test image in one piece: its picture is read once
+        starts = [i for i, pair in enumerate(pairs) if not i or pair[1] != pairs[i - 1][1]]
+        for start, stop in zip(starts, [*starts[1:], len(pairs)], strict=True):
+            workers.submit(look, start, stop)
+    return views

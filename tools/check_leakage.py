@@ -1,0 +1,153 @@
+"""Does the pool hold images that models are tested on?
+
+python tools/check_leakage.py work_dirs/meddel_eta08 --against configs/segmentation/CONFIG.py
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+SHOWN = 20
+"""Pairs in the table."""
+
+DRAWN = 12
+"""Pairs in the picture; the page of the run shows more."""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Find images of a pool that are copies of test images, also resized, compressed, cropped or mirrored ones. '
+        'All images of the pool are checked, kept or not.',
+        epilog='Beside the subset it writes leaks.csv, leaks.json and leaks.png. The subset itself is never changed: --exclude '
+        'makes another one.',
+    )
+    parser.add_argument('subset', help='a subset.parquet, or the work dir that holds it')
+    parser.add_argument(
+        '--against',
+        nargs='+',
+        required=True,
+        metavar='CONFIG',
+        help='mmseg or mmpretrain configs, whose test images are taken (those of the validation where there are none), or '
+        'folders of images',
+    )
+    parser.add_argument(
+        '--threshold', type=float, help='agreement from which on two pictures are nearly identical (0.8)'
+    )
+    parser.add_argument('--neighbours', type=int, metavar='N', help='images looked at for each test image (8)')
+    parser.add_argument(
+        '--exclude',
+        nargs='?',
+        const='',
+        metavar='DIR',
+        help='choose again without the copies (reason "leak") and write it into DIR (default: WORK_DIR-without-leaks)',
+    )
+    parser.add_argument('--config', help='the config of the run, where it has an encoder or a dataset of your own')
+    parser.add_argument('--images', metavar='DIR', help='the image folder, where it is another one now')
+    parser.add_argument('--device', help="where the encoder runs, e.g. 'cuda:1' (default: a GPU where there is one)")
+    return parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> None:
+    from mmengine.logging import MMLogger
+    from rich.console import Console
+
+    from mmdel.engine.finished_run import FinishedRun
+    from mmdel.engine.leak_record import write_leaks
+    from mmdel.engine.leakage import check_run, exclude_leaks, exclusion_options
+    from mmdel.progress import Stages
+
+    MMLogger.get_instance('mmdel', logger_name='mmdel', log_level='INFO')
+    console, progress = Console(), Stages(Console(stderr=True))
+    finished = FinishedRun.open(args.subset, args.images)
+    asked = exclusion_options(args.against, args.threshold, args.neighbours)
+    if args.exclude is None:
+        report = check_run(finished, asked, args.config, args.device, progress)
+        subset, folder = finished.subset, finished.folder
+        write_leaks(folder, report, subset)
+        paths = finished.paths
+    else:
+        folder = Path(args.exclude) if args.exclude else default_out(finished.folder)
+        runner, subset = exclude_leaks(finished, asked, folder, args.config, args.device, progress)
+        report, paths = runner.leaks, FinishedRun.open(folder).paths
+    show(console, report, subset)
+    lines = [*report.notes]
+    if report.pairs:
+        picture = draw(report, paths, folder)
+        lines.append(f'the pairs: {folder / "leaks.csv"}; side by side, the most doubtful first: {picture}')
+    kept = len(set(report.images) & set(subset.kept))
+    if args.exclude is not None:
+        lines.append(
+            f'{subset.metadata["kept"]:,} of the other {subset.metadata["images"]:,} images are kept: '
+            f'{folder / "subset.parquet"}, {folder / "report" / "index.html"}'
+        )
+        lines.append(f'{finished.folder} is as it was')
+    elif report.images:
+        lines.append(
+            f'{kept:,} of these {len(report.images):,} images are kept. Without them: the same command and --exclude'
+        )
+    for line in lines:
+        console.print(f'- {line}', highlight=False, markup=False, soft_wrap=True)
+
+
+def default_out(folder: Path) -> Path:
+    folder = folder.resolve()
+    return folder.with_name(f'{folder.name}-without-leaks')
+
+
+def show(console, report, subset) -> None:
+    """The pairs as a table, the most doubtful first, as on the page."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from mmdel.visualization.names import shown
+    from mmdel.visualization.report import doubtful_first
+
+    if not report.pairs:
+        return
+    reason = dict(zip(subset.images, subset.table['reason'].to_pylist(), strict=True))
+    table = Table(
+        'image of the pool', 'is', 'test image', 'of', 'agreement', 'cosine', 'in the subset', show_edge=False
+    )
+    pairs = doubtful_first(report)
+    for pair in pairs[:SHOWN]:
+        what = ('a copy of' if pair.leak else 'like') + (', mirrored,' if pair.mirrored else '')
+        names = (escape(shown(name, 60)) for name in (pair.image, pair.test_image, pair.test_set))
+        image, test, name = names
+        numbers = (f'{pair.agreement:.3f}', f'{pair.cosine:.3f}')
+        table.add_row(image, what, test, name, *numbers, reason.get(pair.image, ''))
+    console.print(table)
+    if len(pairs) > SHOWN:
+        console.print(f'and {len(pairs) - SHOWN:,} more pairs', highlight=False)
+
+
+def draw(report, paths, folder: Path) -> Path:
+    """The pairs side by side, the image of the pool first."""
+    from mmdel.files import atomic
+    from mmdel.visualization.plots import plot_pictures
+    from mmdel.visualization.report import doubtful_first
+
+    shown, files = [], {}
+    for pair in doubtful_first(report)[:DRAWN]:
+        what = ('copy' if pair.leak else 'alike') + (', mirrored' if pair.mirrored else '')
+        pool = paths.get(pair.image, '')
+        shown += [(pool, f'pool: {what}, {pair.agreement:.3f}'), (pair.test_file, f'test: {pair.test_set[:30]}')]
+        files.update({file: file for file in (pool, pair.test_file) if file})
+    out = folder / 'leaks.png'
+    with atomic(out) as temporary:
+        plot_pictures(shown, files).savefig(temporary, format='png')
+    return out
+
+
+def main() -> None:
+    args = parse_args()
+    from mmdel.errors import MmdelError
+
+    try:
+        run(args)
+    except (MmdelError, ImportError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == '__main__':
+    main()
