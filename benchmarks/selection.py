@@ -81,7 +81,7 @@ def run_dedup(vectors: Path, folder: Path, name: str, *options: str, precision: 
     )
     command = [
         sys.executable, '-c', script, str(ROOT / 'tools/dedup.py'), str(ROOT / 'configs/meddel_eta08.py'),
-        '--embeddings', str(vectors), '--work-dir', str(work_dir), *options, f'cache_dir={folder / "cache"}',
+        '--embeddings', str(vectors), '--work-dir', str(work_dir), *options, f'cache_dir={folder / precision / name}',
     ]  # fmt: skip
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
