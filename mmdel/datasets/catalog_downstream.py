@@ -70,20 +70,19 @@ DOWNSTREAM = (
         citation='Bernal et al., Towards automatic polyp detection with a polyp appearance model, Pattern Recognition '
         '45, 2012',
         licence=_UNCONFIRMED,
-        page='https://github.com/DengPingFan/PraNet',
+        page='http://mv.cvc.uab.es/projects/colon-qa/cvccolondb',
         archives=(_TEST_SET, 'CVC-ColonDB.zip', 'CVC-EndoSceneStill.zip'),
         layout=(
             'TestDataset/CVC-ColonDB/{images,masks}/N.png',
             'CVC-300/bbdd/N.bmp and CVC-300/gtpolyp/N.bmp (EndoScene)',
-            'CVC-ColonDB/N.tiff and CVC-ColonDB/pN.tiff',
+            'CVC-ColonDB/N.{bmp,tiff} and CVC-ColonDB/pN.{bmp,tiff}',
         ),
         expected={'pairs': 380},
         dataset='mmdel.CVCColonDBDataset',
         notes=(
             'The field tests on 380 frames; the first release and EndoScene have 300, which then count as partial.',
-            'Layout: PraNet; bbdd and gtpolyp as public loaders of EndoScene read them. That the first release '
-            'names masks pN as '
-            'ETIS-Larib does could not be confirmed.',
+            'Layout: PraNet; bbdd and gtpolyp as public loaders of EndoScene read them. That the first release has 300 frames '
+            'and names masks pN is what its page says.',
         ),
     ),
     Entry(
@@ -95,8 +94,8 @@ DOWNSTREAM = (
         videos=0,
         frames=2_991,
         disease='cancers',
-        citation='Ali et al., An objective comparison of detection and segmentation algorithms for artefacts, '
-        'Scientific Reports 10, 2020',
+        citation='Ali et al., An objective comparison of detection and segmentation algorithms for artefacts in clinical '
+        'endoscopy, Scientific Reports 10, 2020',
         licence='terms of the challenge; read them on the page',
         page='https://ead2019.grand-challenge.org/',
         archives=('as the challenge hands them out; keep "EAD2019" in a folder or archive name',),

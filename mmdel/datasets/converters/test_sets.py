@@ -20,7 +20,10 @@ def by_prefix(name: str) -> Form:
 
 
 class CVCColonDB(PairConverter):
-    """``CVC-ColonDB/{images,masks}``; of EndoScene ``CVC-300/bbdd`` and ``gtpolyp``; or ``N.tiff`` and ``pN.tiff``."""
+    """``CVC-ColonDB/{images,masks}``; of EndoScene ``CVC-300/bbdd`` and ``gtpolyp``; or ``N.bmp`` and ``pN.bmp``.
+
+    Contours ``cN`` and uninformative regions ``sN`` stay where they are.
+    """
 
     id = 'cvc-colondb'
     forms = (
@@ -32,7 +35,7 @@ class CVCColonDB(PairConverter):
         ),
         by_prefix('CVC-ColonDB'),
     )
-    rest = re.compile(r'(?:gtlumen|gtspecular|void|border|contour).*', re.I)
+    rest = re.compile(r'(?:gtlumen|gtspecular|void|border|contour).*|(?:.*/)?[cs]\d+\.\w+', re.I)
 
 
 class ETIS(PairConverter):

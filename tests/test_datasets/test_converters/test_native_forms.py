@@ -183,6 +183,7 @@ def test_official_lists__are_taken_over(trees, tools, tmp_path):
         ('cvc-clinicdb', ('CVC-ClinicDB/PNG/Original/{}.png', 'CVC-ClinicDB/PNG/Ground Truth/{}.png')),
         ('cvc-colondb', ('EndoScene/CVC-300/bbdd/{}.bmp', 'EndoScene/CVC-300/gtpolyp/{}.bmp')),
         ('cvc-colondb', ('CVC-ColonDB/{}.tiff', 'CVC-ColonDB/p{}.tiff')),
+        ('cvc-colondb', ('CVC-ColonDB/{}.bmp', 'CVC-ColonDB/p{}.bmp', 'CVC-ColonDB/c{}.bmp', 'CVC-ColonDB/s{}.bmp')),
         ('etis', ('TestDataset/ETIS-LaribPolypDB/images/{}.png', 'TestDataset/ETIS-LaribPolypDB/masks/{}.png')),
         ('kvasir-seg', ('my polyps/images/cj{:0>23}.jpg', 'my polyps/masks/cj{:0>23}.jpg')),
     ],
@@ -190,11 +191,12 @@ def test_official_lists__are_taken_over(trees, tools, tmp_path):
 def test_other_forms__of_the_same_datasets(dataset, files, tools, tmp_path):
     kinds = {'.png': 'PNG', '.bmp': 'BMP', 'tiff': 'TIFF', '.jpg': 'JPEG'}
     for number in range(1, 4):
-        for name, data in zip(files, (tools('picture')(number * 40, kind=kinds[files[0][-4:]]), None), strict=True):
-            data = data or tools('mask')(kind=kinds[name[-4:]])
+        picture = tools('picture')(number * 40, kind=kinds[files[0][-4:]])
+        for name in files:
+            data = picture if name == files[0] else tools('mask')(kind=kinds[name[-4:]])
             tools('lay_out')(tmp_path / 'raw', {name.format(number * 50): data})
     report = assemble([tmp_path / 'raw'], tmp_path / 'out')[0][dataset]
-    assert report.found == {'pairs': 3}
+    assert report.found == {'pairs': 3} and report.rows == []
     assert load(tmp_path / 'out', dataset)[0]['gt_seg_map'].max() == 1
 
 
