@@ -1,10 +1,13 @@
 """Does reading real image files slow the model down?
 
     python benchmarks/embedding.py --images data/wce --count 192
+    python benchmarks/embedding.py --images data/wce --enlarge 1280x1024 --reduce-to none 224 --models ViT-B/16
 
-Measures, by turns in one process, images per second of the bare model (a batch of random numbers that is already in
-memory, the same precision and batch size) and of ``embed_images`` on image files with an empty cache, for ViT-S/14 and
-ViT-B/16 with random weights at 224 px. The ratio is the share of the bare model's rate that remains.
+Measures, by turns in one process, images per second of the bare model (a batch of random numbers that is already on its device,
+the same precision and batch size) and of ``embed_images`` on image files with an empty cache, for ViT-S/14 and ViT-B/16 with
+random weights at 224 px. The ratio is the share of the bare model's rate that remains. ``--enlarge`` embeds JPEG copies
+(quality 95) at another size, which stand for larger originals; ``--reduce-to`` sets ``mmdel.LoadFrame(reduce_to=...)``, several
+values by turns. ``--device cuda`` is for machines with a GPU.
 """
 
 import argparse
@@ -49,23 +52,39 @@ def images_below(folder: Path, count: int) -> ImageTable:
     return ImageTable(str(folder), pa.table(arrays, SCHEMA), (), (), ())
 
 
-def bare_rate(embedder: BaseEmbedder, count: int) -> float:
+def enlarged(images: ImageTable, width: int, height: int, folder: Path) -> ImageTable:
+    """JPEG copies of all images in another size."""
+    for name, path in zip(images.table['image'].to_pylist(), images.table['path'].to_pylist(), strict=True):
+        copy = cv2.resize(cv2.imread(path), (width, height), interpolation=cv2.INTER_CUBIC)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str((folder / name).with_suffix('.jpg')), copy, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    return images_below(folder, len(images.table))
+
+
+def bare_rate(embedder: BaseEmbedder, count: int, device: str) -> float:
     """Images per second of the model alone."""
     size, batch = embedder.input_size, embedder.batch_size
-    pixels = torch.rand(batch, 3, size, size)
+    pixels = torch.rand(batch, 3, size, size, device=device)
     batches = max(1, count // batch)
+    _wait(device)
     start = time.perf_counter()
     for _ in range(batches):
         embedder.forward(pixels)
+    _wait(device)
     return batches * batch / (time.perf_counter() - start)
 
 
-def embedding_rate(embedder: BaseEmbedder, images: ImageTable, workers: int | None) -> float:
+def embedding_rate(embedder: BaseEmbedder, images: ImageTable, workers: int | None, device: str) -> float:
     """Images per second from files to vectors on disk."""
     with tempfile.TemporaryDirectory() as cache:
         start = time.perf_counter()
-        embed_images(images, embedder, cache, num_workers=workers, device='cpu')
+        embed_images(images, embedder, cache, num_workers=workers, device=device)
         return len(images.table) / (time.perf_counter() - start)
+
+
+def _wait(device: str) -> None:
+    if device != 'cpu':
+        torch.cuda.synchronize(device)
 
 
 class Others:
@@ -94,36 +113,60 @@ def main() -> None:
     parser.add_argument('--workers', type=int, help='processes that decode (default: what embed_images chooses)')
     parser.add_argument('--models', nargs='+', default=list(BACKBONES), choices=list(BACKBONES))
     parser.add_argument('--precision', default='auto')
+    parser.add_argument('--enlarge', metavar='WIDTHxHEIGHT', help='embed copies of this size instead of the files')
+    parser.add_argument('--reduce-to', nargs='+', default=['none'], metavar='SIDE', help='none decodes in full')
+    parser.add_argument('--device', default='cpu')
     args = parser.parse_args()
     MMLogger.get_current_instance().setLevel(logging.ERROR)
     images = images_below(args.images, args.count)
     print(f'mmdel {mmdel.__version__}, torch {torch.__version__}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}')
     cpu = torch.cpu.get_capabilities().get('cpu_name', platform.processor())
-    print(f'{cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}')
-    print(f'{len(images.table)} files below {args.images.name}, {args.rounds} rounds by turns, images/s')
-    for name in args.models:
-        embedder = ViTEmbedder(BACKBONES[name], precision=args.precision)
-        precision = embedder.to('cpu').fingerprint()['precision']
-        bare_rate(embedder, embedder.batch_size)
-        others = Others()
-        rounds = []
-        before = bare_rate(embedder, args.count)
-        for _ in range(args.rounds):
-            files = embedding_rate(embedder, images, args.workers)
-            after = bare_rate(embedder, args.count)
+    print(f'{cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; on {args.device}')
+    with tempfile.TemporaryDirectory() as copies:
+        if args.enlarge:
+            images = enlarged(images, *map(int, args.enlarge.split('x')), Path(copies))
+        what = f'enlarged to {args.enlarge}' if args.enlarge else 'as they are'
+        print(f'{len(images.table)} files below {args.images.name} {what}, {args.rounds} rounds by turns, images/s')
+        for name in args.models:
+            measure(name, images, args)
+
+
+def measure(name: str, images: ImageTable, args: argparse.Namespace) -> None:
+    """Print the rates of one model, bare and from files decoded in each of the ways asked for."""
+    embedders = {
+        side: ViTEmbedder(
+            BACKBONES[name],
+            precision=args.precision,
+            pipeline=[dict(type='mmdel.LoadFrame', **({} if side == 'none' else {'reduce_to': int(side)}))],
+        ).to(args.device)
+        for side in args.reduce_to
+    }
+    others = Others()
+    rounds: dict[str, list[tuple[float, bool]]] = {side: [] for side in embedders}
+    for embedder in embedders.values():
+        precision = embedder.fingerprint()['precision']
+        bare_rate(embedder, embedder.batch_size, args.device)
+    before = bare_rate(embedder, args.count, args.device)
+    others.look()
+    for _ in range(args.rounds):
+        for side, embedder in embedders.items():
+            files = embedding_rate(embedder, images, args.workers, args.device)
+            after = bare_rate(embedder, args.count, args.device)
             # the machine's speed drifts: compared with the mean of the bare rates just before and just after
             bare, elsewhere = (before + after) / 2, others.look()
-            rounds.append((files / bare, elsewhere < DISTURBED))
+            rounds[side].append((files / bare, elsewhere < DISTURBED))
             print(
-                f'  {name} {precision}: bare {bare:.1f}, from files {files:.1f}, ratio {files / bare:.3f} '
-                f'(other processes: {elsewhere:.2f} cores)',
+                f'  {name} {precision}, reduce_to {side}: bare {bare:.1f}, from files {files:.1f}, '
+                f'ratio {files / bare:.3f} (other processes: {elsewhere:.2f} cores)',
                 flush=True,
             )
             before = after
-        quiet = [ratio for ratio, undisturbed in rounds if undisturbed]
-        print(f'{name} {precision}: median ratio {statistics.median(quiet or [ratio for ratio, _ in rounds]):.3f}')
+    for side, found in rounds.items():
+        quiet = [ratio for ratio, undisturbed in found if undisturbed]
+        ratios = quiet or [ratio for ratio, _ in found]
         print(
-            f'  of {len(quiet)} undisturbed rounds' if quiet else '  no round was undisturbed: measure again',
+            f'{name} {precision}, reduce_to {side}: median ratio {statistics.median(ratios):.3f} '
+            + (f'of {len(quiet)} undisturbed rounds' if quiet else '(no round was undisturbed: measure again)'),
             flush=True,
         )
 

@@ -22,7 +22,12 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     prefix = f'.{path.name}.{platform.node()}.'
     for left in path.parent.iterdir():
         process = left.name[len(prefix) : -len(TEMPORARY)]
-        if left.name.startswith(prefix) and left.suffix == TEMPORARY and process.isdigit() and not _runs(int(process)):
+        if (
+            left.name.startswith(prefix)
+            and left.suffix == TEMPORARY
+            and process.isdigit()
+            and not process_runs(int(process))
+        ):
             left.unlink(missing_ok=True)
     temporary = path.with_name(f'{prefix}{os.getpid()}{TEMPORARY}')
     try:
@@ -44,7 +49,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_bytes(text.encode())
 
 
-def _runs(process: int) -> bool:
+def process_runs(process: int) -> bool:
+    """Whether a process of this machine runs, under whatever user."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -16,6 +16,7 @@ from mmdel.datasets.endoscopy_seg import (
     PolypGenDataset,
 )
 from mmdel.datasets.frames import LoadFrame
+from mmdel.datasets.load_cached import LoadCached
 from mmdel.datasets.masks import LoadMask
 from mmdel.datasets.meddel_dataset import MedDELDataset
 
@@ -32,6 +33,7 @@ __all__ = [
     'KvasirInstrumentDataset',
     'KvasirSEGDataset',
     'KvasirSessileDataset',
+    'LoadCached',
     'LoadFrame',
     'LoadMask',
     'MedDELDataset',

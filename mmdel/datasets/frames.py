@@ -10,6 +10,7 @@ Whatever is wrong with a file is raised as :class:`~mmdel.errors.UnreadableImage
 """
 
 import logging
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from mmdel.datasets import videos
 from mmdel.datasets.image_file import plain_words, read_image_file
-from mmdel.errors import UnreadableImage
+from mmdel.errors import ConfigError, UnreadableImage
 from mmdel.registry import TRANSFORMS
 
 MAX_PIXELS = 100_000_000
@@ -36,32 +37,55 @@ HALVED_SIDE = 256
 
 @dataclass(frozen=True)
 class Frame:
-    """One image, and what was noted while it was read.
+    """One image, and the bytes it came from.
 
     Args:
         image (NDArray[np.uint8]): [H, W, 3], BGR, upright.
         nbytes (int): Size of the file, or of the frame in its video.
-        sharpness (float): See :func:`sharpness`.
+        full_shape (tuple[int, int]): Height and width of the upright original; ``image`` may be a reduced one.
     """
 
     image: NDArray[np.uint8]
     nbytes: int
-    sharpness: float
+    full_shape: tuple[int, int]
+
+    @property
+    def sharpness(self) -> float:
+        """See :func:`sharpness`; measured when asked, because a training never asks."""
+        return sharpness(self.image)
 
 
-def read_frame(path: str, max_pixels: int = MAX_PIXELS) -> Frame:
+def read_frame(path: str, max_pixels: int = MAX_PIXELS, reduce_to: int | None = None) -> Frame:
     """Read one image file, or one frame of a video, whose path is the video's with ``#`` and the number of the frame.
 
     Args:
         path (str): The file or frame.
         max_pixels (int): Width times height above which it is refused before it is decoded. Defaults to 100 million.
+        reduce_to (int, optional): See :class:`LoadFrame`. Defaults to None.
 
     Raises:
         UnreadableImage: It cannot be used; ``reason`` says why and holds no path.
     """
     video = videos.split_frame(path)
-    image, nbytes = videos.read(*video, max_pixels) if video else read_image_file(path, max_pixels)
-    return Frame(image, nbytes, sharpness(image))
+    if video is None:
+        return Frame(*read_image_file(path, max_pixels, reduce_to))
+    image, nbytes = videos.read(*video, max_pixels)
+    return Frame(image, nbytes, image.shape[:2])
+
+
+def file_state(path: str) -> tuple[int, int] | None:
+    """Size and modification time in ns by which the file of an image is recognised, of a frame its video's; None: no file."""
+    try:
+        state = os.stat(file_of(path))
+    except (OSError, ValueError):
+        return None
+    return state.st_size, state.st_mtime_ns
+
+
+def file_of(path: str) -> str:
+    """The file that holds an image: the path itself, or the video of a frame."""
+    frame = videos.split_frame(path)
+    return frame[0] if frame else path
 
 
 def sharpness(image: NDArray[np.uint8]) -> float:
@@ -117,16 +141,29 @@ class LoadFrame(BaseTransform):
 
     - img (uint8 [H, W, 3], BGR)
     - img_shape, ori_shape
-    - nbytes, sharpness
+    - nbytes
 
     Args:
         max_pixels (int): Width times height above which a file is refused. Defaults to 100 million.
         skip_unreadable (bool): Whether a training on files that nobody has checked goes on without those that cannot be
             used: the dataset then serves another image in their place, and each is named in the log. Defaults to False.
+        reduce_to (int, optional): For embedding large JPEGs fast: the least side that is needed, the encoder's ``input_size``
+            or more. A JPEG is then decoded at a half, a quarter or an eighth of its size while both sides stay at or above
+            this; ``ori_shape`` remains that of the file. Other formats and video frames are decoded in full. Defaults to None.
+
+    Raises:
+        ConfigError: ``reduce_to`` is not a positive whole number.
     """
 
-    def __init__(self, max_pixels: int = MAX_PIXELS, skip_unreadable: bool = False) -> None:
+    def __init__(
+        self, max_pixels: int = MAX_PIXELS, skip_unreadable: bool = False, reduce_to: int | None = None
+    ) -> None:
+        if reduce_to is not None and not (isinstance(reduce_to, int) and reduce_to > 0):
+            raise ConfigError(
+                f'reduce_to={reduce_to!r} of mmdel.LoadFrame is not a positive whole number of pixels; 224 for instance.'
+            )
         self.max_pixels = max_pixels
+        self.reduce_to = reduce_to
         self.skip_unreadable = skip_unreadable
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
@@ -136,20 +173,23 @@ class LoadFrame(BaseTransform):
             UnreadableImage: The file cannot be used, and ``skip_unreadable`` is not set.
         """
         try:
-            frame = read_frame(results['img_path'], self.max_pixels)
+            frame = read_frame(results['img_path'], self.max_pixels, self.reduce_to)
         except UnreadableImage as error:
             if not self.skip_unreadable:
                 raise
             print_log(f'{results["img_path"]} is left out: {error.reason}', logger='current', level=logging.WARNING)
             return None
         results['img'] = frame.image
-        results['img_shape'] = results['ori_shape'] = frame.image.shape[:2]
+        results['img_shape'] = frame.image.shape[:2]
+        results['ori_shape'] = frame.full_shape
         results['nbytes'] = frame.nbytes
-        results['sharpness'] = frame.sharpness
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(max_pixels={self.max_pixels}, skip_unreadable={self.skip_unreadable})'
+        return (
+            f'{type(self).__name__}(max_pixels={self.max_pixels}, skip_unreadable={self.skip_unreadable}, '
+            f'reduce_to={self.reduce_to})'
+        )
 
 
 def _halved(image: NDArray[Any], width: int, height: int) -> NDArray[Any]:

@@ -95,10 +95,11 @@ class BaseEmbedder(ABC):
         self._precision = resolve_precision(precision, self._device)
         self._model: nn.Module | None = None
         self._weights = ''
+        self._on_device: Tensor | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # another process makes the model itself, from the same weights
-        return {**vars(self), '_model': None, '_weights': ''}
+        return {**vars(self), '_model': None, '_weights': '', '_on_device': None}
 
     @abstractmethod
     def build_model(self) -> nn.Module:
@@ -152,6 +153,7 @@ class BaseEmbedder(ABC):
             self._device = chosen
             self._precision = resolve_precision(self._asked_precision, chosen)
             self._model = None
+            self._on_device = None
         return self
 
     def fingerprint(self) -> dict[str, Any]:
@@ -184,10 +186,13 @@ class BaseEmbedder(ABC):
         Raises:
             ConfigError: The model does not return [B, D].
         """
-        images = images.to(self._device)
+        if self._device.type == 'cuda':
+            # all of a batch is queued on the device; the copy of the vectors at the end is where the CPU waits for it
+            images = images.pin_memory()
+        images = images.to(self._device, non_blocking=True)
         if self.to_rgb:
             images = images.flip(-1)
-        mean, std = (torch.tensor(value, device=self._device)[:, None, None] for value in (self.mean, self.std))
+        mean, std = self._scale()
         vectors = self.forward(images.permute(0, 3, 1, 2).float().sub_(mean).div_(std))
         if not isinstance(vectors, Tensor) or vectors.ndim != 2 or len(vectors) != len(images):
             shape = tuple(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
@@ -206,6 +211,12 @@ class BaseEmbedder(ABC):
         dtype = DTYPES[self._precision]
         with torch.autocast(self._device.type, dtype, enabled=dtype != torch.float32):
             return self.ready_model()(pixels)
+
+    def _scale(self) -> Tensor:
+        """Mean and std on the device, [2, 3, 1, 1], copied there once."""
+        if self._on_device is None:
+            self._on_device = torch.tensor([self.mean, self.std], device=self._device)[:, :, None, None]
+        return self._on_device
 
 
 def _plain_data(value: Any, name: str) -> Any:

@@ -8,14 +8,15 @@
 Killed at any moment and started again, :func:`embed_images` continues after the last whole shard and ends with the same
 bits: the images still missing are cut, in key order, into shards and batches of fixed size, every batch is filled up to
 that size, and so the model sees each image in the same place of the same shape. The processes of a job take these shards one by
-one, as each is ready for the next, and write them side by side; only rank 0 needs to know them all.
+one, as each is ready for the next, and write them side by side; only rank 0 needs to know them all. Of files with the same
+bytes the model sees one; the others get its vector, in the same shard.
 """
 
 import itertools
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from mmdel import sharing
 from mmdel.datasets.image_table import ImageTable
 from mmdel.embedding.base_embedder import BaseEmbedder
+from mmdel.embedding.identical_files import first_identical
 from mmdel.embedding.reader import Batch, FileNote, file_state, read_batches
 from mmdel.embedding.store import ROWS, UNKNOWN, EmbeddingStore
 from mmdel.embedding.vectors import RowSource
@@ -86,34 +88,22 @@ def embed_images(
         with progress.stage('cache', total=store.shards, unit='shards') as tick:
             store.load(tick)
         with progress.stage('cache', total=len(paths)) as tick:
-            new, again = _missing(store, paths, tick)
-        missing = len(new) + len(again)
+            work = _missing(store, paths, tick)
+        missing = len(paths) - len(work.known)
         MMLogger.get_current_instance().info(
-            f'{len(paths) - missing:,} of {len(paths):,} images have vectors in {store.folder}'
-            + (f'; {missing:,} are embedded now.' if missing else '.')
+            f'{len(work.known):,} of {len(paths):,} images have vectors in {store.folder}'
+            + (f'; {missing:,} are embedded now' if missing else '')
+            + (f', {work.copies:,} of them as exact copies of others.' if work.copies else '.')
         )
         if missing:
-            table = images.table.take(pa.array(np.concatenate([new, again]))).select(['image', 'path'])
-            starts = [0, *_ends(0, len(new), embedder.shard_size), *_ends(len(new), missing, embedder.shard_size)]
-            scope = DefaultScope.get_current_instance()
-            job = _Job(
-                store,
-                embedder,
-                fingerprint,
-                table['image'].combine_chunks(),
-                table['path'].combine_chunks(),
-                np.array(starts),
-                store.next_shard,
-                num_workers,
-                device,
-                scope and scope.scope_name,
-            )
             with progress.stage('embed', total=missing) as tick:
-                made = sharing.share(_embed, job, tick, worth=job.shards > 1)
-            store.adopt([index for _, indices in made[1:] for index in indices])
-            if len(made) > 1:
-                counts = ', '.join(f'{taken:,}' for taken, _ in made)
-                MMLogger.get_current_instance().info(f'Shards embedded by each of {len(made)} processes: {counts}.')
+                _copy(store, embedder, paths, work, tick)
+                made_with = (store, embedder, fingerprint, images.table, num_workers, device)
+                left = _share(_job(work, *made_with), tick)
+                if left:
+                    # rare: a file has changed since it was compared, and its former copies are embedded like any other
+                    again = _Work(work.known, np.array(sorted(left)), np.empty(0, np.int64), {}, {}, work.state)
+                    _share(_job(again, *made_with), tick)
         numbers = store.latest(paths)
         rows = store.rows(numbers)
         readable = np.flatnonzero(rows['reason'].is_null().to_numpy())
@@ -128,26 +118,92 @@ def embed_images(
     return Embedded(table, source, unreadable, fingerprint)
 
 
-def _missing(
-    store: EmbeddingStore, paths: pa.Array, tick: Callable[[int], None]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which images to embed: those without a row for their file as it is now, and those whose file could not be opened before.
+@dataclass
+class _Work:
+    """What is to be done, by the number of the image.
 
-    The second kind is cut into shards of its own: in a run that was killed they would shift the others' places.
+    Args:
+        known (NDArray[np.int64]): Images with a row for their file as it is now.
+        new (NDArray[np.int64]): Images to embed.
+        again (NDArray[np.int64]): Images whose file could not be opened before. They are cut into shards of their own: in a run
+            that was killed they would shift the others' places.
+        copies_of_known (dict[int, int]): Images with the bytes of a known one.
+        copies_of_new (dict[int, list[int]]): For some of ``new``, the other images with the same bytes.
+        state (NDArray[np.int64]): [N, 2], size and time of every file before it was compared.
     """
+
+    known: NDArray[np.int64]
+    new: NDArray[np.int64]
+    again: NDArray[np.int64]
+    copies_of_known: dict[int, int]
+    copies_of_new: dict[int, list[int]]
+    state: NDArray[np.int64]
+
+    @property
+    def copies(self) -> int:
+        return len(self.copies_of_known) + sum(map(len, self.copies_of_new.values()))
+
+
+def _missing(store: EmbeddingStore, paths: pa.Array, tick: Callable[[int], None]) -> _Work:
+    """Find the images without a row for their file as it is now, and which of them are copies."""
     numbers = store.latest(paths)
-    rows = store.rows(np.maximum(numbers, 0)) if numbers.max(initial=-1) >= 0 else None
+    texts = paths.to_pylist()
     state = np.empty((len(paths), 2), np.int64)
-    for i, path in enumerate(paths.to_pylist()):
+    for i, path in enumerate(texts):
         state[i] = file_state(path)
         tick(1)
-    if rows is None:
-        return np.arange(len(paths)), np.empty(0, np.int64)
-    stored = np.stack([rows[name].to_numpy() for name in ('size', 'mtime_ns')], axis=1)
-    known = numbers >= 0
-    again = known & (stored[:, 0] == UNKNOWN)
-    found = known & ~again & (stored == state).all(axis=1)
-    return np.flatnonzero(~found & ~again), np.flatnonzero(again)
+    found, again = np.zeros((2, len(paths)), bool)
+    if numbers.max(initial=-1) >= 0:
+        rows = store.rows(np.maximum(numbers, 0))
+        stored = np.stack([rows[name].to_numpy() for name in ('size', 'mtime_ns')], axis=1)
+        again = (numbers >= 0) & (stored[:, 0] == UNKNOWN)
+        found = (numbers >= 0) & ~again & (stored == state).all(axis=1)
+    known, new = np.flatnonzero(found), np.flatnonzero(~found & ~again)
+    # what is known comes first, so that new files with the same bytes find it
+    compared = np.concatenate([known[np.isin(state[known, 0], state[new, 0])], new])
+    first = compared[first_identical([texts[i] for i in compared], state[compared, 0])]
+    work = _Work(known, new, np.flatnonzero(again), {}, {}, state)
+    for i, original in zip(compared.tolist(), first.tolist(), strict=True):
+        if found[original] and not found[i]:
+            work.copies_of_known[i] = original
+        elif i != original and not found[i]:
+            work.copies_of_new.setdefault(original, []).append(i)
+    work.new = np.setdiff1d(new, [*work.copies_of_known, *itertools.chain(*work.copies_of_new.values())])
+    return work
+
+
+def _copy(
+    store: EmbeddingStore, embedder: BaseEmbedder, paths: pa.Array, work: _Work, tick: Callable[[int], None]
+) -> None:
+    """Write rows and vectors of known images once more, for the files that are copies of them."""
+    copies = np.array(list(work.copies_of_known.items()), np.int64).reshape(-1, 2)
+    for start in range(0, len(copies), embedder.shard_size):
+        images, originals = copies[start : start + embedder.shard_size].T
+        rows = store.rows(numbers := store.latest(paths.take(pa.array(originals))))
+        readable = rows['reason'].is_null().to_numpy()
+        made = store.source(numbers[readable]).read(slice(0, int(readable.sum())))
+        columns = {name: rows[name].to_pylist() for name in ROWS.names}
+        columns['path'] = paths.take(pa.array(images))
+        columns['size'], columns['mtime_ns'] = work.state[images].T
+        columns['vector'] = _places(readable)
+        store.append(_rows(columns), made)
+        tick(len(images))
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A file with the bytes of another one.
+
+    Args:
+        image (int): Its number in the dataset.
+        path (str): The file.
+        size, mtime_ns: Its state before it was compared.
+    """
+
+    image: int
+    path: str
+    size: int
+    mtime_ns: int
 
 
 @dataclass(frozen=True)
@@ -160,6 +216,8 @@ class _Job:
         fingerprint (dict): What rank 0's vectors depend on.
         keys (pa.Array): [N], of the missing images.
         paths (pa.Array): [N], their files.
+        copies (dict[int, tuple[_Copy, ...]]): For some of these images, the other files with the same bytes.
+        states (NDArray[np.int64]): [N, 2], size and time of the files when they were compared.
         starts (NDArray[np.int64]): [shards + 1], the first image of each shard, and N.
         first_shard (int): Number of the first one in the store.
         num_workers, device: See :func:`embed_images`.
@@ -171,6 +229,8 @@ class _Job:
     fingerprint: dict[str, Any]
     keys: pa.Array
     paths: pa.Array
+    copies: dict[int, tuple[_Copy, ...]]
+    states: NDArray[np.int64]
     starts: NDArray[np.int64]
     first_shard: int
     num_workers: int | None
@@ -205,17 +265,70 @@ class _Job:
             )
 
 
+def _job(
+    work: _Work,
+    store: EmbeddingStore,
+    embedder: BaseEmbedder,
+    fingerprint: dict[str, Any],
+    images: pa.Table,
+    num_workers: int | None,
+    device: str | None,
+) -> _Job:
+    numbers = np.concatenate([work.new, work.again])
+    table = images.take(pa.array(numbers)).select(['image', 'path'])
+    copies = {
+        i: tuple(
+            _Copy(copy, images['path'][copy].as_py(), *work.state[copy].tolist()) for copy in work.copies_of_new[image]
+        )
+        for i, image in enumerate(numbers.tolist())
+        if image in work.copies_of_new
+    }
+    size, new = embedder.shard_size, len(work.new)
+    scope = DefaultScope.get_current_instance()
+    return _Job(
+        store,
+        embedder,
+        fingerprint,
+        table['image'].combine_chunks(),
+        table['path'].combine_chunks(),
+        copies,
+        work.state[numbers],
+        np.array([0, *_ends(0, new, size), *_ends(new, len(numbers), size)]),
+        store.next_shard,
+        num_workers,
+        device,
+        scope and scope.scope_name,
+    )
+
+
 def _ends(start: int, stop: int, size: int) -> list[int]:
     """Where shards of images ``start`` to ``stop`` end."""
     return [min(end, stop) for end in range(start + size, stop + size, size)]
 
 
-def _embed(job: _Job, claim: sharing.Claim, tick: Tick) -> tuple[int, list[int]]:
-    """Embed the shards that this process may claim; returns how many, and the numbers in the store of those that were written."""
+def _share(job: _Job, tick: Tick) -> list[int]:
+    """Have all processes embed; returns the copies of files that have changed since they were compared."""
+    if not job.shards:
+        return []
+    made = sharing.share(_embed, job, tick, worth=job.shards > 1)
+    job.store.adopt([index for _, indices, _ in made[1:] for index in indices])
+    if len(made) > 1:
+        counts = ', '.join(f'{taken:,}' for taken, _, _ in made)
+        MMLogger.get_current_instance().info(f'Shards embedded by each of {len(made)} processes: {counts}.')
+    return [image for _, _, left in made for image in left]
+
+
+def _embed(job: _Job, claim: sharing.Claim, tick: Tick) -> tuple[int, list[int], list[int]]:
+    """Embed the shards that this process may claim.
+
+    Returns:
+        tuple: How many they were; the numbers in the store of those that were written; and the copies of files that have
+            changed since they were compared.
+    """
     shards = claim(job.shards)
     first = next(shards, None)
     if first is None:
-        return 0, []
+        return 0, [], []
     job.ready()
     mine, ahead = itertools.tee(itertools.chain([first], shards))
     groups: Iterator[list[pa.Array]] = (
@@ -225,20 +338,21 @@ def _embed(job: _Job, claim: sharing.Claim, tick: Tick) -> tuple[int, list[int]]
         groups = iter([list(itertools.chain.from_iterable(groups))])  # a run of frames need not end with a shard
     embedder = job.embedder
     stream = read_batches(groups, embedder.build_pipeline(), embedder.batch_size, embedder.input_size, job.num_workers)
-    taken, written = 0, []
+    taken, written, left = 0, [], []
     with closing(stream):
         for shard in mine:
-            rows, vectors = _embedded(job, job.batches(shard), stream, tick)
+            rows, vectors, changed = _embedded(job, job.batches(shard), stream, tick)
             taken += 1
+            left += changed
             if job.store.append(rows, vectors, job.first_shard + shard):
                 written.append(job.first_shard + shard)
-    return taken, written
+    return taken, written, left
 
 
 def _embedded(
     job: _Job, batches: Sequence[NDArray[np.int64]], stream: Iterator[Batch], tick: Callable[[int], None]
-) -> tuple[pa.Table, NDArray[np.float32]]:
-    """The rows of a shard and its vectors, float32 [k, D]."""
+) -> tuple[pa.Table, NDArray[np.float32], list[int]]:
+    """The rows of a shard with their copies', its vectors, float32 [k, D], and copies of what has changed."""
     notes: list[FileNote] = []
     vectors: list[NDArray[np.float32]] = []
     for numbers, batch in zip(batches, stream, strict=False):
@@ -249,12 +363,32 @@ def _embedded(
             vectors.append(made)
         notes += batch.notes
         tick(len(numbers))
-    ok = np.array([note.reason is None for note in notes])
+    listed = np.concatenate(batches)
+    paths = job.paths.take(pa.array(listed)).to_pylist()
+    places = _places(np.array([note.reason is None for note in notes])).tolist()
+    left: list[int] = []
+    for number, note, place in list(zip(listed.tolist(), notes, places, strict=True)):
+        copies = job.copies.get(number, ())
+        if [note.size, note.mtime_ns] != job.states[number].tolist():
+            left += [copy.image for copy in copies]
+            continue
+        for copy in copies:
+            paths.append(copy.path)
+            notes.append(replace(note, size=copy.size, mtime_ns=copy.mtime_ns))
+            places.append(place)
+        tick(len(copies))
     columns: dict[str, Any] = {name: [getattr(note, name) for note in notes] for name in _NOTED}
-    columns['path'] = job.paths.take(pa.array(np.concatenate(batches)))
-    columns['vector'] = np.where(ok, np.cumsum(ok) - 1, -1)
-    rows = pa.table([pa.array(columns[name], ROWS.field(name).type) for name in ROWS.names], ROWS)
-    return rows, np.concatenate(vectors) if vectors else np.empty((0, 0), np.float32)
+    rows = _rows({**columns, 'path': paths, 'vector': places})
+    return rows, np.concatenate(vectors) if vectors else np.empty((0, 0), np.float32), left
+
+
+def _places(readable: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The places of vectors in the array of a shard, -1 where there is none."""
+    return np.where(readable, np.cumsum(readable) - 1, -1)
+
+
+def _rows(columns: dict[str, Any]) -> pa.Table:
+    return pa.table([pa.array(columns[field.name], field.type) for field in ROWS], ROWS)
 
 
 def _refuse_not_finite(vectors: NDArray[np.float32], keys: pa.Array) -> None:

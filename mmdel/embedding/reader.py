@@ -9,7 +9,6 @@ a reason. What a later transform raises is a bug or a wrong config and ends the 
 import ctypes
 import itertools
 import math
-import os
 import signal
 import sys
 import warnings
@@ -45,7 +44,8 @@ class FileNote:
         size (int): Bytes on disk just before reading, -1 where the outcome should not be remembered.
         mtime_ns (int): Modification time likewise.
         reason (str, optional): Why it cannot be used; None if it can.
-        width, height, bytes, sharpness: Of the image as loaded, upright; None if it cannot be used.
+        width, height, bytes: Of the image in the file, upright; None if it cannot be used.
+        sharpness: Of the image as loaded, which a loader may have reduced; likewise.
     """
 
     size: int
@@ -184,9 +184,9 @@ def _read_into(slot: NDArray[np.uint8], path: str, transforms: Sequence[Any]) ->
         # what is wrong with the contents stays wrong until they change; a lacking permission does not
         return FileNote(size, mtime_ns, reason) if _opens(path) else FileNote(UNKNOWN, UNKNOWN, reason)
     image = _image(results, loader, path)
-    height, width = image.shape[:2]
+    height, width = results.get('ori_shape', image.shape)[:2]
     nbytes = results.get('nbytes', size)
-    sharpness = results['sharpness'] if 'sharpness' in results else frames.sharpness(image)
+    sharpness = frames.sharpness(image)
     for transform in others:
         results = transform(results)
         if results is None:
@@ -201,26 +201,17 @@ def _read_into(slot: NDArray[np.uint8], path: str, transforms: Sequence[Any]) ->
 
 
 def file_state(path: str) -> tuple[int, int]:
-    """Size and modification time in ns by which a file is recognised, (-1, -1) where it has none; of a frame, its video's."""
-    try:
-        state = os.stat(_file(path))
-    except (OSError, ValueError):
-        return UNKNOWN, UNKNOWN
-    return state.st_size, state.st_mtime_ns
+    """As :func:`mmdel.datasets.frames.file_state`; (-1, -1) without a file."""
+    return frames.file_state(path) or (UNKNOWN, UNKNOWN)
 
 
 def _opens(path: str) -> bool:
     try:
-        with open(_file(path), 'rb') as file:
+        with open(frames.file_of(path), 'rb') as file:
             file.read(1)
     except (OSError, ValueError):
         return False
     return True
-
-
-def _file(path: str) -> str:
-    frame = videos.split_frame(path)
-    return frame[0] if frame else path
 
 
 def _image(results: dict[str, Any], transform: Any, path: str) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 
 from mmdel.datasets import frames, image_file
 from mmdel.datasets.frames import LoadFrame, read_frame
-from mmdel.errors import UnreadableImage
+from mmdel.errors import ConfigError, UnreadableImage
 
 GRADIENT = np.arange(40 * 60 * 3, dtype=np.uint32).reshape(40, 60, 3)
 RGB = (GRADIENT * 7 % 256).astype(np.uint8)
@@ -305,4 +305,55 @@ def test_load_frame__takes_the_place_of_load_image_from_file(file: Path) -> None
     assert np.array_equal(ours['inputs'], theirs['inputs'])
     assert ours['data_samples'].ori_shape == theirs['data_samples'].ori_shape == (40, 60)
     results = LoadFrame()({'img_path': str(file)})
-    assert results['nbytes'] == file.stat().st_size and results['sharpness'] > 0
+    assert results['nbytes'] == file.stat().st_size
+
+
+SMOOTH = cv2.resize(
+    np.random.default_rng(0).integers(0, 256, (8, 11, 3), np.uint8), (1100, 801), interpolation=cv2.INTER_CUBIC
+)
+
+
+@pytest.mark.parametrize(
+    ('least', 'scale'), [(801, 1), (401, 1), (400, 2), (201, 2), (200, 4), (150, 4), (100, 8), (16, 8)]
+)
+@pytest.mark.parametrize('orientation', [1, 6])
+def test_reduced_jpeg__stays_large_enough_and_tells_its_full_size(
+    file: Path, least: int, scale: int, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file.write_bytes(encoded(Image.fromarray(SMOOTH), 'JPEG', quality=95, exif=exif))
+    full, frame = read_frame(str(file)), read_frame(str(file), reduce_to=least)
+    sides = (801, 1100) if orientation == 1 else (1100, 801)
+    assert full.full_shape == full.image.shape[:2] == frame.full_shape == sides
+    assert frame.image.shape[:2] == tuple(-(-side // scale) for side in sides)
+    assert min(frame.image.shape[:2]) >= least and frame.nbytes == full.nbytes
+    shown = [frames.resize(image, 16, 16).astype(float) for image in (full.image, frame.image)]
+    assert np.abs(shown[0] - shown[1]).mean() < 4  # turned the wrong way it would be 70
+    loaded = LoadFrame(reduce_to=least)({'img_path': str(file)})
+    assert loaded['ori_shape'] == sides and loaded['img_shape'] == frame.image.shape[:2]
+
+
+def test_reduced__nearly_square_on_its_side(file: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file.write_bytes(encoded(Image.fromarray(SMOOTH[:640, :639]), 'JPEG', exif=exif))
+    frame = read_frame(str(file), reduce_to=224)
+    assert frame.image.shape[:2] == (320, 320) and frame.full_shape == (639, 640)
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'TIFF', 'WEBP', 'BMP', 'GIF'])
+def test_other_formats__are_never_reduced(file: Path, kind: str) -> None:
+    file.write_bytes(encoded(Image.fromarray(SMOOTH), kind))
+    assert np.array_equal(read_frame(str(file), reduce_to=16).image, read_frame(str(file)).image)
+
+
+def test_reduced__is_as_strict(file: Path) -> None:
+    data = encoded(Image.fromarray(SMOOTH), 'JPEG')
+    for part in (0.05, 0.5, 0.9, 0.99):
+        file.write_bytes(data[: int(len(data) * part)])
+        with pytest.raises(UnreadableImage, match='truncated'):
+            read_frame(str(file), reduce_to=100)
+    for wrong in (0, -1, 2.5, '224'):
+        with pytest.raises(ConfigError, match='of mmdel.LoadFrame is not a positive whole number'):
+            LoadFrame(reduce_to=wrong)

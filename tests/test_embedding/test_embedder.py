@@ -287,3 +287,16 @@ def test_other_encoder_on_another_machine__is_an_error(
     monkeypatch.setattr('mmdel.sharing.share', share)
     with pytest.raises(ConfigError, match='is not that of rank 0: its weights is'):
         embed_images(table_of(image_folder), tiny(), str(tmp_path / 'cache'), num_workers=0)
+
+
+def test_reduced_decoding__is_another_cache_and_keeps_the_size(table_of: Make, tiny: Make, tmp_path: Path) -> None:
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    small = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    cv2.imwrite(str(folder / 'a.jpg'), cv2.resize(small, (700, 500), interpolation=cv2.INTER_CUBIC))
+    found = []
+    for load in (dict(type='mmdel.LoadFrame'), dict(type='mmdel.LoadFrame', reduce_to=100)):
+        embedded = embed_images(table_of(folder), tiny(pipeline=[load]), str(tmp_path / 'cache'), num_workers=0)
+        found.append(embedded.table.select(['width', 'height', 'bytes']).to_pylist())
+    assert found[0] == found[1] and found[0][0]['width'] == 700
+    assert len(list((tmp_path / 'cache').iterdir())) == 2

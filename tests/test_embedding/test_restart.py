@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ KILLED_RUNS = Path(__file__).with_name('killed_runs.py')
 @pytest.fixture
 def folder(image_folder: Path) -> Path:
     (image_folder / '004.png').write_bytes(b'')
+    shutil.copy(image_folder / '015.png', image_folder / '002b.png')
     (image_folder / '017.png').unlink()
     (image_folder / '017.png').symlink_to('nothing')  # cannot be opened: tried again by every run
     return image_folder
