@@ -139,7 +139,8 @@ class DedupRunner:
                     'With --update old decisions stay and new images are held to the old eta, so a share to keep cannot be asked '
                     'for. Leave --ratio out, or choose from all images anew, without --update.'
                 )
-        if isinstance(conflict_threshold, bool) or not -1 <= conflict_threshold <= 1:
+        number = isinstance(conflict_threshold, int | float) and not isinstance(conflict_threshold, bool)
+        if not number or not -1 <= conflict_threshold <= 1:
             raise ConfigError(f'conflict_threshold is a cosine between -1 and 1, got {conflict_threshold!r}.')
         self.selector: BaseSelector = build_selector(selector)
         eta = selector.get('eta', getattr(self.selector, 'eta', None))
@@ -179,7 +180,8 @@ class DedupRunner:
     def from_cfg(cls, cfg: Config, **options: Any) -> 'DedupRunner':
         """Build from a dedup config.
 
-        Its keys are ``dataset, embedder, selector, center, guards, exclude_near, conflict_threshold, work_dir, cache_dir, default_scope``.
+        Its keys are ``dataset, embedder, selector, center, guards, exclude_near, conflict_threshold, work_dir, cache_dir,
+        default_scope``.
 
         Args:
             cfg (Config): The config.

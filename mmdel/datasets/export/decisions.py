@@ -53,7 +53,8 @@ def export_csv(subset: Subset, out: str | os.PathLike[str], overwrite: bool = Fa
     """
     out = _free(out, overwrite)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
+    # a lone carriage return in a name is only quoted where it is part of the line end
+    writer = csv.writer(text, lineterminator='\r\n')
     writer.writerow(SCHEMA.names)
     columns = [[_cell(value, field.type) for value in _values(subset.table[field.name])] for field in SCHEMA]
     writer.writerows(zip(*columns, strict=True))
@@ -85,8 +86,8 @@ def read_csv(path: str | os.PathLike[str]) -> pa.Table:
 def export_coco(subset: Subset, out: str | os.PathLike[str], overwrite: bool = False) -> Path:
     """Write JSON in the form of COCO: ``images`` with ``id`` (from 1, in the order of the keys), ``file_name`` and size.
 
-    Each image has the other columns of the table too, ``image`` as ``key``; NaN and what is not known are null. ``categories`` are
-    the classes, numbered as ``gt_label`` is; there are no annotations.
+    Each image has the other columns of the table too, ``image`` as ``key``; NaN and what is not known are null. ``categories``
+    are the classes, numbered as ``gt_label`` is; there are no annotations.
 
     Args:
         subset (Subset): The subset.

@@ -63,7 +63,7 @@ def test_csv__gives_the_table_back_and_no_cell_is_a_formula(tmp_path):
     assert raw.startswith(b'\xef\xbb\xbf')
     with open(path, encoding='utf-8-sig', newline='') as file:
         rows = list(csv.DictReader(file))
-    assert [row['image'].removeprefix("'") for row in rows] == [k.removeprefix("'") for k in subset.images]
+    assert [row['image'].removeprefix("'") for row in rows] == subset.images
     for row in rows:
         for name in ('image', 'source', 'label', 'removed_by', 'reason'):
             assert row[name][:1] not in tuple('=+-@\t\r\n\uff1d')
@@ -158,19 +158,22 @@ def test_out__that_is_there_is_replaced_only_when_asked(tmp_path, export):
 
 # --- FiftyOne
 
-READ = '''
+READ = """
 import json, sys
 import fiftyone as fo
 dataset = fo.Dataset.from_dir(sys.argv[1], fo.types.LegacyFiftyOneDataset)
 names = ('key', 'reason', 'keep', 'rank', 'cluster', 'redundancy', 'distance', 'removed_by', 'group', 'video', 'frame', 'width')
 print('RESULT ' + json.dumps({
-    'rows': [{**{n: s[n] for n in names}, 'filepath': s.filepath, 'tags': s.tags, 'label': s.label and s.label.label} for s in dataset],
+    'rows': [
+        {**{n: s[n] for n in names}, 'filepath': s.filepath, 'tags': s.tags, 'label': s.label and s.label.label}
+        for s in dataset
+    ],
     'kept': len(dataset.match_tags('kept')),
     'groups': len(dataset.exists('group').group_by('group')),
     'media': dataset.media_type, 'info': dataset.info,
 }))
 dataset.delete()
-'''
+"""
 
 
 @pytest.fixture
@@ -187,7 +190,9 @@ def pool(tmp_path, render_video):
 def without_bytes(subset):
     """These files are no real run's."""
     at = SCHEMA.get_field_index('bytes')
-    return Subset(subset.table.set_column(at, SCHEMA.field('bytes'), pa.nulls(len(subset.table), pa.int64())), subset.metadata)
+    return Subset(
+        subset.table.set_column(at, SCHEMA.field('bytes'), pa.nulls(len(subset.table), pa.int64())), subset.metadata
+    )
 
 
 def test_fiftyone__folder_has_a_sample_for_every_file_and_frames_as_pictures(pool, tmp_path):
