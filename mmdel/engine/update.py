@@ -1,8 +1,9 @@
 """A dataset that has grown: new images are decided beside old decisions that stay (``tools/dedup.py CONFIG --update OLD``).
 
     old = OldRun.open('work_dirs/old', selector, embedder_type, center)
-    news = old.compare(images.table['image'].to_pylist(), [])     # which images are new, and which are gone
-    grown = extend(old, selector, embedded, vectors, ...)         # the old rows as they are, and the new ones
+    changes = old.compare(images.table['image'].to_pylist(), ())     # which images are new, and which are gone
+    table, vectors = merge(old, source, embedded)                    # of the old and the new readable images
+    extended = extend(old, selector, table, vectors, ...)            # the old rows as they are, and the new ones
 
 Old rows keep every column. New images are put into the old clusters and compared with the old *kept* images and among themselves,
 by the rule of the selector at the old eta (:meth:`~mmdel.selection.selector.BaseSelector.extend`). That needs what the old
@@ -31,7 +32,6 @@ from mmdel.engine.finished_run import CHANGES, FinishedRun
 from mmdel.errors import ConfigError, DatasetError, StoreError, SubsetError
 from mmdel.files import write_text
 from mmdel.progress import SILENT, Stages
-from mmdel.selection.guards import Guards
 from mmdel.selection.selector import BaseSelector, Decided, Ranking
 from mmdel.subset import Subset, effective_eta
 
@@ -204,8 +204,7 @@ def extend(
     selector: BaseSelector,
     table: pa.Table,
     vectors: Vectors,
-    guards: Guards,
-    masked: frozenset[str],
+    must: NDArray[np.bool_],
     set_aside: pa.Table,
     unreadable: tuple[tuple[str, str], ...],
     classes: tuple[str, ...],
@@ -219,8 +218,7 @@ def extend(
         selector (BaseSelector): The method.
         table (pa.Table): From :func:`merge`.
         vectors (Vectors): From :func:`merge`.
-        guards (Guards): Of the new images.
-        masked (frozenset[str]): Images that have a mask.
+        must (NDArray[np.bool_]): [new images of the table], which of them stay whatever the method says.
         set_aside (pa.Table): New images that take no part, with their ``reason``.
         unreadable (tuple): ``(key, reason)`` of the new files that could not be used.
         classes (tuple[str, ...]): Label names as the dataset numbers them now.
@@ -239,7 +237,7 @@ def extend(
     new = table.filter(pa.array(second))
     after = len(readable)
     kept = 0 if ranking.kept is None else ranking.kept
-    keep = (ranking.rank < kept) | guards.must(new, masked)
+    keep = (ranking.rank < kept) | must
     far = _far(selector, ranking)
     reason = np.where(keep, 'kept', np.where(far, 'far', 'duplicate'))
     images = table['image'].combine_chunks()

@@ -109,7 +109,7 @@ def extended(selector, raw, table, old, late):
 @pytest.mark.parametrize('scope', ['cluster', 'global'])
 @pytest.mark.parametrize('rule', ['pairwise', 'greedy'])
 @pytest.mark.parametrize('keep', KEEPS)
-@pytest.mark.parametrize(('size', 'seed'), [(1, 0), (2, 1), (60, 2), (61, 3)])
+@pytest.mark.parametrize(('size', 'seed'), [(1, 0), (61, 3)])
 def test_extend__equals_reference(size, seed, keep, rule, scope):
     raw, table, late = pool(size, seed)
     selector = selector_of(keep, rule, scope)
@@ -126,7 +126,7 @@ def test_extend__equals_reference(size, seed, keep, rule, scope):
     assert set(new[ranking.rank < ranking.kept].tolist()) == kept
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(st.integers(2, 60), st.integers(0, 999), st.sampled_from(['cluster', 'global']), st.floats(0, 1))
 def test_greedy__what_goes_has_a_kept_image_above_eta_and_kept_ones_have_none(size, seed, scope, eta):
     raw, table, late = pool(size, seed)
@@ -143,7 +143,7 @@ def test_greedy__what_goes_has_a_kept_image_above_eta_and_kept_ones_have_none(si
             assert by in kept and cosine > np.float32(eta)
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(st.integers(2, 60), st.integers(0, 999), st.sampled_from(KEEPS), st.sampled_from(['pairwise', 'greedy']))
 def test_copies__of_an_old_kept_image_never_stay(size, seed, keep, rule):
     raw, table, late = pool(size, seed)
