@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -59,6 +60,10 @@ REASONS = ('kept', 'duplicate', 'far', 'unselected', 'excluded', 'leak', 'unread
 RECUTS = ('any', 'ratio', 'none')
 """Which other cuts a ranking allows: an eta or a ratio, only a ratio, or none (each eta is a run of its own)."""
 
+UPDATE = ('after', 'new', 'kept', 'by_old', 'by_new', 'far', 'excluded', 'leak', 'unreadable')
+"""What is counted of each update: the readable images before; the new images; of these the kept ones, those removed by an old
+kept image, those removed by a new one, and those that are far, excluded, copies of test images or unreadable."""
+
 VIDEO_FRAME = re.compile(r'(?P<video>.+\.\w+)#(?P<frame>\d{6,})', re.DOTALL)
 """The key of a video frame, ``clip.avi#000123``."""
 
@@ -87,8 +92,8 @@ class Subset:
         metadata (dict): JSON object: ``format``; ``mmdel``, the version; what was asked for (``selector``, ``embedder_type``,
             ``center``, ``asked``); what it rests on (``embedder``, the fingerprint with weight digest and precision;
             ``vectors`` and ``dataset``, sha256 of the raw vectors and of the lines "key<TAB>bytes"; ``mean``, what centring
-            subtracted; ``classes``); which other cuts it allows (``recut``, ``recut_hint``); and the cut (``images``, the
-            readable ones N; ``kept``; ``ratio``; ``eta``).
+            subtracted; ``classes``); which other cuts it allows (``recut``, ``recut_hint``); the cut (``images``, the readable
+            ones N; ``kept``; ``ratio``; ``eta``); and where images came later ``updates``, for each time what they were.
     """
 
     table: pa.Table
@@ -119,29 +124,10 @@ class Subset:
         Raises:
             SubsetError: Keys are repeated, or ``rank`` is not an order of the rows.
         """
-        columns = {}
-        for field in SCHEMA:
-            column = table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type)
-            columns[field.name] = column.cast(field.type)
-        columns['reason'] = pa.array(['kept'] * len(table))
-        columns['keep'] = pa.array(np.ones(len(table), bool))
-        rows = pa.table(columns, schema=SCHEMA)
-        if unreadable:
-            lost: dict[str, Any] = {field.name: pa.nulls(len(unreadable), field.type) for field in SCHEMA}
-            lost['image'] = pa.array([key for key, _ in unreadable])
-            lost['reason'] = pa.array(['unreadable'] * len(unreadable))
-            lost['keep'] = pa.array(np.zeros(len(unreadable), bool))
-            rows = pa.concat_tables([rows, pa.table(lost, schema=SCHEMA)])
+        parts = [_rows(table, 'kept'), _unreadable_rows(unreadable)]
         if set_aside is not None:
-            aside = {
-                field.name: set_aside[field.name].cast(field.type)
-                if field.name in set_aside.column_names
-                else pa.nulls(len(set_aside), field.type)
-                for field in SCHEMA
-            }
-            aside['keep'] = pa.array(np.zeros(len(set_aside), bool))
-            rows = pa.concat_tables([rows, pa.table(aside, schema=SCHEMA)])
-        rows = rows.sort_by('image').combine_chunks()
+            parts.append(_rows(set_aside))
+        rows = pa.concat_tables(parts).sort_by('image').combine_chunks()
         subset = cls(rows, {'format': FORMAT, 'recut': 'any', **metadata})
         subset._check()
         rank = subset._column('rank', -1)
@@ -292,6 +278,26 @@ class Subset:
             recut |= {'recut': 'ratio', 'recut_hint': hint}
         return Subset(table, {**self.metadata, **recut})._with(places < kept, self.eta)
 
+    def extended(
+        self, table: pa.Table, metadata: dict[str, Any], unreadable: tuple[tuple[str, str], ...] = ()
+    ) -> 'Subset':
+        """These rows as they are, and those of images that came later. No other cut of it is possible.
+
+        Args:
+            table (pa.Table): The new images: any columns of :data:`SCHEMA`, among them ``reason``, and for the readable ones
+                ``rank``, behind the old ones.
+            metadata (dict): What changes of the metadata, ``updates`` and ``recut_hint`` among it.
+            unreadable (tuple): ``(key, reason)`` of the new files that could not be used. Defaults to ().
+
+        Raises:
+            SubsetError: A key is there already, or ``rank`` does not go on where it ended.
+        """
+        parts = [self.table, _rows(table), _unreadable_rows(unreadable)]
+        rows = pa.concat_tables(parts).sort_by('image').combine_chunks()
+        grown = Subset(rows, {**self.metadata, **metadata, 'recut': 'none'})
+        grown._check()
+        return Subset(rows, {**grown.metadata, **_counts(grown.readable, grown.keep)})
+
     def retention(self, etas: NDArray[np.float64]) -> NDArray[np.float64]:
         """What each eta would keep, as a fraction of the readable images, [etas]; needs a ranking that answers any eta."""
         if self.metadata['recut'] != 'any':
@@ -380,9 +386,7 @@ class Subset:
             SCHEMA.get_field_index('reason'), SCHEMA.field('reason'), pa.array(reason, pa.string())
         )
         table = table.set_column(SCHEMA.get_field_index('keep'), SCHEMA.field('keep'), pa.array(keep))
-        images, kept = int(readable.sum()), int(keep.sum())
-        counts = {'images': images, 'kept': kept, 'ratio': kept / images if images else 0.0, 'eta': eta}
-        return Subset(table, {**self.metadata, **counts})
+        return Subset(table, {**self.metadata, **_counts(readable, keep), 'eta': eta})
 
     def _check(self) -> None:
         images = self._column('image')
@@ -405,14 +409,39 @@ class Subset:
 
     def _check_metadata(self) -> None:
         """What others compute with must agree with the rows; the file may come from anywhere."""
-        images, kept = int(self.readable.sum()), int(self.keep.sum())
-        counts = {'images': images, 'kept': kept, 'ratio': kept / images if images else 0.0}
+        counts = _counts(self.readable, self.keep)
         if any(self.metadata.get(name) != count for name, count in counts.items()):
             raise SubsetError('its metadata and its rows count differently; it was changed by another program.')
+        updates = self.metadata.get('updates') or []
+        if not isinstance(updates, list) or not all(
+            isinstance(each, dict) and all(type(each.get(name)) is int for name in UPDATE) for each in updates
+        ):
+            raise SubsetError('its metadata hold something else than numbers of images for what was added.')
         selector = self.metadata.get('selector')
         epsilon = selector.get('epsilon') if isinstance(selector, dict) else None
         if not (selector is None or isinstance(selector, dict)) or not _is_number(self.metadata.get('eta'), epsilon):
             raise SubsetError('its metadata hold something else than numbers for eta and epsilon.')
+
+
+def _counts(readable: NDArray[np.bool_], keep: NDArray[np.bool_]) -> dict[str, Any]:
+    images, kept = int(readable.sum()), int(keep.sum())
+    return {'images': images, 'kept': kept, 'ratio': kept / images if images else 0.0}
+
+
+def _rows(table: pa.Table, reason: str | None = None) -> pa.Table:
+    """Rows of :data:`SCHEMA` from those columns of it that there are; ``keep`` follows from ``reason``."""
+    columns: dict[str, Any] = {}
+    for field in SCHEMA:
+        column = table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type)
+        columns[field.name] = column.cast(field.type)
+    if reason is not None:
+        columns['reason'] = pa.array([reason] * len(table), pa.string())
+    columns['keep'] = pc.equal(columns['reason'], 'kept')
+    return pa.table(columns, schema=SCHEMA)
+
+
+def _unreadable_rows(unreadable: tuple[tuple[str, str], ...]) -> pa.Table:
+    return _rows(pa.table({'image': pa.array([key for key, _ in unreadable], pa.string())}), 'unreadable')
 
 
 def _is_number(*values: Any) -> bool:

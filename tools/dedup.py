@@ -35,6 +35,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--keys', metavar='FILE.txt', help='the keys of --embeddings, one a line (default: row numbers)'
     )
+    parser.add_argument(
+        '--update',
+        metavar='OLD',
+        help='a work dir or subset.parquet whose decisions stay: only images that it does not list are decided, beside it',
+    )
     parser.add_argument('--encoder', metavar='NAME', help=f'one of {names(ENCODERS)}, or a config file')
     parser.add_argument('--selector', metavar='NAME', help=f'one of {names(SELECTORS)}, or a config file')
     parser.add_argument(
@@ -90,7 +95,13 @@ def load_config(args: argparse.Namespace):
 
 
 def default_work_dir(args: argparse.Namespace) -> str:
-    """The config's name, and what on the command line makes this run another one."""
+    """The config's name, and what on the command line makes this run another one; of an update, the old name with a number."""
+    if args.update:
+        old = Path(args.update).resolve()
+        name = (old if old.is_dir() else old.parent).name
+        before, _, number = name.rpartition('-update')
+        again = before and number.isdigit()
+        return str(Path('work_dirs') / f'{before if again else name}-update{int(number) + 1 if again else 1}')
     parts = [Path(args.config).stem]
     for source in (args.images, args.dataset_from, args.embeddings):
         if source:
@@ -131,6 +142,7 @@ def run(args: argparse.Namespace) -> None:
         device=args.device,
         overwrite=args.overwrite,
         report=args.report,
+        update=args.update,
         progress=progress,
     )
     subset = runner.run()
@@ -143,6 +155,8 @@ def run(args: argparse.Namespace) -> None:
     table.add_row('all stages', f'{sum(progress.seconds.values()):.1f} s')
     console.print(table)
     lines = [*runner.notes, *runner.summary.hints]
+    if args.update:
+        lines.append(f'what is new, gone or changed, image by image: {work_dir / "update.csv"}')
     if subset.count('unreadable'):
         lines.append(f'{subset.count("unreadable"):,} files could not be used: {work_dir / "unreadable.csv"}')
     lines.append(f'kept images: {work_dir / "keep.txt"}; the whole decision: {work_dir / "subset.parquet"}')

@@ -5,6 +5,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ class Member:
     order: int
 
 
-class Source:
+class Source(ABC):
     """A folder or an archive; a context manager. Subclasses list and open.
 
     Args:
@@ -113,7 +114,7 @@ class Source:
         """The file on disk that a member is, or None in an archive."""
         return None
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  a folder holds nothing open
         """Close what is open."""
 
     def __enter__(self) -> 'Source':
@@ -124,11 +125,13 @@ class Source:
 
     # --- private
 
+    @abstractmethod
     def _list(self) -> Iterable[Member]:
-        raise NotImplementedError
+        """All files, whatever their names; what cannot be reached is noted as a problem."""
 
+    @abstractmethod
     def _open(self, member: Member) -> IO[bytes]:
-        raise NotImplementedError
+        """A binary stream of one member; raises what the library raises."""
 
     def _checked(self, members: Iterable[Member]) -> Iterator[Member]:
         seen: dict[str, str] = {}

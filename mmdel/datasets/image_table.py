@@ -7,8 +7,8 @@ The keys are the ones that :class:`mmdel.datasets.meddel_dataset.MedDELDataset` 
 """
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -41,6 +41,7 @@ class ImageTable:
         ledger (tuple): ``(key, reason)`` of files known to be unusable without opening them, sorted.
         classes (tuple[str, ...]): Label names in the order of ``gt_label``, () where not known.
         notes (tuple[str, ...]): Lines for people, such as how many other files were ignored.
+        masks (Mapping[str, str]): Key to the mask file that the dataset names, whether it is there or not. Defaults to {}.
     """
 
     root: str
@@ -48,6 +49,7 @@ class ImageTable:
     ledger: tuple[tuple[str, str], ...]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
+    masks: Mapping[str, str] = field(default_factory=dict)
 
 
 def image_table(dataset: Any, root: str | None = None) -> ImageTable:
@@ -77,18 +79,54 @@ def image_table(dataset: Any, root: str | None = None) -> ImageTable:
 
     rows: dict[str, dict[str, Any]] = {}
     ledger: dict[str, str] = {}
+    masks: dict[str, str] = {}
     for leaf, leaf_paths in zip(leaves, paths, strict=True):
-        _add_rows(leaf, leaf_paths, base, rows, ledger)
+        _add_rows(leaf, leaf_paths, base, rows, ledger, masks)
         _add_ledger(leaf, base, ledger)
     table = pa.Table.from_pylist([rows[key] for key in sorted(rows)], schema=SCHEMA)
     lost = tuple(sorted((key, reason) for key, reason in ledger.items() if key not in rows))
     notes = tuple(dict.fromkeys(note for leaf in leaves for note in getattr(leaf, 'notes', ())))
     labelled = table['label'].null_count < len(table)
-    return ImageTable(base, table, lost, _classes(leaves) if labelled else (), notes)
+    return ImageTable(base, table, lost, _classes(leaves) if labelled else (), notes, masks)
+
+
+def masked_images(images: ImageTable) -> frozenset[str]:
+    """Keys of the images that have a mask.
+
+    That is the file that the dataset names as ``seg_map_path``; where it names none, one of the same name up to the suffix in the
+    folder ``masks`` beside the last folder ``images`` on the path.
+
+    Args:
+        images (ImageTable): The images.
+    """
+    found = []
+    stems: dict[str, set[str]] = {}
+    for key, path in zip(images.table['image'].to_pylist(), images.table['path'].to_pylist(), strict=True):
+        named = images.masks.get(key)
+        if named is not None:
+            if os.path.isfile(named):
+                found.append(key)
+            continue
+        before, images_folder, after = os.path.dirname(path).rpartition(f'{os.sep}images')
+        if not images_folder or after[:1] not in ('', os.sep):
+            continue
+        folder = f'{before}{os.sep}masks{after}'
+        if folder not in stems:
+            stems[folder] = (
+                {os.path.splitext(name)[0] for name in os.listdir(folder)} if os.path.isdir(folder) else set()
+            )
+        if os.path.splitext(os.path.basename(path))[0] in stems[folder]:
+            found.append(key)
+    return frozenset(found)
 
 
 def _add_rows(
-    leaf: BaseDataset, paths: Sequence[str], base: str, rows: dict[str, dict[str, Any]], ledger: dict[str, str]
+    leaf: BaseDataset,
+    paths: Sequence[str],
+    base: str,
+    rows: dict[str, dict[str, Any]],
+    ledger: dict[str, str],
+    masks: dict[str, str],
 ) -> None:
     classes = leaf.metainfo.get('classes')
     for index, (key, path) in enumerate(zip(keys.keys_under(base, paths), paths, strict=True)):
@@ -106,6 +144,8 @@ def _add_rows(
                 )
             continue
         info = leaf.get_data_info(index)
+        if info.get('seg_map_path'):
+            masks[key] = os.fspath(info['seg_map_path'])
         rows[key] = {
             'image': key,
             'path': path,

@@ -62,6 +62,7 @@ def embed_images(
     num_workers: int | None = None,
     device: str | None = None,
     progress: Stages | None = None,
+    some: bool = True,
 ) -> Embedded:
     """Embed the images that the cache does not hold yet, and return all.
 
@@ -73,9 +74,10 @@ def embed_images(
             cores, at most 4.
         device (str, optional): Where the model runs. Defaults to None: CUDA where there is one, else the CPU.
         progress (Stages, optional): Shows the stages. Defaults to None (silent).
+        some (bool): Whether it is an error that not one image can be read. Defaults to True.
 
     Raises:
-        DatasetError: Not one image can be read.
+        DatasetError: Not one image can be read, and ``some``.
         VectorError: The model gives NaN or infinity; the message names the images.
         StoreError: The cache cannot be written.
     """
@@ -109,7 +111,7 @@ def embed_images(
         readable = np.flatnonzero(rows['reason'].is_null().to_numpy())
         source = store.source(numbers[readable])
     unreadable = _unreadable(images, rows)
-    if not len(readable):
+    if some and not len(readable):
         first = ''.join(f'\n  {key}: {reason}' for key, reason in unreadable[:3])
         raise DatasetError(f'None of the {len(unreadable)} images found can be used.{first}')
     table = images.table.take(pa.array(readable))

@@ -153,6 +153,8 @@ class Vectors:
         center (bool): Subtract the mean of all rows before scaling. A vector that the mean leaves without a direction then
             has cosine 1 to the others like it and 0 to the rest. Defaults to False.
         progress (Stages): Shows the pass over all rows. Defaults to ``SILENT``.
+        mean (NDArray[np.float64], optional): [D], with ``center`` subtracted instead of the mean of these rows, for vectors that
+            are compared with others that were centred before. Defaults to None.
 
     Attributes:
         mean (NDArray[np.float64] | None): [D], what was subtracted; None without ``center``.
@@ -162,7 +164,14 @@ class Vectors:
         VectorError: A vector holds NaN or infinity, or is zero and has no direction; the message names the keys.
     """
 
-    def __init__(self, source: RowSource, keys: Sequence[str], center: bool = False, progress: Stages = SILENT) -> None:
+    def __init__(
+        self,
+        source: RowSource,
+        keys: Sequence[str],
+        center: bool = False,
+        progress: Stages = SILENT,
+        mean: NDArray[np.float64] | None = None,
+    ) -> None:
         if len(source.shape) != 2 or source.shape[0] != len(keys):
             raise VectorError(
                 f'Expected one vector for each of {len(keys)} images, got an array of shape {source.shape}.'
@@ -171,6 +180,8 @@ class Vectors:
         self._keys = keys
         self.mean: NDArray[np.float64] | None = None
         rows, dim = source.shape
+        if mean is not None and (mean.shape != (dim,) or not np.isfinite(mean).all()):
+            raise VectorError(f'The recorded mean is not one of {dim} finite numbers, as these vectors have.')
         self._block = max(1, BLOCK_BYTES // (dim * np.dtype(source.dtype).itemsize))
         digest = hashlib.sha256(f'{source.dtype.str} {rows} {dim} '.encode())
         total = np.zeros(dim)
@@ -179,7 +190,7 @@ class Vectors:
             for start, raw in self._blocks():
                 digest.update(np.ascontiguousarray(raw).data)
                 # float64 sums row after row in key order: the mean does not depend on the block size
-                if center:
+                if center and mean is None:
                     total = np.add.reduce(np.concatenate([total[None], raw.astype(np.float64)]), axis=0)
                 norms[start : start + len(raw)] = _norm(raw.astype(np.float64))
                 tick(len(raw))
@@ -188,7 +199,7 @@ class Vectors:
             self.digest = digest.hexdigest()
             self._lost = np.zeros(rows, bool)
             if center and rows:
-                self.mean = total / rows
+                self.mean = total / rows if mean is None else mean
                 for start, raw in self._blocks():
                     stop = start + len(raw)
                     centred = _norm(raw.astype(np.float64) - self.mean)
@@ -213,6 +224,11 @@ class Vectors:
     def dim(self) -> int:
         """Dimensions of what :meth:`read` returns: D, or D + 1 where centring left vectors without a direction."""
         return self._source.shape[1] + self._extra
+
+    @property
+    def source(self) -> RowSource:
+        """The raw vectors."""
+        return self._source
 
     @property
     def center(self) -> bool:

@@ -8,7 +8,6 @@ Every stage can be killed and started again: vectors are kept shard by shard (:m
 """
 
 import csv
-import hashlib
 import io
 import os
 from dataclasses import asdict, dataclass, replace
@@ -24,10 +23,12 @@ from mmengine.registry import DATASETS, init_default_scope
 from numpy.typing import NDArray
 
 import mmdel
-from mmdel.datasets.image_table import image_table
+from mmdel.datasets.image_table import ImageTable, image_table, masked_images
+from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.embedding.embedder import Embedded, embed_images
-from mmdel.embedding.vectors import ChosenRows, Vectors
-from mmdel.engine.finished_run import Origin
+from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
+from mmdel.engine import update
+from mmdel.engine.finished_run import CHANGES, FinishedRun, Origin
 from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.engine.leak_check import ExcludeNear, check_leaks
 from mmdel.engine.leak_record import remove_leaks, write_leaks
@@ -36,6 +37,7 @@ from mmdel.engine.reporting import report
 from mmdel.engine.summary import Summary, summarise
 from mmdel.errors import ConfigError, GuardError, LockedError, SubsetError
 from mmdel.files import atomic, write_text
+from mmdel.findings import CONFLICT_THRESHOLD
 from mmdel.progress import SILENT, Stages
 from mmdel.registry import EMBEDDERS
 from mmdel.selection.guards import Guards
@@ -53,6 +55,27 @@ class Cut:
 
     eta: float | None
     ratio: float | None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What was decided, and what it rests on.
+
+    Args:
+        subset (Subset): The decision.
+        ranking (Ranking): What it was cut from.
+        vectors (Vectors): Row i belongs to the i-th readable row of the subset.
+        paths (dict): Key to file; {} for vectors without images.
+        unreadable (tuple): ``(key, reason)`` of the files that could not be used.
+        changes (Changes, optional): Where old decisions stay, how the images differ from theirs. Defaults to None.
+    """
+
+    subset: Subset
+    ranking: Ranking
+    vectors: Vectors
+    paths: dict[str, str]
+    unreadable: tuple[tuple[str, str], ...]
+    changes: update.Changes | None = None
 
 
 class DedupRunner:
@@ -76,6 +99,9 @@ class DedupRunner:
         guards (dict, optional): What must stay and what must not, see :class:`~mmdel.selection.guards.Guards`. Defaults to None.
         exclude_near (dict, optional): Test images whose copies take no part, see
             :class:`~mmdel.engine.leak_check.ExcludeNear`. Defaults to None.
+        conflict_threshold (float): Cosine above which differently labelled images are listed as conflicts. Defaults to 0.95.
+        update (str, optional): An old subset whose decisions stay: only images that it does not list are decided, see
+            :mod:`mmdel.engine.update`. Defaults to None.
         progress (Stages): Shows the stages. Defaults to ``SILENT``.
         cfg (Config, optional): The whole config, dumped beside the results. Defaults to None.
     """
@@ -97,6 +123,8 @@ class DedupRunner:
         report: bool = True,
         guards: dict[str, Any] | None = None,
         exclude_near: dict[str, Any] | None = None,
+        conflict_threshold: float = CONFLICT_THRESHOLD,
+        update: str | None = None,
         progress: Stages = SILENT,
         cfg: Config | None = None,
     ) -> None:
@@ -106,6 +134,14 @@ class DedupRunner:
             raise ConfigError("The config needs the keys 'dataset' and 'embedder' (or give --embeddings FILE.npy).")
         if ratio is not None:
             size_at(ratio, 1_000_000_000)
+            if update is not None:
+                raise ConfigError(
+                    'With --update old decisions stay and new images are held to the old eta, so a share to keep cannot be asked '
+                    'for. Leave --ratio out, or choose from all images anew, without --update.'
+                )
+        number = isinstance(conflict_threshold, int | float) and not isinstance(conflict_threshold, bool)
+        if not number or not -1 <= conflict_threshold <= 1:
+            raise ConfigError(f'conflict_threshold is a cosine between -1 and 1, got {conflict_threshold!r}.')
         self.selector: BaseSelector = build_selector(selector)
         eta = selector.get('eta', getattr(self.selector, 'eta', None))
         if ratio is None and not self.selector.own_size:
@@ -131,17 +167,21 @@ class DedupRunner:
         if self.exclude_near is not None and embeddings is not None:
             raise ConfigError('exclude_near needs the images and their encoder, and cannot go with --embeddings.')
         self.leaks: LeakReport | None = None
+        self.conflict_threshold = conflict_threshold
+        self.update = update
         self.progress = progress
         self.cfg = cfg
         self.notes: list[str] = []
         self.classes: tuple[str, ...] = ()
+        self.masked: frozenset[str] = frozenset()
         self.origin = Origin()
 
     @classmethod
     def from_cfg(cls, cfg: Config, **options: Any) -> 'DedupRunner':
         """Build from a dedup config.
 
-        Its keys are ``dataset, embedder, selector, center, guards, exclude_near, work_dir, cache_dir, default_scope``.
+        Its keys are ``dataset, embedder, selector, center, guards, exclude_near, conflict_threshold, work_dir, cache_dir,
+        default_scope``.
 
         Args:
             cfg (Config): The config.
@@ -155,17 +195,8 @@ class DedupRunner:
                 raise ConfigError(
                     f'The config {cfg.filename or ""} lacks the key {name!r}; see configs/meddel_eta08.py.'
                 )
-        known = (
-            'selector',
-            'work_dir',
-            'dataset',
-            'embedder',
-            'center',
-            'guards',
-            'exclude_near',
-            'cache_dir',
-            'default_scope',
-        )
+        known = ('selector', 'work_dir', 'dataset', 'embedder', 'center', 'guards', 'exclude_near', 'conflict_threshold',
+                 'cache_dir', 'default_scope')  # fmt: skip
         values = {name: cfg[name] for name in known if cfg.get(name) is not None}
         return cls(**values, **options, cfg=cfg)
 
@@ -187,36 +218,120 @@ class DedupRunner:
 
     def _run(self) -> Subset:
         logger = MMLogger.get_current_instance()
-        previous = self._previous()
+        old = self._old()
+        previous = self._previous(old)
+        chosen = self._choose() if old is None else self._extend(old)
+        subset = chosen.subset
+        with self.progress.stage('write'):
+            self._write(chosen)
+        if old is None and previous is not None and previous.metadata['dataset'] != subset.metadata['dataset']:
+            before, now = previous.metadata['images'], subset.metadata['images']
+            logger.info(f'The images have changed since the last run here: {before:,} before, {now:,} now.')
+        self.summary: Summary = summarise(subset, chosen.vectors, self.selector, chosen.ranking, self.progress)
+        if chosen.changes is not None:
+            self.summary = replace(self.summary, rows=self.summary.rows + update.update_rows(subset, chosen.changes))
+        if self.report:
+            report(
+                self.work_dir / 'report',
+                subset,
+                chosen.vectors,
+                self.summary.nearest,
+                self.conflict_threshold,
+                paths=chosen.paths,
+                unreadable=chosen.unreadable,
+                leaks=self.leaks,
+                changes=() if chosen.changes is None else chosen.changes.rows,
+                config='' if self.cfg is None else self.cfg.pretty_text,
+                progress=self.progress,
+            )
+        return subset
+
+    def _choose(self) -> Chosen:
+        """Decide about all images."""
         embedded = self._embed()
         if not len(embedded.table):
             raise SubsetError('No readable image is left, so there is nothing to choose from; see unreadable.csv.')
+        paths = _paths(embedded.table)
         embedded, excluded = self._exclude(embedded)
+        if not len(embedded.table):
+            raise GuardError('guards.exclude names every readable image, so there is nothing to choose from.')
         embedded, leaked = self._exclude_leaks(embedded)
+        if not len(embedded.table):
+            raise SubsetError(
+                'Every image is a copy of a test image, so there is nothing to choose from. Is exclude_near.against the pool?'
+            )
         excluded = pa.concat_tables([excluded, leaked])
         vectors = Vectors(embedded.source, embedded.table['image'].to_pylist(), self.center, self.progress)
         size = size_at(self.cut.ratio, len(vectors)) if self.cut.ratio is not None else None
         ranking = self._rank(vectors, embedded.table, size)
         subset = self._subset(embedded, vectors, ranking, excluded)
-        with self.progress.stage('write'):
-            self._write(subset, embedded, ranking)
-        if previous is not None and previous.metadata['dataset'] != subset.metadata['dataset']:
-            before, now = previous.metadata['images'], subset.metadata['images']
-            logger.info(f'The images have changed since the last run here: {before:,} before, {now:,} now.')
-        self.summary: Summary = summarise(subset, vectors, self.selector, ranking, self.progress)
-        if self.report:
-            report(
-                self.work_dir / 'report',
-                subset,
-                vectors,
-                self.summary.nearest,
-                paths={**_paths(embedded.table), **_paths(leaked)},
-                unreadable=embedded.unreadable,
-                leaks=self.leaks,
-                config='' if self.cfg is None else self.cfg.pretty_text,
-                progress=self.progress,
+        return Chosen(subset, ranking, vectors, paths, embedded.unreadable)
+
+    # --- old decisions that stay
+
+    def _old(self) -> update.OldRun | None:
+        if self.update is None:
+            return None
+        old = update.OldRun.open(self.update, self.selector, self._embedder_type, self.center)
+        if os.path.realpath(old.run.folder) == os.path.realpath(self.work_dir):
+            raise ConfigError(
+                f'{self.update} would be overwritten by its own update. Give this run another --work-dir.'
             )
-        return subset
+        return old
+
+    def _extend(self, old: update.OldRun) -> Chosen:
+        """Decide about the images that the old subset does not list."""
+        guards = self.guards.of_new_images(old.subset)
+        new, source, changes = self._new_vectors(old) if self.embeddings else self._new_images(old)
+        new, excluded = self._exclude(new, guards)
+        new, leaked = self._exclude_leaks(new)
+        excluded = pa.concat_tables([excluded, leaked])
+        table, vectors = update.merge(old, source, new, self.progress)
+        request = {'guards': guards.config(), 'exclude_near': self._request()['exclude_near']}
+        asked = {name: value for name, value in request.items() if value is not None}
+        extended = update.extend(
+            old,
+            self.selector,
+            table,
+            vectors,
+            guards.must(table.filter(table['new']), self.masked),
+            excluded,
+            new.unreadable,
+            self.classes,
+            asked,
+            self.progress,
+        )
+        run = FinishedRun(self.work_dir, extended.subset, self.origin)
+        unreadable = tuple(sorted([*old.run.unreadable, *new.unreadable]))
+        return Chosen(extended.subset, extended.ranking, vectors, run.paths, unreadable, changes)
+
+    def _new_images(self, old: update.OldRun) -> tuple[Embedded, RowSource, update.Changes]:
+        images, embedder = self._list()
+        old.refuse_other_encoder(embedder.to(self.device).fingerprint())
+        self.origin = replace(self.origin, spelled={**(old.run.origin.spelled or {}), **(self.origin.spelled or {})})
+        changes = old.compare(images.table['image'].to_pylist(), [key for key, _ in images.ledger])
+        here = FinishedRun(old.run.folder, old.subset, self.origin)
+        missing, changed = here.since()
+        unusable = {key for key, _ in images.ledger}
+        changes = replace(changes, changed=tuple(sorted({*changed, *old.lost(unusable)})))
+        if missing:  # the cache is another one, or was emptied: what is there still is made again, and must be the same
+            self._embed_some(_only(images, set(missing)), embedder)
+        source = old.vectors_here(here, self.progress)
+        return self._embed_some(_only(images, set(changes.new)), embedder), source, changes
+
+    def _new_vectors(self, old: update.OldRun) -> tuple[Embedded, RowSource, update.Changes]:
+        given = self._embed()
+        old.refuse_other_encoder(given.fingerprint)
+        changes = old.compare(given.table['image'].to_pylist(), [])
+        source = old.vectors_here(FinishedRun(old.run.folder, old.subset, self.origin), self.progress)
+        rows = np.flatnonzero(np.isin(given.table['image'].to_numpy(), changes.new))
+        new = replace(given, table=given.table.take(pa.array(rows)), source=ChosenRows(given.source, rows))
+        return new, source, changes
+
+    def _embed_some(self, images: ImageTable, embedder: BaseEmbedder) -> Embedded:
+        return embed_images(
+            images, embedder, str(self.cache_dir), device=self.device, progress=self.progress, some=False
+        )
 
     # --- stages
 
@@ -226,10 +341,16 @@ class DedupRunner:
                 embeddings=os.path.abspath(self.embeddings), keys=os.path.abspath(self.keys) if self.keys else ''
             )
             return read_given_vectors(self.embeddings, self.keys)
+        images, embedder = self._list()
+        return embed_images(images, embedder, str(self.cache_dir), device=self.device, progress=self.progress)
+
+    def _list(self) -> tuple[ImageTable, BaseEmbedder]:
         init_default_scope(self.default_scope)
         with self.progress.stage('list'):
             dataset = DATASETS.build(self.dataset)
             images = image_table(dataset)
+            if self.guards.asks == 'masked':
+                self.masked = masked_images(images)
         self.notes += images.notes
         self.classes = images.classes
         self.origin = Origin.of_images(images.root, images.table, self.cache_dir)
@@ -243,7 +364,7 @@ class DedupRunner:
             f'{len(images.table):,} images below {images.root or "several folders"}; vectors are kept in {self.cache_dir}'
         )
         self._encoder = EMBEDDERS.build(self.embedder)
-        return embed_images(images, self._encoder, str(self.cache_dir), device=self.device, progress=self.progress)
+        return images, self._encoder
 
     def _rank(self, vectors: Vectors, table: pa.Table, size: int | None) -> Ranking:
         ranking, known = cached_ranking(self.cache_dir, self.selector, vectors, table, size, self.progress)
@@ -252,25 +373,19 @@ class DedupRunner:
         self.notes += ranking.notes
         return ranking
 
-    def _exclude(self, embedded: Embedded) -> tuple[Embedded, pa.Table]:
+    def _exclude(self, embedded: Embedded, guards: Guards | None = None) -> tuple[Embedded, pa.Table]:
         """Set images aside before anything is compared, so that they remove no other."""
-        out = self.guards.excluded(embedded.table['image'].to_pylist())
-        if out.all():
-            raise GuardError('guards.exclude names every readable image, so there is nothing to choose from.')
+        out = (guards or self.guards).excluded(embedded.table['image'].to_pylist())
         return _set_aside(embedded, out, 'excluded')
 
     def _exclude_leaks(self, embedded: Embedded) -> tuple[Embedded, pa.Table]:
         """Set copies of test images aside, likewise; a ratio then counts among the other images."""
         out = np.zeros(len(embedded.table), bool)
-        if self.exclude_near is not None:
+        if self.exclude_near is not None and len(out):
             self.leaks = check_leaks(
                 embedded, self.exclude_near, self._encoder, str(self.cache_dir), self.device, self.progress
             )
             out = np.isin(np.asarray(embedded.table['image'].to_pylist(), object), self.leaks.images)
-            if out.all():
-                raise SubsetError(
-                    'Every image is a copy of a test image, so there is nothing to choose from. Is exclude_near.against the pool?'
-                )
             self.notes += list(self.leaks.notes)
         return _set_aside(embedded, out, 'leak')
 
@@ -296,33 +411,31 @@ class DedupRunner:
         )
         if self.selector.recut != 'none' and (self.cut.eta is not None or self.cut.ratio is not None):
             subset = subset.at(eta=self.cut.eta, ratio=self.cut.ratio)
-        return self.guards.apply(subset, exact=self.cut.ratio is not None)
+        return self.guards.apply(subset, exact=self.cut.ratio is not None, masked=self.masked)
 
     def _metadata(self, embedded: Embedded, vectors: Vectors) -> dict[str, Any]:
-        table = embedded.table
-        sizes = table['bytes'].to_pylist() if 'bytes' in table.column_names else [''] * len(table)
-        digest = hashlib.sha256()
-        for image, size in zip(table['image'].to_pylist(), sizes, strict=True):
-            digest.update(f'{image}\t{size}\n'.encode())
         return {
             'mmdel': mmdel.__version__,
             **self._request(),
             'embedder': embedded.fingerprint,
             'vectors': vectors.digest,
             'mean': None if vectors.mean is None else vectors.mean.tolist(),
-            'dataset': digest.hexdigest(),
+            'dataset': update.dataset_digest(embedded.table),
             'classes': list(self.classes),
             'checked': None if self.leaks is None else [asdict(each) for each in self.leaks.sets],
             'recut': self.selector.recut,
             'recut_hint': self.selector.recut_hint,
         }
 
+    @property
+    def _embedder_type(self) -> str:
+        return 'given vectors' if self.embedder is None or self.embeddings else self.embedder['type']
+
     def _request(self) -> dict[str, Any]:
-        kind = 'given vectors' if self.embedder is None or self.embeddings else self.embedder['type']
         asked = {'eta': self.cut.eta, 'ratio': self.cut.ratio}
         return {
             'selector': self.selector.config(),
-            'embedder_type': kind,
+            'embedder_type': self._embedder_type,
             'center': self.center,
             'asked': asked,
             'guards': self.guards.config(),
@@ -331,7 +444,7 @@ class DedupRunner:
 
     # --- the work dir
 
-    def _previous(self) -> Subset | None:
+    def _previous(self, old: update.OldRun | None) -> Subset | None:
         """The subset that lies in the work dir already; another question's answer is not replaced unasked."""
         path = self.work_dir / 'subset.parquet'
         if not path.exists():
@@ -341,32 +454,50 @@ class DedupRunner:
         except SubsetError as error:
             MMLogger.get_current_instance().warning(f'The old result is no use and will be replaced: {error}')
             return None
-        request = self._request()
-        other = [name for name in REQUEST if previous.metadata.get(name) != request[name]]
+        other = self._other_question(previous, old)
         if other and not self.overwrite:
-            name = other[0]
             raise ConfigError(
-                f'{self.work_dir} holds the result of another run ({name}: {previous.metadata.get(name)}, now {request[name]}). '
+                f'{self.work_dir} holds the result of another run ({other}). '
                 'Give this run its own --work-dir, or replace the old result with --overwrite.'
             )
         return previous
 
-    def _write(self, subset: Subset, embedded: Embedded, ranking: Ranking) -> None:
+    def _other_question(self, previous: Subset, old: update.OldRun | None) -> str:
+        """What was asked for otherwise, '' where nothing was."""
+        updates = previous.metadata.get('updates') or [{}]
+        if old is not None:
+            # an update without new images is the old subset itself
+            file = self.work_dir / 'subset.parquet'
+            same = updates[-1].get('of') == old.digest or update.file_digest(file) == old.digest
+            return '' if same else f'it is no update of {self.update}'
+        if updates[-1]:
+            return 'it was updated, and its old decisions would be lost'
+        request = self._request()
+        for name in REQUEST:
+            if previous.metadata.get(name) != request[name]:
+                return f'{name}: {previous.metadata.get(name)}, now {request[name]}'
+        return ''
+
+    def _write(self, chosen: Chosen) -> None:
         # the table first: everything else can be derived from it again
-        subset.write(self.work_dir / 'subset.parquet')
-        subset.write_lists(self.work_dir)
+        chosen.subset.write(self.work_dir / 'subset.parquet')
+        chosen.subset.write_lists(self.work_dir)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator='\n')
-        writer.writerows([('image', 'reason'), *embedded.unreadable])
+        writer.writerows([('image', 'reason'), *chosen.unreadable])
         write_text(self.work_dir / 'unreadable.csv', text.getvalue())
-        if ranking.centroids is not None:
+        if chosen.ranking.centroids is not None:
             with atomic(self.work_dir / 'centroids.npy') as temporary, open(temporary, 'wb') as file:
-                np.save(file, ranking.centroids, allow_pickle=False)
+                np.save(file, chosen.ranking.centroids, allow_pickle=False)
         self.origin.write(self.work_dir)
         # what an earlier check found was of another pool
         remove_leaks(self.work_dir)
         if self.leaks is not None:
-            write_leaks(self.work_dir, self.leaks, subset)
+            write_leaks(self.work_dir, self.leaks, chosen.subset)
+        if chosen.changes is None:
+            (self.work_dir / CHANGES).unlink(missing_ok=True)
+        else:
+            chosen.changes.write(self.work_dir)
         if self.cfg is not None:
             with atomic(self.work_dir / 'config.py') as temporary:
                 temporary.write_text(self.cfg.pretty_text, encoding='utf-8')
@@ -380,6 +511,12 @@ def _set_aside(embedded: Embedded, out: NDArray[np.bool_], reason: str) -> tuple
         source = ChosenRows(embedded.source, stays)
         embedded = replace(embedded, table=embedded.table.take(pa.array(stays)), source=source)
     return embedded, aside.append_column('reason', pa.array([reason] * len(aside), pa.string()))
+
+
+def _only(images: ImageTable, keys: set[str]) -> ImageTable:
+    """The images and unusable files with these keys."""
+    chosen = images.table.filter(pa.compute.is_in(images.table['image'], pa.array(sorted(keys), pa.string())))
+    return replace(images, table=chosen, ledger=tuple(row for row in images.ledger if row[0] in keys))
 
 
 def _paths(table: pa.Table) -> dict[str, str]:

@@ -11,15 +11,19 @@ subset states.
 import csv
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from mmdel.embedding.store import EmbeddingStore
+from mmdel.embedding.reader import file_state
+from mmdel.embedding.store import UNKNOWN, EmbeddingStore
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
 from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.engine.leak_record import read_leaks
@@ -31,6 +35,9 @@ from mmdel.subset import Subset
 from mmdel.visualization.pictures import file_below
 
 ORIGIN = 'origin.json'
+
+CHANGES = 'update.csv'
+"""What is new, gone or changed, image by image, beside an updated subset."""
 
 
 @dataclass(frozen=True)
@@ -165,12 +172,70 @@ class FinishedRun:
         return read_leaks(self.folder)
 
     @property
+    def changes(self) -> list[tuple[str, str]]:
+        """``(key, change)`` of an update: what was new, gone or changed; [] where the subset is none, or this is not known."""
+        try:
+            with open(self.folder / CHANGES, encoding='utf-8', newline='') as file:
+                return [(row['image'], row['change']) for row in csv.DictReader(file)]
+        except (OSError, ValueError, KeyError, csv.Error):
+            return []
+
+    @property
+    def conflict_threshold(self) -> float | None:
+        """The key of the config, None where it has none. The config is read as text."""
+        found = re.search(r'^conflict_threshold = (-?[0-9.]+)$', self.config, re.MULTILINE)
+        try:
+            return float(found[1]) if found else None
+        except ValueError:
+            return None
+
+    @property
     def config(self) -> str:
         """The resolved config as text, '' where it is gone."""
         try:
             return (self.folder / 'config.py').read_text(encoding='utf-8')
         except (OSError, UnicodeDecodeError):
             return ''
+
+    @property
+    def mean(self) -> NDArray[np.float64] | None:
+        """What centring subtracted, [D]; None without it.
+
+        Raises:
+            SubsetError: The subset states no list of numbers.
+        """
+        mean = self.subset.metadata.get('mean')
+        if mean is None:
+            return None
+        if not isinstance(mean, list) or not all(isinstance(value, float | int) for value in mean):
+            raise SubsetError(f'The mean that the subset of {self.folder} states is no list of numbers.')
+        return np.array(mean, np.float64)
+
+    def since(self) -> tuple[list[str], list[str]]:
+        """Readable images without a vector in the cache, and images whose file has changed since it was read.
+
+        Changed is a file with another size or modification time, as the cache sees it; files that are gone are not among them.
+        """
+        table = self.subset.table
+        readable = dict(zip(table['image'].to_pylist(), self.subset.readable.tolist(), strict=True))
+        if self.origin.embeddings:
+            return [], []
+        paths = self.paths
+        with self._opened() as store:
+            if store is None:
+                return [key for key, needed in readable.items() if needed], []
+            keys = [key for key in readable if key in paths]
+            numbers = store.latest(pa.array([paths[key] for key in keys], pa.string()))
+            found = np.flatnonzero(numbers >= 0)
+            rows = store.rows(numbers[found])
+        noted = {
+            keys[i]: state
+            for i, *state in zip(found.tolist(), rows['size'].to_pylist(), rows['mtime_ns'].to_pylist(), strict=True)
+        }
+        now = {key: list(file_state(paths[key])) for key in noted}
+        gone = [UNKNOWN, UNKNOWN]
+        changed = [key for key, state in noted.items() if now[key] != state and gone not in (now[key], state)]
+        return [key for key, needed in readable.items() if needed and key not in noted], changed
 
     def vectors(self, progress: Stages = SILENT) -> Vectors:
         """The vectors that the subset was chosen by; row i belongs to its i-th readable row.
@@ -183,7 +248,7 @@ class FinishedRun:
         """
         keys = self.subset.table['image'].filter(self.subset.readable).to_pylist()
         source = self._given(keys) if self.origin.embeddings else self._stored(keys)
-        vectors = Vectors(source, keys, bool(self.subset.metadata.get('center')), progress)
+        vectors = Vectors(source, keys, bool(self.subset.metadata.get('center')), progress, self.mean)
         if vectors.digest != self.subset.metadata.get('vectors'):
             raise StoreError(
                 f'The vectors of {self.folder} have changed since: they are not the ones that the subset was chosen by. '
@@ -195,26 +260,34 @@ class FinishedRun:
         embedded = read_given_vectors(self.origin.embeddings, self.origin.keys or None)
         return _chosen(embedded.source, embedded.table['image'].to_pylist(), keys)
 
-    def _stored(self, keys: list[str]) -> RowSource:
+    @contextmanager
+    def _opened(self) -> Iterator[EmbeddingStore | None]:
+        """The cache that the vectors were kept in, loaded and locked; None where it is gone."""
         name = str(self.subset.metadata.get('embedder_type')).rpartition('.')[2]
         fingerprint: Any = self.subset.metadata.get('embedder')
-        gone = StoreError(
+        if not self.origin.cache_dir or not name.isidentifier() or not isinstance(fingerprint, dict):
+            yield None
+            return
+        store = EmbeddingStore(self.origin.cache_dir, name, fingerprint)
+        if not store.folder.is_dir():
+            yield None
+            return
+        with store.locked():
+            store.load()
+            yield store
+
+    def _stored(self, keys: list[str]) -> RowSource:
+        paths = self.paths
+        with self._opened() as store:
+            if store is not None:
+                numbers = store.latest(pa.array([paths.get(key, '') for key in keys], pa.string()))
+                if not (numbers < 0).any() and store.rows(numbers)['reason'].null_count == len(numbers):
+                    return store.source(numbers)
+        raise StoreError(
             f'The vectors of {self.folder} are not at hand'
             + (f' (looked in {self.origin.cache_dir})' if self.origin.cache_dir else f' (there is no {ORIGIN})')
             + '. Run tools/dedup.py again with the same config and work dir.'
         )
-        if not self.origin.cache_dir or not name.isidentifier() or not isinstance(fingerprint, dict):
-            raise gone
-        store = EmbeddingStore(self.origin.cache_dir, name, fingerprint)
-        if not store.folder.is_dir():
-            raise gone
-        paths = self.paths
-        with store.locked():
-            store.load()
-            numbers = store.latest(pa.array([paths.get(key, '') for key in keys]))
-            if (numbers < 0).any() or not store.rows(numbers)['reason'].null_count == len(numbers):
-                raise gone
-            return store.source(numbers)
 
 
 def _chosen(source: RowSource, names: list[str], keys: list[str]) -> RowSource:

@@ -159,6 +159,8 @@ def _decision(run: FinishedRun, row: dict[str, Any]) -> str:
                 return (
                     f'kept: the most similar preferred image is {shown(remover)} at {redundancy:.4f}, not above {above}'
                 )
+            if row['rank'] >= kept:
+                return 'kept by an update: no preferred image was compared with it'
             return (
                 f'kept: place {row["rank"] + 1:,} of {kept:,} in the ranking; no preferred image was compared with it'
             )

@@ -5,9 +5,9 @@ from typing import Any
 
 from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError
+from mmdel.findings import CONFLICT_THRESHOLD, NearestKept
 from mmdel.progress import SILENT, Stages
-from mmdel.selection.conflicts import THRESHOLD, list_conflicts
-from mmdel.selection.nearest_kept import NearestKept
+from mmdel.selection.conflicts import list_conflicts
 from mmdel.subset import Subset
 from mmdel.visualization.report import Findings, write_report
 
@@ -17,7 +17,7 @@ def report(
     subset: Subset,
     vectors: Vectors,
     nearest: NearestKept,
-    threshold: float = THRESHOLD,
+    threshold: float = CONFLICT_THRESHOLD,
     progress: Stages = SILENT,
     **findings: Any,
 ) -> Path:

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from mmdel.embedding.vectors import Vectors
 from mmdel.engine import coverage
+from mmdel.findings import NearestKept, orphans
 from mmdel.progress import SILENT, Stages, Tick
-from mmdel.selection.nearest_kept import NearestKept, nearest_kept, orphans
+from mmdel.selection.nearest_kept import nearest_kept
 from mmdel.selection.selector import BaseSelector, Ranking
 from mmdel.subset import Subset, effective_eta
 from mmdel.visualization.names import shown

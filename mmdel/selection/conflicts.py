@@ -8,45 +8,19 @@ pairs: each image is listed with its most similar opponent, not with all of them
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmdel.embedding.vectors import Vectors
+from mmdel.findings import CONFLICT_THRESHOLD, Conflict
 from mmdel.progress import SILENT, Stages
 from mmdel.selection.redundancy import Neighbours, near_other_group, nearest
 from mmdel.subset import Subset
 
-THRESHOLD = 0.95
-"""Cosine above which two images are called near-identical, where nobody names another."""
-
-
-@dataclass(frozen=True)
-class Conflict:
-    """Two near-identical images with different labels.
-
-    Args:
-        image (str): The one.
-        label (str): Its label.
-        keep (bool): Whether it stays.
-        other (str): The other.
-        other_label (str): Its label.
-        other_keep (bool): Whether it stays.
-        cosine (float): Canonical cosine of the two.
-    """
-
-    image: str
-    label: str
-    keep: bool
-    other: str
-    other_label: str
-    other_keep: bool
-    cosine: float
-
 
 def list_conflicts(
-    subset: Subset, vectors: Vectors, threshold: float = THRESHOLD, progress: Stages = SILENT
+    subset: Subset, vectors: Vectors, threshold: float = CONFLICT_THRESHOLD, progress: Stages = SILENT
 ) -> list[Conflict]:
     """The conflicts among the readable images of a subset, kept or not: once for each pair, the most similar first.
 
@@ -63,7 +37,7 @@ def list_conflicts(
 
 
 def find_conflicts(
-    vectors: Vectors, labels: Sequence[str | None], threshold: float = THRESHOLD, progress: Stages = SILENT
+    vectors: Vectors, labels: Sequence[str | None], threshold: float = CONFLICT_THRESHOLD, progress: Stages = SILENT
 ) -> Neighbours:
     """For each labelled image, the most similar image with another label, where its cosine is above ``threshold``.
 

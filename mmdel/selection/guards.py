@@ -41,8 +41,8 @@ class Guards:
         min_keep (Mapping[str, Amount], optional): Column to the least that stays of each group; a smaller group stays whole.
             Defaults to None.
         max_keep (Mapping[str, Amount], optional): Column to the most that stays of each group. Defaults to None.
-        always_keep (str | Sequence[str], optional): Keys, a text file with one key a line, or 'labelled' for every image with a
-            label. Defaults to None.
+        always_keep (str | Sequence[str], optional): Keys, a text file with one key a line, 'labelled' for every image with a
+            label, or 'masked' for every image with a mask. Defaults to None.
         exclude (str | Sequence[str], optional): Keys, or a text file with one key a line; these take no part at all: they are
             not kept, and remove no other image. Defaults to None.
 
@@ -59,8 +59,8 @@ class Guards:
     ) -> None:
         self.min_keep = _checked('min_keep', min_keep)
         self.max_keep = _checked('max_keep', max_keep)
-        self.labelled = always_keep == 'labelled'
-        self.always_keep = () if self.labelled else _keys('always_keep', always_keep)
+        self.asks = always_keep if isinstance(always_keep, str) and always_keep in ('labelled', 'masked') else ''
+        self.always_keep = () if self.asks else _keys('always_keep', always_keep)
         self.exclude = _keys('exclude', exclude)
         both = sorted(set(self.always_keep) & set(self.exclude))
         if both:
@@ -85,7 +85,7 @@ class Guards:
         values = {
             'min_keep': self.min_keep,
             'max_keep': self.max_keep,
-            'always_keep': 'labelled' if self.labelled else _about(self.always_keep),
+            'always_keep': self.asks or _about(self.always_keep),
             'exclude': _about(self.exclude),
         }
         return {name: value for name, value in values.items() if value} or None
@@ -99,25 +99,75 @@ class Guards:
         _known('exclude', self.exclude, images)
         return np.isin(np.asarray(images, dtype=object), self.exclude) if self.exclude else np.zeros(len(images), bool)
 
-    def apply(self, subset: Subset, exact: bool) -> Subset:
+    def must(self, table: pa.Table, masked: frozenset[str] = frozenset()) -> NDArray[np.bool_]:
+        """Bool [rows], which rows stay whatever the ranking says.
+
+        Args:
+            table (pa.Table): ``image`` and ``label``.
+            masked (frozenset[str]): Images that have a mask. Defaults to none.
+
+        Raises:
+            GuardError: An image that must stay is not there.
+        """
+        if self.asks == 'labelled':
+            return table['label'].is_valid().to_numpy()
+        images = table['image'].to_pylist()
+        _known('always_keep', self.always_keep, images)
+        wanted = masked if self.asks else set(self.always_keep)
+        return np.fromiter((image in wanted for image in images), bool, len(images))
+
+    def of_new_images(self, old: Subset) -> 'Guards':
+        """What is left of the guards where old decisions stay: those of images that ``old`` does not list.
+
+        Raises:
+            GuardError: They ask for what old decisions deny, or cannot be met by new images alone.
+        """
+        for name in ('min_keep', 'max_keep'):
+            if getattr(self, name):
+                raise GuardError(
+                    f'With --update old decisions stay, so guards.{name} cannot be promised. Leave it out (--cfg-options '
+                    f'guards.{name}=None), or choose from all images anew, without --update.'
+                )
+        reasons = dict(zip(old.images, old.table['reason'].to_pylist(), strict=True))
+        for name, keys, wanted in (('always_keep', self.always_keep, 'kept'), ('exclude', self.exclude, 'excluded')):
+            denied = [key for key in keys if reasons.get(key, wanted) != wanted]
+            if denied:
+                raise GuardError(
+                    f'guards.{name} names {len(denied):,} images that the old subset decides otherwise, first {denied[0]!r} '
+                    f'({reasons[denied[0]]}), and with --update old decisions stay. Take them out of {name}, or choose from all '
+                    'images anew, without --update.'
+                )
+        guards = Guards()
+        guards.asks = self.asks
+        guards.always_keep = tuple(key for key in self.always_keep if key not in reasons)
+        guards.exclude = tuple(key for key in self.exclude if key not in reasons)
+        return guards
+
+    def apply(self, subset: Subset, exact: bool, masked: frozenset[str] = frozenset()) -> Subset:
         """Cut the guarded order instead of the plain one.
 
         Args:
             subset (Subset): A cut without guards.
             exact (bool): Keep exactly as many images, because a ratio was asked for. Else the number follows: what the cut
                 keeps, and what the guards add to it and take from it.
+            masked (frozenset[str]): Images that have a mask. Defaults to none.
 
         Raises:
-            GuardError: The guards contradict each other, or the ratio.
+            GuardError: The guards contradict each other, the images, or the ratio.
         """
-        if not (self.min_keep or self.max_keep or self.labelled or self.always_keep):
+        if not (self.min_keep or self.max_keep or self.asks or self.always_keep):
             return subset
         table = subset.table.filter(pa.array(subset.readable))
         images = table['image'].to_pylist()
         rank = table['rank'].to_numpy()
         order = np.argsort(rank)
         groups = _Groups(table, self.min_keep, self.max_keep)
-        first = self._must(table, images)
+        first = self.must(table, masked)
+        if self.asks == 'masked' and not first.any():
+            raise GuardError(
+                "No readable image has a mask, so guards.always_keep='masked' keeps nothing. A mask is the seg_map_path of a "
+                'dataset, or a file masks/NAME for images/NAME.'
+            )
         groups.take(first, 'always_keep')
         floor = groups.fill_floors(order[~first[order]])
         stage = np.full(len(images), 3)
@@ -135,16 +185,6 @@ class Guards:
         else:
             kept = least + int(((stage == 2) & (rank < kept)).sum())
         return subset.reranked(guarded, kept, (least, most))
-
-    def _must(self, table: pa.Table, images: list[str]) -> NDArray[np.bool_]:
-        if self.labelled:
-            return table['label'].is_valid().to_numpy()
-        _known('always_keep', self.always_keep, images)
-        return (
-            np.isin(np.asarray(images, dtype=object), self.always_keep)
-            if self.always_keep
-            else np.zeros(len(images), bool)
-        )
 
 
 class _Groups:
@@ -279,7 +319,7 @@ def _keys(name: str, images: str | Sequence[str] | None) -> tuple[str, ...]:
         try:
             images = Path(images).read_text(encoding='utf-8-sig').split('\n')
         except (OSError, UnicodeDecodeError) as error:
-            what = "'labelled', a list of keys, or" if name == 'always_keep' else 'a list of keys, or'
+            what = "'labelled', 'masked', a list of keys, or" if name == 'always_keep' else 'a list of keys, or'
             raise ConfigError(
                 f'guards.{name} is {what} a text file with one key a line; {images!r} cannot be read ({error}).'
             ) from error

@@ -16,16 +16,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mmdel.embedding.vectors import Vectors
-from mmdel.errors import ConfigError
+from mmdel.embedding.vectors import Vectors, exact_cosine
+from mmdel.errors import ConfigError, SubsetError
 from mmdel.progress import SILENT, Stages
 from mmdel.registry import CLUSTERERS, SELECTORS
 from mmdel.selection import redundancy
 from mmdel.selection.clustering import Clustering
-from mmdel.selection.selector import BaseSelector, Ranking, ranking_of
+from mmdel.selection.selector import BaseSelector, Decided, Ranking, ranking_of
 from mmdel.subset import check_eta
 
 KEEPS = ('near', 'far', 'sharpest', 'largest', 'labelled')
+SAME_DISTANCE = 1e-5
+"""Distances to a centroid are the same number up to this: rounding, where later vectors added a dimension."""
+
+BLOCK = 4096
+"""Vectors read at a time when each is compared with its centroid."""
+
 BISECTIONS = 24
 """Halvings of [-1, 1] when greedy solves eta for a size: down to the spacing of float32 cosines."""
 
@@ -130,6 +136,74 @@ class MedDEL(BaseSelector):
         if self.scope == 'global' or self.max_iterations > 1:
             return [np.arange(len(cluster))]
         return _by_cluster(np.arange(len(cluster)), cluster)
+
+    # --- images that come later
+
+    def refuses_to_extend(self) -> str:
+        if self.max_iterations > 1:
+            return 'With max_iterations > 1 clusters are refitted on what is left, so new images have no clusters to be put into.'
+        return ''
+
+    def extend(
+        self, vectors: Vectors, table: pa.Table, old: Decided, new: NDArray[np.int64], progress: Stages = SILENT
+    ) -> Ranking:
+        """New images in the old clusters: first beside the images kept there, then, those that are left, among themselves.
+
+        Each gets the distance to its centroid as ever; a far one goes and removes nobody. Of the others one goes if an old kept
+        image in scope is more similar than eta; such an image removes nobody either. What is left is compared as ever, in order
+        of preference: with ``rule='greedy'`` an image goes for one that stays, else for any that is preferred.
+        """
+        centroids = _fitting(old.centroids, vectors.dim)
+        cluster = np.full(len(vectors), -1, np.int32)
+        distance = np.full(len(vectors), np.nan, np.float32)
+        cluster[old.kept], distance[old.kept] = old.cluster, old.distance
+        self._check_centroids(vectors, old, centroids)
+        with progress.stage('assign', len(new)) as tick:
+            cluster[new], cosine = redundancy.nearest_centroid(vectors, new, centroids, tick)
+        distance[new] = self._distance(cosine)
+        far = self._far(distance)[new]
+        order = self._preferred(table, distance, new[~far])
+        pairs = [(order, old.kept)]
+        if self.scope == 'cluster':
+            there = {int(cluster[rows[0]]): rows for rows in _by_cluster(old.kept, cluster)}
+            nobody = np.empty(0, np.int64)
+            pairs = [(rows, there.get(int(cluster[rows[0]]), nobody)) for rows in _by_cluster(order, cluster)]
+        with progress.stage('compare', sum(len(rows) * len(kept) for rows, kept in pairs), 'pairs') as tick:
+            found = redundancy.nearest(vectors, pairs, tick)
+        left = order[~(found.cosine[order] > np.float32(old.eta))]
+        groups = [left] if self.scope == 'global' else _by_cluster(left, cluster)
+        if self.rule == 'pairwise':
+            with progress.stage('compare', sum(len(rows) * (len(rows) - 1) // 2 for rows in groups), 'pairs') as tick:
+                among = redundancy.highest_preferred(vectors, groups, tick)
+        else:
+            with progress.stage('compare', len(left)) as tick:
+                among, _ = redundancy.greedy(vectors, groups, old.eta, tick)
+        closer = among.cosine > np.where(np.isnan(found.cosine), -np.inf, found.cosine)
+        highest = np.where(closer, among.cosine, found.cosine)[new]
+        position = np.empty(len(vectors), np.int64)
+        position[self._preferred(table, distance, new)] = np.arange(len(new))
+        return ranking_of(
+            np.lexsort((position[new], np.where(np.isnan(highest), -np.inf, highest), far)),
+            cluster=cluster[new],
+            distance=distance[new],
+            redundancy=highest,
+            removed_by=np.where(closer, among.row, found.row)[new],
+            kept=int((~far & ~(highest > np.float32(old.eta))).sum()),
+            eta=old.eta,
+            centroids=old.centroids,
+        )
+
+    def _check_centroids(self, vectors: Vectors, old: Decided, centroids: NDArray[np.float32]) -> None:
+        """The old kept images must lie where their subset says."""
+        if len(old.kept) and not 0 <= old.cluster.min() <= old.cluster.max() < len(centroids):
+            raise SubsetError('The centroids are fewer than the clusters of the subset: they belong to another one.')
+        for start in range(0, len(old.kept), BLOCK):
+            part = slice(start, start + BLOCK)
+            cosine = exact_cosine(vectors.read(old.kept[part]), centroids[old.cluster[part]])
+            if not np.allclose(self._distance(cosine), old.distance[part], rtol=0, atol=SAME_DISTANCE):
+                raise SubsetError(
+                    'The distances that the subset states are not those to the centroids: they belong to another one.'
+                )
 
     # --- one run at one eta
 
@@ -252,6 +326,18 @@ class _Run:
         self.centroids: NDArray[np.float32] | None = None
         self.first: Clustering | None = None
         self.notes: list[str] = []
+
+
+def _fitting(centroids: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
+    """Centroids of as many dimensions as the vectors, which have one more where centring left some without a direction."""
+    if centroids.ndim == 2 and centroids.shape[1] == dim - 1:
+        return np.ascontiguousarray(np.pad(centroids, ((0, 0), (0, 1))))
+    if centroids.ndim != 2 or centroids.shape[1] != dim:
+        raise SubsetError(
+            f'The centroids are an array of shape {centroids.shape}, the vectors have {dim} dimensions: '
+            'they belong to another subset.'
+        )
+    return centroids
 
 
 def _by_cluster(order: NDArray[np.int64], cluster: NDArray[np.int32]) -> list[NDArray[np.int64]]:

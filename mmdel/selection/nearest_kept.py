@@ -6,34 +6,18 @@ What removed an image may be gone itself, so ``removed_by`` of the subset does n
     found.row[i], found.cosine[i]     # of the i-th readable image; -1 and NaN where it stays
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from mmdel.embedding.vectors import Vectors
+from mmdel.findings import NearestKept
 from mmdel.progress import SILENT, Stages
 from mmdel.selection.redundancy import nearest
-from mmdel.subset import Subset, effective_eta
+from mmdel.subset import Subset
 
 PAIRS = 3_000_000_000
 """Up to this many pairs every removed image is compared with every kept one (100,000 images never need more, and two cores
 some ten seconds); above it, only inside clusters."""
-
-
-@dataclass(frozen=True)
-class NearestKept:
-    """The most similar kept image of each removed one.
-
-    Args:
-        cosine (NDArray[np.float32]): [readable images], canonical; NaN for kept images and where nothing was compared.
-        row (NDArray[np.int64]): [readable images], that image's place among the readable ones, -1 where there is none.
-        everywhere (bool): Whether all kept images were compared; else only those of the same cluster.
-    """
-
-    cosine: NDArray[np.float32]
-    row: NDArray[np.int64]
-    everywhere: bool
 
 
 def nearest_kept(subset: Subset, vectors: Vectors, progress: Stages = SILENT) -> NearestKept:
@@ -59,15 +43,6 @@ def nearest_kept(subset: Subset, vectors: Vectors, progress: Stages = SILENT) ->
     with progress.stage('verify', sum(len(rows) * len(columns) for rows, columns in pairs), 'pairs') as tick:
         found = nearest(vectors, pairs, tick)
     return NearestKept(found.cosine, found.row, everywhere)
-
-
-def orphans(subset: Subset, nearest: NearestKept) -> int | None:
-    """Duplicates without any kept image above eta: what removed them is gone itself. None where the cut has no eta."""
-    eta = effective_eta(subset)
-    if eta is None or subset.table['redundancy'].null_count == len(subset.table):
-        return None
-    reason = subset.table['reason'].to_numpy(zero_copy_only=False)[subset.readable]
-    return int(((reason == 'duplicate') & ~(nearest.cosine > np.float32(eta))).sum())
 
 
 def _sorted(rows: NDArray[np.int64], cluster: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -57,6 +57,25 @@ class Ranking:
     notes: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True)
+class Decided:
+    """Images that an earlier run kept: they stay, and images that came later are compared with them.
+
+    Args:
+        kept (NDArray[np.int64]): [n], their rows, the first of the ranking first.
+        cluster (NDArray[np.int32]): [n], their clusters.
+        distance (NDArray[np.float32]): [n], to the centroid of that cluster.
+        centroids (NDArray[np.float32]): [k, D], unit length.
+        eta (float): The threshold that they were chosen by.
+    """
+
+    kept: NDArray[np.int64]
+    cluster: NDArray[np.int32]
+    distance: NDArray[np.float32]
+    centroids: NDArray[np.float32]
+    eta: float
+
+
 class BaseSelector(ABC):
     """Decides in which order images are worth keeping.
 
@@ -117,6 +136,29 @@ class BaseSelector(ABC):
             nearest (NDArray[np.float32]): [N], cosine of every image to the nearest kept one, 1 for a kept image.
         """
         return None
+
+    def refuses_to_extend(self) -> str:
+        """Why images that come later cannot be decided beside old decisions, in words for people; '' where they can."""
+        return (
+            f'{type(self).__name__} weighs all images against each other, so new ones would change the old decisions.'
+        )
+
+    def extend(
+        self, vectors: Vectors, table: pa.Table, old: Decided, new: NDArray[np.int64], progress: Stages = SILENT
+    ) -> Ranking:
+        """Rank images that came later, beside decisions that stay. Only where :meth:`refuses_to_extend` has no reason.
+
+        Args:
+            vectors (Vectors): N vectors, of old and new images.
+            table (pa.Table): Their table, sorted by ``image``.
+            old (Decided): What an earlier run kept.
+            new (NDArray[np.int64]): [n], rows of the new images, ascending.
+            progress (Stages): Shows long stages. Defaults to ``SILENT``.
+
+        Returns:
+            Ranking: Of the n new images alone; ``removed_by`` are rows of ``vectors``, ``kept`` is how many stay.
+        """
+        raise NotImplementedError(self.refuses_to_extend())
 
     def groups(self, cluster: NDArray[np.int32]) -> list[NDArray[np.int64]]:
         """The rows that the method compares with each other, given each row's cluster. Defaults to one group of all rows."""

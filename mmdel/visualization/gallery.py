@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmdel.selection.nearest_kept import NearestKept
+from mmdel.findings import NearestKept
 from mmdel.subset import Subset
 
 GROUPS = 240

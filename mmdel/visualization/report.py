@@ -25,9 +25,8 @@ import jinja2
 from markupsafe import Markup
 
 from mmdel.files import write_text
-from mmdel.selection.conflicts import THRESHOLD, Conflict
+from mmdel.findings import CONFLICT_THRESHOLD, Conflict, NearestKept, orphans
 from mmdel.selection.leaks import Leak, LeakReport
-from mmdel.selection.nearest_kept import NearestKept, orphans
 from mmdel.subset import Subset, effective_eta
 from mmdel.visualization.gallery import MEMBERS, Gallery, make_gallery, options
 from mmdel.visualization.names import shown
@@ -75,6 +74,7 @@ class Findings:
         threshold (float): Cosine above which they count. Defaults to 0.95.
         leaks (LeakReport, optional): Copies of test images. Defaults to None, nobody looked for them.
         unreadable (Sequence): ``(key, reason)`` of the files that could not be used. Defaults to ().
+        changes (Sequence): ``(key, change)`` of an update: what is 'new', 'gone' or 'changed'. Defaults to ().
         config (str): The resolved config. Defaults to ''.
         images_per_second (float): Rate of a training, for the hours saved. Defaults to the paper's 325.6.
         epochs (int): Epochs of that training. Defaults to the paper's 200.
@@ -83,9 +83,10 @@ class Findings:
     nearest: NearestKept
     paths: Mapping[str, str] = field(default_factory=dict)
     conflicts: Sequence[Conflict] = ()
-    threshold: float = THRESHOLD
+    threshold: float = CONFLICT_THRESHOLD
     leaks: LeakReport | None = None
     unreadable: Sequence[tuple[str, str]] = ()
+    changes: Sequence[tuple[str, str]] = ()
     config: str = ''
     images_per_second: float = IMAGES_PER_SECOND
     epochs: int = EPOCHS
@@ -162,6 +163,8 @@ def _render(subset: Subset, findings: Findings, numbers: dict[str, Any], labelle
         reason=defaultdict(str, zip(subset.images, subset.table['reason'].to_pylist(), strict=True)),
         leaks_kept=len(set(findings.leaks.images) & set(subset.kept)) if findings.leaks else 0,
         unreadable=findings.unreadable,
+        updates=subset.metadata.get('updates') or (),
+        since=[(image, change) for image, change in findings.changes if change in ('gone', 'changed')],
         record=_record(subset),
         config=findings.config,
         style=Markup(_part('report.css')),

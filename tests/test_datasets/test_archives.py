@@ -10,7 +10,7 @@ import pytest
 from mmdel.datasets import archives
 from mmdel.datasets.archives import open_source
 from mmdel.datasets.converters import assemble
-from mmdel.datasets.file_source import FolderSource
+from mmdel.datasets.file_source import FolderSource, Source
 from mmdel.errors import UnreadableImage
 
 FILES = {'a/1.txt': b'one', 'a/2.txt': b'', 'b.txt': b'x' * 3_000_000}
@@ -51,6 +51,11 @@ def source(request, tmp_path):
         tar_of(path, FILES.items(), 'w' if request.param == 'x.tar' else 'w:gz')
     with open_source(path) as source:
         yield source
+
+
+def test_source__of_a_new_kind_must_list_and_open(tmp_path):
+    with pytest.raises(TypeError, match='abstract'):
+        Source(tmp_path)
 
 
 def test_source__says_the_same_whatever_it_is(source):

@@ -6,7 +6,7 @@ from mmpretrain.datasets import CustomDataset
 from mmseg.datasets import BaseSegDataset
 
 from mmdel.datasets import DataDEL
-from mmdel.datasets.image_table import SCHEMA, image_table
+from mmdel.datasets.image_table import SCHEMA, image_table, masked_images
 from mmdel.errors import DatasetError
 
 
@@ -144,3 +144,28 @@ def test_error__no_openmmlab_dataset(pool):
         image_table([1, 2])
     with pytest.raises(DatasetError, match='Subset'):
         image_table(Subset(DataDEL(str(pool)), [0]))
+
+
+# --- masks
+
+
+def test_masked__is_what_the_dataset_names_and_what_is_there(pool, make_images):
+    make_images(pool, ['masks/a.png'])
+    items = [
+        dict(img_path=str(pool / 'img/b/2.jpg'), seg_map_path=str(pool / 'masks/a.png')),
+        dict(img_path=str(pool / 'img/a/1.jpg'), seg_map_path=str(pool / 'masks/none.png')),
+        dict(img_path=str(pool / 'img/a/0.jpg'), seg_map_path=None),
+        dict(img_path=str(pool / 'more/3.jpg')),
+    ]
+    images = image_table(Items(items))
+    assert images.table.schema == SCHEMA
+    assert masked_images(images) == {'img/b/2.jpg'}
+
+
+def test_masked__else_a_file_of_the_same_name_in_masks_beside_images(tmp_path, make_images):
+    folder = make_images(tmp_path / 'images' / 'set', [
+        'images/a.jpg', 'images/b.jpg', 'images/deep/c.jpg', 'images/deep/d.jpg', 'imagesque/a.jpg', 'masks/a.png',
+        'masks/deep/c.jpg', 'images/images/b.jpg', 'images/masks/b.png',
+    ])  # fmt: skip
+    found = masked_images(image_table(DataDEL(str(folder))))
+    assert found == {'images/a.jpg', 'images/deep/c.jpg', 'images/images/b.jpg'}

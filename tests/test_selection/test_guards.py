@@ -134,6 +134,18 @@ def test_always_keep__all_labelled_images_a_list_or_a_file(tmp_path):
         assert {'001.jpg', '003.jpg'} <= set(guarded.kept) and len(guarded.kept) == 10
 
 
+def test_always_keep__all_images_with_a_mask_or_an_error_where_none_has_one():
+    plain = made([None] * 8, [None] * 8).at(ratio=0.25)
+    masked = frozenset(plain.images[2:6])
+    for ratio in (0.5, 0.75):
+        assert masked <= set(Guards(always_keep='masked').apply(plain.at(ratio=ratio), True, masked).kept)
+    assert Guards(always_keep='masked').config() == {'always_keep': 'masked'}
+    with pytest.raises(GuardError, match='at least 0.5'):
+        Guards(always_keep='masked').apply(plain, True, masked)
+    with pytest.raises(GuardError, match='has a mask'):
+        Guards(always_keep='masked').apply(plain, True)
+
+
 def test_fractions__are_not_shifted_by_rounding():
     plain = made(['a'] * 100 + ['b'] * 100, ['v'] * 200).at(ratio=0.07)
     guarded = Guards(min_keep={'label': 0.07}, max_keep={'label': 0.07}).apply(plain, exact=True)

@@ -4,6 +4,7 @@ import csv
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from filelock import FileLock
@@ -194,6 +195,40 @@ def test_dataset_from__keys_match_the_same_config_by_construction(dedup, pool):
     init_default_scope('mmpretrain')
     wrapped = DATASETS.build(dict(type='mmdel.MedDELDataset', subset='out/subset.parquet', dataset=dataset))
     assert len(wrapped) == 12
+
+
+def test_guards__all_images_with_a_mask_stay(dedup, tmp_path):
+    for number in range(12):
+        for folder in ('images', 'masks')[: 2 - number % 2]:
+            draw_into(tmp_path / 'set' / folder / f'{number:02d}.png', number)
+    options = ('--images', tmp_path / 'set' / 'images', *PIXELS, '--ratio', '0.5')
+    status, out = dedup(*options, '--work-dir', 'out', '--cfg-options', 'guards.always_keep=masked')
+    assert status == 0, out
+    assert Subset.read('out/subset.parquet').kept == [f'{number:02d}.png' for number in range(0, 12, 2)]
+
+
+def test_update__from_the_command_line_names_its_work_dir_and_counts(dedup, pool):
+    options = ('--images', pool, *PIXELS, '--cfg-options', 'center=True')
+    hidden = sorted(pool.rglob('frame 2.jpg'))
+    aside = [path.rename(pool.parent / f'{number}.jpg') for number, path in enumerate(hidden)]
+    assert dedup(*options, '--work-dir', 'work_dirs/RUN')[0] == 0
+    for path, old in zip(hidden, aside, strict=True):
+        old.rename(path)
+    status, out = dedup(*options, '--update', 'work_dirs/RUN')
+    assert status == 0 and 'new images' in out and 'removed by old kept images' in out
+    assert '10' in out and Path('work_dirs/RUN-update1/update.csv').read_text().count(',new\n') == 10
+    status, out = dedup(*options, '--update', 'work_dirs/RUN-update1')
+    assert status == 0
+    one, two = (Path(f'work_dirs/RUN-update{n}/subset.parquet').read_bytes() for n in (1, 2))
+    assert one == two
+    status, out = dedup(*options, '--update', 'work_dirs/RUN', '--ratio', '0.5')
+    assert status == 2 and 'Leave --ratio out' in out
+
+
+def draw_into(path, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    cv2.imwrite(str(path), cv2.resize(small, (48, 40)))
 
 
 # --- errors that people meet

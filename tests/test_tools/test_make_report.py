@@ -1,12 +1,20 @@
 """The report made again, and one image explained, as people type it."""
 
+import base64
+import itertools
+import re
 import shutil
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import pytest
 
+from mmdel.engine.finished_run import FinishedRun
+from mmdel.engine.inspection import inspect
 from mmdel.subset import Subset
+from mmdel.visualization.plots import plot_pictures
 
 
 @pytest.fixture
@@ -62,3 +70,55 @@ def test_report__of_given_vectors_needs_no_images(dedup, call_tool, tmp_path):
     assert Path('out/report/index.html').read_bytes() == before
     status, out = call_tool('analysis_tools/inspect_image', 'out', '7 <b>.jpg')
     assert status == 0 and 'neighbours:' in out and '--images DIR' in out
+
+
+# --- frames of videos
+
+
+def frame_of(video, number):
+    """The frame as another way of reading gives it, uint8 [H, W, 3], BGR."""
+    with av.open(str(video)) as container:
+        return next(itertools.islice(container.decode(video=0), number, None)).to_ndarray(format='bgr24')
+
+
+def test_report_and_inspect_image__show_frames_as_the_video_holds_them(dedup, call_tool, tmp_path, render_video):
+    video = render_video(tmp_path / 'pool' / 'ward' / 'clip.mp4', frames=24, size=(96, 64))
+    options = ('--encoder', 'pixels', '--videos', 'all', '--ratio', '0.25', '--work-dir', 'out')
+    assert dedup('--images', tmp_path / 'pool', *options, '--cfg-options', 'center=True')[0] == 0
+    page = Path('out/report/index.html').read_text()
+    found = re.findall(r'<img src="data:image/jpeg;base64,([^"]+)" alt="(ward/clip\.mp4#\d{6})"', page)
+    subset = Subset.read('out/subset.parquet')
+    assert {key for _, key in found} & set(subset.kept) and {key for _, key in found} - set(subset.kept)
+    assert 'class="missing"' not in page
+    for data, key in found:
+        drawn = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+        frame = frame_of(video, int(key[-6:]))
+        assert drawn.shape == frame.shape and np.abs(drawn.astype(int) - frame).mean() < 4
+    key = next(key for key in subset.images if key not in subset.kept)
+    status, out = call_tool('analysis_tools/inspect_image', 'out', key)
+    assert status == 0 and f'frame: {int(key[-6:])}' in out and 'picture: out/report/inspect/' in out
+    run = FinishedRun.open('out')
+    figure = plot_pictures(inspect(run, key).shown, run.paths)
+    first = np.asarray(figure.axes[0].images[0].get_array())
+    assert np.abs(first[:, :, ::-1].astype(int) - frame_of(video, int(key[-6:]))).mean() < 4
+    assert not any(axis.texts for axis in figure.axes)
+
+
+# --- conflicts
+
+
+def test_conflict_threshold__is_a_key_of_the_config_that_later_reports_keep(dedup, call_tool, tmp_path, pool):
+    for number, path in enumerate(sorted(pool.rglob('*.png'))):
+        target = tmp_path / 'labelled' / 'gastrovision' / 'AB'[number % 2] / f'{number}.png'
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    arguments = ('--images', tmp_path / 'labelled', '--encoder', 'pixels', '--ratio', '0.5', '--work-dir', 'out')
+    assert dedup(*arguments, '--cfg-options', 'conflict_threshold=0.5')[0] == 0
+    page = Path('out/report/index.html').read_text()
+    assert 'more similar than 0.500' in page
+    assert call_tool('analysis_tools/make_report', 'out')[0] == 0 and Path('out/report/index.html').read_text() == page
+    assert call_tool('analysis_tools/make_report', 'out', '--conflicts', '0.9')[0] == 0
+    assert 'more similar than 0.900' in Path('out/report/index.html').read_text()
+    for value in ('2', 'high'):
+        status, out = dedup(*arguments, '--cfg-options', f'conflict_threshold={value}')
+        assert status == 2 and 'conflict_threshold is a cosine' in out

@@ -60,3 +60,29 @@ def test_five_etas_at_once__share_one_cache_and_equal_runs_alone(found):
         assert run['digest'] == found['alone'][eta]['digest']
     assert len({run['digest'] for run in found['alone'].values()}) == 5
     assert found['together']['0.8']['shards'] == found['plain']['shards']
+
+
+def test_killed_update__started_again_ends_with_the_same_bytes(tmp_path):
+    pool = tmp_path / 'pool'
+    pool.mkdir()
+    for i in range(120):
+        small = np.random.default_rng(i // 3).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+        image = cv2.resize(small, (48, 40), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(pool / f'{"late" if i % 2 else "soon"}{i:03d}.png'), cv2.add(image, np.full_like(image, i % 3)))
+    (pool / 'late.jpg').write_bytes(b'no image')
+    (tmp_path / 'runs').mkdir()
+    script = Path(__file__).with_name('killed_updates.py')
+    done = subprocess.run(
+        [sys.executable, str(script), str(pool), str(tmp_path / 'runs')],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.split('RESULT ')[1])
+    plain = found.pop('never')
+    assert plain['ends'] == ['exit 0', 'exit 0'] and len(found) == 3
+    for moment, run in found.items():
+        assert run['ends'] == ['killed', 'exit 0'], moment
+        assert run['digest'] == plain['digest'] and run['leftovers'] == [], moment

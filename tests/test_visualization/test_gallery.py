@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmdel.selection.nearest_kept import NearestKept
+from mmdel.findings import NearestKept
 from mmdel.subset import Subset
 from mmdel.visualization.gallery import MEMBERS, make_gallery
 

@@ -15,7 +15,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('work_dir', help='what tools/dedup.py wrote into, or the subset.parquet in it')
     parser.add_argument('--out', metavar='DIR', help='where the report goes (default: report/ in the work dir)')
     parser.add_argument('--images', metavar='DIR', help='the image folder, where it is another one now')
-    parser.add_argument('--conflicts', type=float, metavar='COSINE', help='call images above it near-identical (0.95)')
+    parser.add_argument(
+        '--conflicts', type=float, metavar='COSINE', help="call images above it near-identical (the run's, 0.95)"
+    )
     parser.add_argument('--images-per-second', type=float, help='your training rate, for the hours saved (325.6)')
     parser.add_argument('--epochs', type=int, help='epochs of that training (200)')
     return parser.parse_args()
@@ -34,12 +36,13 @@ def run(args: argparse.Namespace) -> None:
     for name, value in options.items():
         if not value > 0:
             raise ConfigError(f'--{name.replace("_", "-")} must be above 0, got {value:g}.')
-    if args.conflicts is not None:
-        options['threshold'] = args.conflicts
     console = Console(stderr=True)
     progress = Stages(console)
     finished = FinishedRun.open(args.work_dir, args.images)
     vectors = finished.vectors(progress)
+    threshold = finished.conflict_threshold if args.conflicts is None else args.conflicts
+    if threshold is not None:
+        options['threshold'] = threshold
     page = report(
         Path(args.out) if args.out else finished.folder / 'report',
         finished.subset,
@@ -48,6 +51,7 @@ def run(args: argparse.Namespace) -> None:
         paths=finished.paths,
         unreadable=finished.unreadable,
         leaks=finished.leaks,
+        changes=finished.changes,
         config=finished.config,
         progress=progress,
         **options,

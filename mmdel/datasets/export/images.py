@@ -118,6 +118,17 @@ def export_images(
         lock.release()
 
 
+def file_of(key: str, frame_format: str) -> str:
+    """The path below the folder at which the image of a key is written.
+
+    Args:
+        key (str): The key.
+        frame_format (str): One of :data:`FORMATS`, of video frames.
+    """
+    frame = split_frame(key)
+    return f'{frame[0]}/{frame[1]:06d}.{frame_format}' if frame else key
+
+
 def verify_export(out: str | os.PathLike[str], progress: Stages = SILENT) -> tuple[int, tuple[tuple[str, str], ...]]:
     """Compare every exported file with the manifest.
 
@@ -237,7 +248,7 @@ class _Job:
     def _write(self, key: str, expected: int | None) -> Row:
         frame = split_frame(key)
         source = self.sources[key]
-        file = f'{frame[0]}/{frame[1]:06d}.{self.frame_format}' if frame else key
+        file = file_of(key, self.frame_format)
         target = self.out / file
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.staging / str(threading.get_ident())

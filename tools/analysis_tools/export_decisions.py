@@ -1,0 +1,75 @@
+"""Hand the decisions of a subset over to other programs: every image, kept or not, and why.
+
+python tools/analysis_tools/export_decisions.py work_dirs/RUN --format csv --out decisions.csv
+"""
+
+import argparse
+import sys
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Write the table of a subset as CSV for spreadsheets, as JSON in the form of COCO, or as a folder that '
+        'FiftyOne imports. FiftyOne itself is not needed here.'
+    )
+    parser.add_argument('subset', help='subset.parquet of a run, or its folder')
+    parser.add_argument('--format', choices=['csv', 'coco', 'fiftyone'], required=True, help='what to write')
+    parser.add_argument('--out', required=True, help='the new file, or with fiftyone the new folder')
+    cut = parser.add_mutually_exclusive_group()
+    cut.add_argument('--ratio', type=float, help='cut the subset at this share instead')
+    cut.add_argument('--eta', type=float, help='cut the subset at this cosine instead')
+    parser.add_argument('--images', metavar='DIR', help='with fiftyone: the image folder, where it is another one now')
+    parser.add_argument(
+        '--no-frames',
+        dest='frames',
+        action='store_false',
+        help='with fiftyone: leave frames of videos out (default: as JPEG)',
+    )
+    parser.add_argument('--overwrite', action='store_true', help='replace what is there')
+    return parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from mmdel.datasets import export
+    from mmdel.engine.finished_run import FinishedRun
+    from mmdel.progress import Stages
+
+    finished = FinishedRun.open(args.subset, args.images)
+    subset = finished.subset
+    if args.ratio is not None or args.eta is not None:
+        subset = subset.at(eta=args.eta, ratio=args.ratio)
+    count = f'{len(subset.images):,} images, {len(subset.kept):,} of them kept'
+    if args.format != 'fiftyone':
+        write = export.export_csv if args.format == 'csv' else export.export_coco
+        print(f'{count}: {write(subset, args.out, args.overwrite)}')
+        return 0
+    root = finished.origin.images if args.frames else None
+    frames = export.export_fiftyone(
+        subset, args.out, finished.paths, root or None, args.overwrite, Stages(Console(stderr=True))
+    )
+    print(
+        f'{count}: {args.out}\nin FiftyOne: fiftyone.Dataset.from_dir({args.out!r}, fiftyone.types.LegacyFiftyOneDataset), '
+        "then match_tags('kept') or group_by('group')"
+    )
+    problems = frames.problems if frames else ()
+    for name, reason in problems[:20]:
+        print(f'- {name}: {reason}', file=sys.stderr)
+    return 1 if problems else 0
+
+
+def main() -> None:
+    args = parse_args()
+    from mmdel.errors import MmdelError
+
+    try:
+        status = run(args)
+    except (MmdelError, ImportError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
+    raise SystemExit(status)
+
+
+if __name__ == '__main__':
+    main()
