@@ -1,6 +1,7 @@
 # Every target works alone in a fresh clone: it makes .venv first, and finds it there the next time.
 PYTHON ?= python3
 PIP_ARGS ?=
+WORKERS ?= 2
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -18,6 +19,7 @@ help:
 	@echo 'PYTHON=python3.12           the interpreter that .venv is made with, 3.10 or newer'
 	@echo 'PIP_ARGS="--index-url ..."  more arguments for pip, for instance an index with CPU-only builds of torch;'
 	@echo '                            a torch of the version in constraints.txt that .venv already holds is kept'
+	@echo 'WORKERS=4                   as many processes run tests, 2 by default; each holds about 1.5 GB'
 
 venv: $(STAMP)
 
@@ -33,11 +35,14 @@ $(STAMP): setup.py constraints.txt
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
 
+# Threads that wait for work sleep: spinning, they would take the cores from the other worker.
+test test-slow: export OMP_WAIT_POLICY = PASSIVE
+
 test: $(STAMP)
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' -n $(WORKERS) --dist worksteal
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -63,6 +63,7 @@ EXTRAS = {
         'mypy>=1.10',
         'pytest>=8',
         'pytest-timeout>=2.3',
+        'pytest-xdist>=3.5',
         'ruff>=0.6',
         # drives Debian's chromium through its chromium-driver
         'selenium>=4.20',

@@ -64,8 +64,12 @@ def test_two_runs_on_one_cache__the_second_waits_and_embeds_nothing(folder: Path
 def test_killed_run__its_workers_do_not_hold_the_lock(folder: Path, tmp_path: Path) -> None:
     with started(folder, tmp_path / 'cache') as run:
         assert run.stdout is not None
-        while 'batch' not in run.stdout.readline():
-            pass
+        printed = []
+        for line in run.stdout:
+            printed.append(line)
+            if 'batch' in line:
+                break
+        assert run.poll() is None, ''.join(printed)
         run.kill()
     (store,) = (tmp_path / 'cache').iterdir()
     with FileLock(store / 'lock', timeout=1):  # sooner than orphaned workers notice by themselves

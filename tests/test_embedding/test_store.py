@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from mmengine.logging import MMLogger
 
 from mmdel.embedding.store import ROWS, UNKNOWN, EmbeddingStore
 from mmdel.errors import StoreError
@@ -188,17 +189,24 @@ def test_what_a_killed_run_leaves__is_removed(store: EmbeddingStore) -> None:
     assert found(again, '/a', '/e') == [0, 4]
 
 
-def test_second_process__says_who_is_in_and_waits(store: EmbeddingStore, messages: list[str]) -> None:
+def test_second_process__says_who_is_in_and_waits(store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
-        'import sys, time; from mmdel.embedding.store import EmbeddingStore\n'
+        'import sys; from pathlib import Path; from mmdel.embedding.store import EmbeddingStore\n'
         "with EmbeddingStore(sys.argv[1], 'Tiny', {'type': 'Tiny'}).locked():\n"
-        "    print('in', flush=True); time.sleep(1)"
+        "    print('in', flush=True); sys.stdin.read(); Path(sys.argv[1], 'left').touch()"
     )
-    with subprocess.Popen([sys.executable, '-c', code, str(store.folder.parent)], stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None and other.stdout.readline() == b'in\n'
-        start = time.perf_counter()
+    command = [sys.executable, '-c', code, str(store.folder.parent)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin is not None and other.stdout is not None and other.stdout.readline() == b'in\n'
+        messages: list[str] = []
+
+        def read_and_let_go(message: str) -> None:
+            messages.append(message)
+            other.stdin.close()
+
+        monkeypatch.setattr(MMLogger.get_current_instance(), 'warning', read_and_let_go)
         with store.locked():
-            assert time.perf_counter() - start > 0.5
+            assert (store.folder.parent / 'left').exists()
     assert f'Process {other.pid}' in messages[0] and str(store.folder) in messages[0]
 
 
