@@ -23,6 +23,9 @@ DIAGONAL_COLUMNS = 128
 CANDIDATES = 16
 """Rows with more candidates than this in one tile are decided by a finer product, not pair by pair."""
 
+COARSE_CANDIDATES = 64
+"""Likewise for a product that is not the finest: its bound is wider, and the finer product of a row costs more than the pairs."""
+
 ALL_CANDIDATES = 256
 """Likewise in all tiles, for a product that is not the finest: so many pairs cost as much as the finer product of the row."""
 
@@ -188,7 +191,7 @@ def _propose_and_settle(
         else:
             row, column = _true_cells(found[hit] >= threshold[hit, None])
             row = hit[row]
-        many = np.bincount(row, minlength=len(found)) > CANDIDATES
+        many = np.bincount(row, minlength=len(found)) > (CANDIDATES if product.finer is None else COARSE_CANDIDATES)
         if many.any():
             dense[start:] |= many
             few = ~many[row]

@@ -132,6 +132,7 @@ def tiles(request, monkeypatch, propose):
     monkeypatch.setattr(maximum, 'TILE_COLUMNS', columns)
     monkeypatch.setattr(maximum, 'DIAGONAL_COLUMNS', max(2, columns // 8))
     monkeypatch.setattr(maximum, 'CANDIDATES', candidates)
+    monkeypatch.setattr(maximum, 'COARSE_CANDIDATES', candidates)
 
 
 @pytest.mark.usefixtures('tiles')
