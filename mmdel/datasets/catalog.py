@@ -4,7 +4,8 @@
     find('Kvasir-SEG').licence          # 'research and educational use only; ...'
 
 The numbers of Table 1 stand in ``videos`` and ``frames``; what the source itself says is in ``expected``, and where the two
-disagree a note says so. Nothing here is guessed: what could not be found is None, and a note says that.
+disagree a note says so. Nothing here is guessed: what could not be found is None, and a note says that. Citations are those
+that the sources give for a dataset; which publications the reference numbers of Table 1 mean is not confirmed.
 """
 
 import re

@@ -43,7 +43,7 @@ class Entry:
         expected (dict[str, int]): How many of each part the source itself holds, by the name of the part.
         dataset (str): The class that reads it, for configs. Defaults to 'mmdel.DataDEL'.
         links (tuple[Link, ...]): Official direct links. Defaults to ().
-        notes (tuple[str, ...]): Where the source and Table 1 disagree, what a layout rests on, what is not known. Defaults to ().
+        notes (tuple[str, ...]): Where the source and Table 1 disagree, what an entry rests on, what is not known. Defaults to ().
     """
 
     id: str
