@@ -157,7 +157,7 @@ DOWNSTREAM = (
             'HGD over suspicious over '
             'polyp over BE.',
             'Layout: README of github.com/sharib-vision/EDD2020 (NAME_CLASS_REGION.tif) and a public converter of the '
-            'release (NAME_CLASS.tif). Another version of that README says NAME_CLASS_mask.tif, which is not read.',
+            'release (NAME_CLASS.tif). Another version of that README says NAME_CLASS_mask.tif, which is read, too.',
             'Citation: the references of later publications, which name the page. 386: '
             'github.com/dataset-ninja/edd2020 and the publication of PolypGen (its table at '
             'datasetninja.com/polypgen).',

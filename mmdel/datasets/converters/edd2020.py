@@ -21,7 +21,7 @@ ORDER = ('BE', 'polyp', 'suspicious', 'HGD', 'cancer')
 
 
 class EDD2020(PairConverter):
-    """``originalImages/NAME.jpg`` with ``masks/NAME_CLASS.tif``, or ``NAME_CLASS_REGION.tif``."""
+    """``originalImages/NAME.jpg`` with ``masks/NAME_CLASS.tif``, ``NAME_CLASS_REGION.tif`` or ``NAME_CLASS_mask.tif``."""
 
     id = 'edd2020'
     classes = len(CLASSES)
@@ -31,7 +31,7 @@ class EDD2020(PairConverter):
             'release',
             re.compile(r'(?P<root>(?:.*/)?)originalImages/(?P<stem>[^/]+)\.(?:jpe?g|png)', re.I),
             re.compile(
-                r'(?P<root>(?:.*/)?)masks/(?P<stem>[^/]+?)_(?P<label>BE|suspicious|HGD|cancer|polyp)(?:_\d+)?\.tiff?',
+                r'(?P<root>(?:.*/)?)masks/(?P<stem>[^/]+?)_(?P<label>BE|suspicious|HGD|cancer|polyp)(?:_\d+|_mask)?\.tiff?',
                 re.I,
             ),
         ),

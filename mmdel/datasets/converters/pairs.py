@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from os.path import splitext
 
 from mmdel.datasets.converters.converter import Claim, Claimed, Converter, Make, Plan, Put, Row, Task
@@ -98,7 +99,7 @@ class PairConverter(Converter):
         return -len(pairs), order, packed, len(place[1].split('/')), place[1]
 
     def _pair(self, items: Sequence[Claimed], plan: Plan) -> None:
-        images: dict[str, Claimed] = {}
+        images: dict[str, list[Claimed]] = {}
         masks: dict[str, dict[str, Claimed]] = defaultdict(dict)
         spelt: dict[str, str] = {}
         for item in items:
@@ -107,12 +108,18 @@ class PairConverter(Converter):
             if first != name:
                 plan.rows.append(Row(item.file.path, 'extra', f'its name differs from {first} in case only'))
                 continue
-            kept = masks[name] if item.claim.role == 'mask' else images
-            known = kept.setdefault(item.file.path if self.several and kept is not images else name, item)
+            if item.claim.role == 'image':
+                namesakes = images.setdefault(name, [])
+                if not any(_copies(other.file, item.file) for other in namesakes):
+                    namesakes.append(item)
+                continue
+            known = masks[name].setdefault(item.file.path if self.several else name, item)
             if known is not item and not _copies(known.file, item.file):
-                plan.rows.append(Row(item.file.path, 'extra', f'has the name of {known.file.path}; that one is taken'))
-        for stem, image in images.items():
+                plan.rows.append(_taken(item, known))
+        for stem, namesakes in images.items():
             found = list(masks.pop(stem, {}).values())
+            image = max(namesakes, key=lambda each: _shared_folders(each, found))  # the first of equals
+            plan.rows += [_taken(other, image) for other in namesakes if other is not image]
             if found:
                 plan.tasks.append(self._task(stem, image.file, found))
                 group = self.groups(stem)
@@ -145,3 +152,16 @@ class PairConverter(Converter):
 def _copies(one: RawFile, other: RawFile) -> bool:
     """Whether two files of one name may be taken for the same: one packed, one unpacked."""
     return one.member.size == other.member.size and splitext(one.path)[1] == splitext(other.path)[1]
+
+
+def _taken(item: Claimed, other: Claimed) -> Row:
+    return Row(item.file.path, 'extra', f'has the name of {other.file.path}; that one is taken')
+
+
+def _shared_folders(image: Claimed, masks: Sequence[Claimed]) -> int:
+    """How far an image's folder and that of its masks are the same: of images with one name, the nearest belongs to them."""
+    if not masks:
+        return 0
+    folders = [each.file.path.split('/')[:-1] for each in (image, *masks)]
+    levels = zip(*folders, strict=False)
+    return sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, levels))

@@ -94,8 +94,9 @@ def test_only__nothing_else(trees, tools, tmp_path):
     assert not (tmp_path / 'out' / 'kvasir-seg').exists()
 
 
-def test_edd2020__the_more_severe_class_lies_on_top(trees, tools, tmp_path):
-    tools('lay_out')(tmp_path / 'raw', trees['edd2020'])
+@pytest.mark.parametrize('ending', ['.tif', '_mask.tif', '_1.tif'])
+def test_edd2020__the_more_severe_class_lies_on_top(ending, trees, tools, tmp_path):
+    tools('lay_out')(tmp_path / 'raw', {name.replace('.tif', ending): data for name, data in trees['edd2020'].items()})
     assemble([tmp_path / 'raw'], tmp_path / 'out')
     mask = load(tmp_path / 'out', 'edd2020')[0]['gt_seg_map']
     assert [int(row[0]) for row in mask] == [3, 3, 1, 1, 0, 0]
@@ -110,6 +111,19 @@ def test_ead2019__channels_in_the_stated_order(trees, tools, tmp_path):
     assert [int(row[0]) for row in mask] == [1, 2, 2, 5, 4, 5]
     assert report.found == {'pairs': 3, 'frames': 4}
     assert '1 frames without a mask left out' in report.notes
+
+
+@pytest.mark.parametrize('other', ['detection', 'z_detection'])
+def test_ead2019__of_two_frames_with_one_name_the_one_near_the_mask_is_taken(other, trees, tools, tmp_path):
+    tree = {name.replace('EAD2019/', 'EAD2019/segmentation/'): data for name, data in trees['ead2019'].items()}
+    tree[f'EAD2019/{other}/1.jpg'] = tools('picture')(200)
+    tools('lay_out')(tmp_path / 'raw', tree)
+    report = assemble([tmp_path / 'raw'], tmp_path / 'out')[0]['ead2019']
+    assert report.found == {'pairs': 3, 'frames': 4}
+    (row,) = report.rows
+    assert row.kind == 'extra' and row.path.endswith(f'{other}/1.jpg') and 'segmentation/frames/1.jpg' in row.reason
+    taken = (tmp_path / 'out' / 'ead2019' / 'images' / '1.jpg').read_bytes()
+    assert taken == trees['ead2019']['EAD2019/frames/1.jpg']
 
 
 @pytest.mark.parametrize('planar', [1, 2])
