@@ -28,6 +28,7 @@ from mmengine.logging import MMLogger
 import mmdel
 from mmdel.datasets.image_table import SCHEMA, ImageTable
 from mmdel.embedding import BaseEmbedder, ViTEmbedder, embed_images
+from mmdel.embedding.reader import read_batches
 
 BACKBONES = {
     'ViT-S/14': dict(
@@ -80,6 +81,16 @@ def embedding_rate(embedder: BaseEmbedder, images: ImageTable, workers: int | No
         start = time.perf_counter()
         embed_images(images, embedder, cache, num_workers=workers, device=device)
         return len(images.table) / (time.perf_counter() - start)
+
+
+def reading_time(embedder: BaseEmbedder, images: ImageTable) -> float:
+    """Milliseconds of one core that it takes to read an image: decoding, sharpness, resizing. Other programs hardly change it."""
+    cv2.setNumThreads(0)
+    batches = [[images.table['path'].combine_chunks()]]
+    start = time.process_time()
+    for _ in read_batches(batches, embedder.build_pipeline(), len(images.table), embedder.input_size, 0):
+        pass
+    return (time.process_time() - start) / len(images.table) * 1e3
 
 
 def _wait(device: str) -> None:
@@ -161,6 +172,11 @@ def measure(name: str, images: ImageTable, args: argparse.Namespace) -> None:
                 flush=True,
             )
             before = after
+    for side, embedder in embedders.items():
+        times = sorted(reading_time(embedder, images) for _ in range(3))
+        print(
+            f'reduce_to {side}: reading takes {times[1]:.1f} ms of a core an image ({times[0]:.1f} to {times[-1]:.1f})'
+        )
     for side, found in rounds.items():
         quiet = [ratio for ratio, undisturbed in found if undisturbed]
         ratios = quiet or [ratio for ratio, _ in found]

@@ -91,9 +91,9 @@ class DecodedStore:
         Raises:
             ConfigError: A value is something else; the message names its key.
         """
-        parts = _pack(state, values)
         if self._closed:
             return
+        parts = _pack(state, values)
         path = self._path(name)
         temporary = path.with_name(f'.{path.name}.{platform.node()}.{os.getpid()}{TEMPORARY}')
         try:
