@@ -6,6 +6,7 @@ prints one JSON object: what became of every job. ``test_sharing.py`` reads it. 
 nobody ends the others where one dies: that they have to find out.
 """
 
+import gc
 import hashlib
 import json
 import os
@@ -254,6 +255,7 @@ def main() -> None:
     import_faiss()
     init_default_scope('mmengine')
     DATASETS.build(dict(type='mmdel.DataDEL', data_root=sys.argv[1]))
+    gc.freeze()  # a dataset has garbage collected, for which each child would copy all of torch
     # everything is worth sharing, in many small pieces; the dead are missed soon
     redundancy.SHARED_PRODUCTS = 0
     maximum.TILE_ROWS = maximum.TILE_COLUMNS = neighbour_graph.QUERIES = 32

@@ -44,7 +44,7 @@ def run(tmp_path_factory):
             [sys.executable, str(script), str(base / 'pool'), str(base / 'vectors.npy'), str(folder), *jobs],
             capture_output=True,
             text=True,
-            timeout=250,
+            timeout=580,
             check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]

@@ -79,7 +79,7 @@ def test_train__with_a_subset_in_the_config(package, model, dataset, tmp_path, m
         env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, paths))},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
     )
     output = run.stdout + run.stderr
     assert run.returncode == 0, output[-3000:]

@@ -22,7 +22,7 @@ def killed_at(folder, moments):
         env={**os.environ, 'PYTHONPATH': str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
     )
     assert run.returncode == 0, run.stderr[-3000:]
     return json.loads(run.stdout.split('RESULT ')[1])

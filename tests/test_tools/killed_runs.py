@@ -5,6 +5,7 @@
 prints one JSON object: what became of every run. ``test_restart.py`` reads it.
 """
 
+import gc
 import hashlib
 import json
 import os
@@ -36,7 +37,7 @@ PLAIN_REPLACE = os.replace
 def run(pool, folder, eta=0.8, report=False):
     cfg = Config.fromfile(ROOT / 'configs' / f'meddel_eta{str(eta).replace(".", "")}.py')
     cfg.embedder = Config.fromfile(ROOT / 'configs' / '_base_' / 'embedders' / 'pixels.py').embedder
-    cfg.embedder.update(batch_size=64, shard_size=256)
+    cfg.embedder.update(batch_size=32, shard_size=96)
     cfg.dataset = dict(type='mmdel.DataDEL', data_root=str(pool))
     cfg.work_dir, cfg.cache_dir = str(folder / f'out{eta}'), str(folder / 'cache')
     progress = Stages()
@@ -113,12 +114,17 @@ def result(folder, eta=0.8):
     return {'digest': digest, 'leftovers': leftovers, 'shards': len(list((folder / 'cache').rglob('shard-*.npy')))}
 
 
-def main():
-    pool, base = Path(sys.argv[1]), Path(sys.argv[2])
-    # whatever is imported here need not be imported by each child; nothing that starts threads may run before a fork
+def import_everything(pool):
+    """What is imported here need not be imported by each child; nothing that starts threads may run before a fork."""
     mmdel.selection.clustering.import_faiss()
     init_default_scope('mmpretrain')
     DATASETS.build(dict(type='mmdel.DataDEL', data_root=str(pool)))
+    gc.freeze()  # a dataset has garbage collected, for which each child would copy all of torch
+
+
+def main():
+    pool, base = Path(sys.argv[1]), Path(sys.argv[2])
+    import_everything(pool)
     found = {'killed': {}}
 
     def completed(name, *, eta=0.8, report=False):

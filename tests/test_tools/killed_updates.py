@@ -14,7 +14,6 @@ from pathlib import Path
 import killed_runs
 from mmengine.config import Config
 
-import mmdel.selection.clustering
 from mmdel.engine import DedupRunner
 from mmdel.progress import Stages
 
@@ -39,11 +38,11 @@ def run(pool, work_dir, cache, update=None):
 
 def main():
     pool, base = Path(sys.argv[1]), Path(sys.argv[2])
-    mmdel.selection.clustering.import_faiss()
     late = sorted(pool.glob('late*'))
     (base / 'aside').mkdir()
     for path in late:
         os.rename(path, base / 'aside' / path.name)
+    killed_runs.import_everything(pool)
     ends = [killed_runs.end_of(killed_runs.fork(lambda: run(pool, base / 'old', base / 'cache')))]
     for path in late:
         os.rename(base / 'aside' / path.name, path)

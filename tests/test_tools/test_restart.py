@@ -18,7 +18,7 @@ def found(tmp_path_factory):
     pool = base / 'pool'
     pool.mkdir()
     rng = np.random.default_rng(0)
-    for i in range(900):
+    for i in range(360):
         if i % 9 == 0:
             small = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
         image = cv2.resize(small, (48, 40), interpolation=cv2.INTER_CUBIC)
@@ -30,7 +30,7 @@ def found(tmp_path_factory):
         [sys.executable, str(script), str(pool), str(base / 'runs')],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -76,7 +76,7 @@ def test_killed_update__started_again_ends_with_the_same_bytes(tmp_path):
         [sys.executable, str(script), str(pool), str(tmp_path / 'runs')],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

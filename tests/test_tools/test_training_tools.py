@@ -39,7 +39,7 @@ def python(folder, *arguments):
         env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'COLUMNS': '200'},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
     )
     return run.returncode, run.stdout + run.stderr
 
