@@ -64,7 +64,7 @@ def bare_rate(dim: int, precision: str = 'float32') -> tuple[float, str]:
     return 2 * SIDE * SIDE * dim / seconds, name
 
 
-def run_dedup(vectors: Path, folder: Path, name: str, *options: str, precision: str = 'auto') -> dict:
+def run_dedup(vectors: Path, folder: Path, name: str, *options: str) -> dict:
     """One run of the command; its stage times in seconds, its wall time, its peak memory in bytes, and sha256 of the subset."""
     work_dir = folder / name
     script = (
@@ -73,7 +73,6 @@ def run_dedup(vectors: Path, folder: Path, name: str, *options: str, precision: 
         'import mmengine.config, mmengine.dist, mmengine.logging, rich.console, rich.table\n'
         'import mmdel.engine, mmdel.embedding, mmdel.selection, mmdel.datasets\n'
         'from mmdel.selection.clustering import import_faiss; import_faiss()\n'
-        f'import mmdel.selection.products; mmdel.selection.products.PRECISION = {precision!r}\n'
         'imports = peak()\n'
         'sys.argv = sys.argv[1:]\n'
         'runpy.run_path(sys.argv[0], run_name="__main__")\n'
@@ -81,7 +80,7 @@ def run_dedup(vectors: Path, folder: Path, name: str, *options: str, precision: 
     )
     command = [
         sys.executable, '-c', script, str(ROOT / 'tools/dedup.py'), str(ROOT / 'configs/meddel_eta08.py'),
-        '--embeddings', str(vectors), '--work-dir', str(work_dir), *options, f'cache_dir={folder / precision / name}',
+        '--embeddings', str(vectors), '--work-dir', str(work_dir), *options, f'cache_dir={folder / f"cache of {name}"}',
     ]  # fmt: skip
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -133,11 +132,11 @@ def main() -> None:
             ('raw', 'global', ('compare',)),
         ):
             digests = set()
-            for precision in ('bfloat16', 'float32'):
+            for precision in ('auto', 'float32'):
                 before = {kind: bare_rate(args.dim, kind) for kind in ('float32', 'bfloat16')}
                 run = run_dedup(
-                    folder / f'{which}.npy', folder, scope, '--overwrite', '--cfg-options', f'selector.scope={scope}',
-                    f'center={which == "centred"}', precision=precision,
+                    folder / f'{which}.npy', folder, f'{which} {scope} {precision}', '--overwrite', '--cfg-options', f'selector.scope={scope}',
+                    f'center={which == "centred"}', f'selector.precision={precision}',
                 )  # fmt: skip
                 digests.add(run['digest'])
                 spent = sum(run['stages'][stage] for stage in stages)
@@ -151,7 +150,7 @@ def main() -> None:
                     )
                 print(f'    whole command {run["wall"]:.1f} s; peak memory above imports {run["memory"] / 1e9:.2f} GB for '
                       f'{raw / 1e9:.2f} GB of vectors; {run["stages"]}')  # fmt: skip
-                for line in re.findall(r'.*rows had too many.*', run['printed']):
+                for line in re.findall(r'.*images had too many near-equal.*', run['printed']):
                     print(f'    {line}')
             print(f'    the subset files are {"identical" if len(digests) == 1 else "NOT IDENTICAL"}')
 
