@@ -36,6 +36,7 @@ def made_up(count: int, dim: int, folder: str) -> tuple[Subset, Vectors]:
         rows = scene[start : start + 10_000]
         raw[start : start + 10_000] = scenes[rows] + 0.15 * rng.standard_normal((len(rows), dim), np.float32)
     raw.flush()
+    del raw  # pages of a mapped file count as memory of the process
     images = [f'source{i % 7}/video{s % 2000}/{i:06d}.jpg' for i, s in enumerate(scene)]
     label = [f'class {s % 200}' if i % 50 else f'class {(s + 1) % 200}' for i, s in enumerate(scene)]
     order = np.argsort(np.array(images))

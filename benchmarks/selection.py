@@ -147,6 +147,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--images', type=int, default=88_282)
     parser.add_argument('--dim', type=int, default=768)
+    parser.add_argument(
+        '--only', nargs=2, metavar=('VECTORS', 'SCOPE'), help='one case: centred or raw, cluster or global'
+    )
     parser.add_argument('--in-cluster', action='store_true', help='only the step inside one cluster, of several sizes')
     args = parser.parse_args()
     print(f'{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, Python {platform.python_version()}, '
@@ -166,6 +169,8 @@ def main() -> None:
             ('centred', 'global', ('compare',)),
             ('raw', 'global', ('compare',)),
         ):
+            if args.only and args.only != [which, scope]:
+                continue
             digests = set()
             for precision in ('auto', 'float32'):
                 before = {kind: bare_rate(args.dim, kind) for kind in ('float32', 'bfloat16')}
@@ -175,7 +180,7 @@ def main() -> None:
                 )
                 digests.add(run['digest'])
                 spent = sum(run['stages'][stage] for stage in stages)
-                print(f'{which}, {scope}, {precision} proposes, {" + ".join(stages)}: {spent:.2f} s')
+                print(f'{which}, {scope}, precision {precision}, {" + ".join(stages)}: {spent:.2f} s')
                 for kind, (rate, library) in before.items():
                     # the faster of the two measurements: a shared machine slows down, it never speeds up
                     rate = max(rate, bare_rate(args.dim, kind)[0])
