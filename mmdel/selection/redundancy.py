@@ -30,7 +30,7 @@ SMALL_GROUP = 128
 """Groups of up to so many rows are compared many at a time."""
 
 PIECES = 16
-"""Pieces that a group is cut into at least, so that all threads have work until the end; none below 128 rows."""
+"""Pieces that the groups are cut into at least, so that all threads have work until the end; none below 128 rows."""
 
 UNHELD_TILES = 4
 """Row tiles of a piece where columns are read and prepared again for each."""
@@ -127,7 +127,7 @@ def _highest_preferred(
         # the longest rows of the triangle first, so that no thread is left alone at the end
         for order in sorted((order for order in groups if len(order) > SMALL_GROUP), key=len, reverse=True):
             group = Group(vectors, order, products)
-            for start, stop in reversed(list(_pieces(len(order), group.held))):
+            for start, stop in reversed(list(_pieces(len(order), group.held, len(groups)))):
                 workers.submit(compare, group, order, start, stop)
         for batch in _batches([order for order in groups if 0 < len(order) <= SMALL_GROUP]):
             workers.submit(compare_small, batch)
@@ -417,10 +417,10 @@ def is_worth(vectors: Vectors, pairs: int) -> bool:
     return pairs * vectors.dim >= SHARED_PRODUCTS
 
 
-def _pieces(size: int, held: bool) -> Iterator[tuple[int, int]]:
-    """Rows of a group that are compared at a time."""
+def _pieces(size: int, held: bool, groups: int) -> Iterator[tuple[int, int]]:
+    """Rows of one of so many groups that are compared at a time."""
     step = settled.TILE_ROWS if held else UNHELD_TILES * settled.TILE_ROWS
-    step = max(min(step, size // PIECES // 128 * 128), min(128, step))
+    step = max(min(step, size // max(1, PIECES // groups) // 128 * 128), min(128, step))
     for start in range(0, size, step):
         yield start, min(start + step, size)
 

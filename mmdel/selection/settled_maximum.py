@@ -37,7 +37,7 @@ PREPARED_BYTES = 512 << 20
 PAIRS = 128
 """Pairs settled at a time: what stays in the cache of a core."""
 
-LOW_ROWS = 512
+LOW_ROWS = 2048
 """Groups of fewer rows are compared in float32: they take no time, or have no second tile to gain from."""
 
 OFF_TARGET = 2.0**-6
@@ -48,6 +48,12 @@ SAMPLE = 1024
 
 UNPROFITABLE = 0.25
 """Share of rows that fall back to float32, in one tile or among all rows, from which float32 is used at once."""
+
+PAIR_CELLS = 150
+"""Low precision saves as much time on so many products as it takes to settle a pair: its vectors are far apart in memory."""
+
+TRIED_ROWS = 512
+"""Rows that low precision is tried on before it is judged."""
 
 FLOAT32 = Float32()
 
@@ -70,6 +76,8 @@ class Precision:
         self._name = name
         self._device = device
         self._lock = threading.Lock()
+        self._pairs = 0
+        self._cells = 0
         self.compared = 0
         self.fallen = 0
 
@@ -89,14 +97,18 @@ class Precision:
         return LowPrecision(sample(), self._device)
 
     def pays(self) -> bool:
-        """Whether low precision has settled most rows so far."""
-        return not self.adapts or self.fallen <= UNPROFITABLE * max(self.compared, 2 * TILE_ROWS)
+        """Whether low precision has been worth it so far: it has settled most rows, with few pairs for its products."""
+        if not self.adapts or self.compared < TRIED_ROWS:
+            return True
+        return self.fallen <= UNPROFITABLE * self.compared and self._pairs * PAIR_CELLS <= self._cells
 
-    def count(self, compared: int, fallen: int) -> None:
-        """Low precision was tried for some rows, and was no use for some of these."""
+    def count(self, compared: int, fallen: int, pairs: int, cells: int) -> None:
+        """Low precision was tried for some rows, and was no use for some of these; pairs were settled, of so many products."""
         with self._lock:
             self.compared += compared
             self.fallen += fallen
+            self._pairs += pairs
+            self._cells += cells
 
 
 class Readable(Protocol):
@@ -198,6 +210,7 @@ def settled_maximum(
     dense = np.zeros(len(x), bool)
     error = np.zeros(len(x))
     moved = False
+    pairs = cells = 0
     for slots in tiles(columns, below):
         # rows that see none of these columns are left out of the product, not only masked
         start = 0 if below is None else int(np.searchsorted(below, slots[0], side='right'))
@@ -229,6 +242,8 @@ def settled_maximum(
             if proposer is not FLOAT32 and dense.sum() > UNPROFITABLE * len(x) and group.precision.adapts:
                 dense[:] = True
                 break
+        pairs += len(row)
+        cells += len(open_) * len(slots)
         if len(row):
             settled = settle(x, start + row, slots[column], group.read)
             # best first within a row: highest canonical cosine, then the preferred column
@@ -241,7 +256,7 @@ def settled_maximum(
 
     best[slot < 0] = np.nan
     if proposer is not FLOAT32:
-        group.precision.count(len(x), int(dense.sum()))
+        group.precision.count(len(x), int(dense.sum()), pairs, cells)
     if dense.any():
         some = None if below is None else below[dense]
         if proposer is FLOAT32:

@@ -113,6 +113,7 @@ def test_ranking__same_for_any_precision_tile_and_thread_count(kind, options, mo
     table = pa.table({'image': [f'{i:05d}' for i in range(len(vectors))]})
     plain = MedDEL(**options, precision='float32').rank(vectors, table)
     monkeypatch.setattr(settled_maximum, 'LOW_ROWS', 1)
+    monkeypatch.setattr(proposers, 'has_fast_bfloat16', lambda: True)
     for rows, columns, threads in ((1024, 1024, 1), (96, 64, 2), (33, 200, 3)):
         monkeypatch.setattr(settled_maximum, 'TILE_ROWS', rows)
         monkeypatch.setattr(settled_maximum, 'TILE_COLUMNS', columns)
@@ -134,6 +135,7 @@ def test_unprofitable__whole_blocks_go_to_float32_and_are_counted(monkeypatch):
     said = []
     monkeypatch.setattr(redundancy, 'print_log', lambda message, logger: said.append(message))
     monkeypatch.setattr(proposers, 'has_fast_bfloat16', lambda: True)
+    monkeypatch.setattr(settled_maximum, 'LOW_ROWS', 1)
     plain = redundancy.highest_preferred(vectors, [np.arange(size)], precision='float32')
     found = redundancy.highest_preferred(vectors, [np.arange(size)], precision='auto')
     np.testing.assert_array_equal(found.cosine, plain.cosine)
