@@ -36,6 +36,7 @@ def made_up(count: int, dim: int, folder: str) -> tuple[Subset, Vectors]:
         rows = scene[start : start + 10_000]
         raw[start : start + 10_000] = scenes[rows] + 0.15 * rng.standard_normal((len(rows), dim), np.float32)
     raw.flush()
+    del raw  # pages of a mapped file count as memory of the process
     images = [f'source{i % 7}/video{s % 2000}/{i:06d}.jpg' for i, s in enumerate(scene)]
     label = [f'class {s % 200}' if i % 50 else f'class {(s + 1) % 200}' for i, s in enumerate(scene)]
     order = np.argsort(np.array(images))
@@ -66,6 +67,11 @@ def bare_rate() -> float:
     return 2 * len(square) ** 3 / (time.perf_counter() - start) / 1e9
 
 
+def peak_mb() -> float:
+    """The most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--images', required=True, help='a folder with real JPEG files, used again and again')
@@ -74,9 +80,10 @@ def main() -> None:
     parser.add_argument('--out', help='keep the report here')
     args = parser.parse_args()
     files = sorted(str(path) for path in Path(args.images).rglob('*.jpg'))
+    imports = peak_mb()
     with tempfile.TemporaryDirectory() as folder:
         subset, vectors = made_up(args.count, args.dim, folder)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        before = peak_mb()
         paths = {image: files[i % len(files)] for i, image in enumerate(subset.images)}
         rates = [bare_rate()]
         start = time.perf_counter()
@@ -93,8 +100,11 @@ def main() -> None:
         print(f'conflicts      {after_conflicts - after_nearest:6.1f} s, {len(conflicts):,} pairs')
         print(f'page           {end - after_conflicts:6.1f} s, {page.stat().st_size / 1e6:.1f} MB')
         print(f'all            {end - start:6.1f} s')
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f'memory         {peak:,.0f} MB at most, of which {before:,.0f} MB before the report')
+        peak = peak_mb()
+        print(
+            f'memory         {peak:,.0f} MB at most, of which {imports:,.0f} MB imports and {before - imports:,.0f} MB '
+            f'the subset and its vectors ({args.count * args.dim * 4 / 2**20:,.0f} MB in memory and as many mapped from the file)'
+        )
 
 
 if __name__ == '__main__':

@@ -25,7 +25,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
+from mmdel.embedding.vectors import ArraySource, Vectors
+from mmdel.selection import redundancy
+
 ROOT = Path(__file__).resolve().parent.parent
+CLUSTERS = (2_000, 5_000, 10_000, 20_000)
 SIDE = 4096
 """Rows of the bare product's two factors."""
 
@@ -64,7 +68,7 @@ def bare_rate(dim: int, precision: str = 'float32') -> tuple[float, str]:
     return 2 * SIDE * SIDE * dim / seconds, name
 
 
-def run_dedup(vectors: Path, folder: Path, name: str, *options: str, precision: str = 'auto') -> dict:
+def run_dedup(vectors: Path, folder: Path, name: str, *options: str) -> dict:
     """One run of the command; its stage times in seconds, its wall time, its peak memory in bytes, and sha256 of the subset."""
     work_dir = folder / name
     script = (
@@ -73,7 +77,6 @@ def run_dedup(vectors: Path, folder: Path, name: str, *options: str, precision: 
         'import mmengine.config, mmengine.dist, mmengine.logging, rich.console, rich.table\n'
         'import mmdel.engine, mmdel.embedding, mmdel.selection, mmdel.datasets\n'
         'from mmdel.selection.clustering import import_faiss; import_faiss()\n'
-        f'import mmdel.selection.products; mmdel.selection.products.PRECISION = {precision!r}\n'
         'imports = peak()\n'
         'sys.argv = sys.argv[1:]\n'
         'runpy.run_path(sys.argv[0], run_name="__main__")\n'
@@ -81,7 +84,7 @@ def run_dedup(vectors: Path, folder: Path, name: str, *options: str, precision: 
     )
     command = [
         sys.executable, '-c', script, str(ROOT / 'tools/dedup.py'), str(ROOT / 'configs/meddel_eta08.py'),
-        '--embeddings', str(vectors), '--work-dir', str(work_dir), *options, f'cache_dir={folder / precision / name}',
+        '--embeddings', str(vectors), '--work-dir', str(work_dir), *options, f'cache_dir={folder / f"cache of {name}"}',
     ]  # fmt: skip
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -113,13 +116,47 @@ def products(table: object, scope: str, dim: int) -> float:
     return (training + images * k + (sizes.astype(float) ** 2).sum() / 2) * 2 * dim
 
 
+def in_cluster(dim: int) -> None:
+    """Print how long one cluster takes, against the whole product, its upper triangle and the maximum, best of three by turns."""
+    for size in CLUSTERS:
+        raw = draw_vectors(size, dim)
+        vectors = Vectors(ArraySource(raw), [str(row) for row in range(size)], center=True)
+        unit = torch.from_numpy(vectors.read(slice(None)))
+        order = [np.arange(size)]
+        work = {
+            'mmdel': lambda vectors=vectors, order=order: redundancy.highest_preferred(vectors, order),
+            'torch': lambda unit=unit: (unit @ unit.T).triu(1).max(0),
+            'NumPy': lambda unit=unit: np.triu(unit.numpy() @ unit.numpy().T, 1).max(axis=0),
+        }
+        wall, cpu = (dict.fromkeys(work, np.inf) for _ in range(2))
+        for _ in range(3):
+            for name, step in work.items():
+                start, used = time.perf_counter(), time.process_time()
+                step()
+                wall[name] = min(wall[name], time.perf_counter() - start)
+                cpu[name] = min(cpu[name], time.process_time() - used)
+        faster = min(('torch', 'NumPy'), key=lambda name, cpu=cpu: cpu[name])
+        print(
+            f'one cluster of {size:,}: {wall["mmdel"]:.2f} s, {cpu["mmdel"]:.2f} s of CPU; whole product, triangle and maximum '
+            f'by {faster}: {wall[faster] / wall["mmdel"]:.1f} times as long, {cpu[faster] / cpu["mmdel"]:.1f} times the CPU',
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--images', type=int, default=88_282)
     parser.add_argument('--dim', type=int, default=768)
+    parser.add_argument(
+        '--only', nargs=2, metavar=('VECTORS', 'SCOPE'), help='one case: centred or raw, cluster or global'
+    )
+    parser.add_argument('--in-cluster', action='store_true', help='only the step inside one cluster, of several sizes')
     args = parser.parse_args()
     print(f'{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, Python {platform.python_version()}, '
           f'NumPy {np.__version__}, torch {torch.__version__}, faiss {faiss.__version__}')  # fmt: skip
+    if args.in_cluster:
+        in_cluster(args.dim)
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         vectors = draw_vectors(args.images, args.dim)
@@ -132,16 +169,18 @@ def main() -> None:
             ('centred', 'global', ('compare',)),
             ('raw', 'global', ('compare',)),
         ):
+            if args.only and args.only != [which, scope]:
+                continue
             digests = set()
-            for precision in ('bfloat16', 'float32'):
+            for precision in ('auto', 'float32'):
                 before = {kind: bare_rate(args.dim, kind) for kind in ('float32', 'bfloat16')}
+                options = (f'selector.scope={scope}', f'center={which == "centred"}', f'selector.precision={precision}')
                 run = run_dedup(
-                    folder / f'{which}.npy', folder, scope, '--overwrite', '--cfg-options', f'selector.scope={scope}',
-                    f'center={which == "centred"}', precision=precision,
-                )  # fmt: skip
+                    folder / f'{which}.npy', folder, f'{which} {scope} {precision}', '--cfg-options', *options
+                )
                 digests.add(run['digest'])
                 spent = sum(run['stages'][stage] for stage in stages)
-                print(f'{which}, {scope}, {precision} proposes, {" + ".join(stages)}: {spent:.2f} s')
+                print(f'{which}, {scope}, precision {precision}, {" + ".join(stages)}: {spent:.2f} s')
                 for kind, (rate, library) in before.items():
                     # the faster of the two measurements: a shared machine slows down, it never speeds up
                     rate = max(rate, bare_rate(args.dim, kind)[0])
@@ -151,7 +190,7 @@ def main() -> None:
                     )
                 print(f'    whole command {run["wall"]:.1f} s; peak memory above imports {run["memory"] / 1e9:.2f} GB for '
                       f'{raw / 1e9:.2f} GB of vectors; {run["stages"]}')  # fmt: skip
-                for line in re.findall(r'.*rows had too many.*', run['printed']):
+                for line in re.findall(r'.*images had too many near-equal.*', run['printed']):
                     print(f'    {line}')
             print(f'    the subset files are {"identical" if len(digests) == 1 else "NOT IDENTICAL"}')
 

@@ -31,7 +31,7 @@ from mmdel.embedding import BaseEmbedder
 from mmdel.engine import DedupRunner
 from mmdel.errors import MmdelError
 from mmdel.registry import EMBEDDERS
-from mmdel.selection import maximum, neighbour_graph, redundancy
+from mmdel.selection import neighbour_graph, redundancy, settled_maximum
 from mmdel.selection.clustering import import_faiss
 
 SELECTORS = {
@@ -258,7 +258,7 @@ def main() -> None:
     gc.freeze()  # a dataset has garbage collected, for which each child would copy all of torch
     # everything is worth sharing, in many small pieces; the dead are missed soon
     redundancy.SHARED_PRODUCTS = 0
-    maximum.TILE_ROWS = maximum.TILE_COLUMNS = neighbour_graph.QUERIES = 32
+    settled_maximum.TILE_ROWS = settled_maximum.TILE_COLUMNS = neighbour_graph.QUERIES = 32
     sharing.BEAT_S, sharing.SILENT_BEATS, sharing.PARTING_S = 0.1, 15, 0.3
     print('RESULT ' + json.dumps({name: JOBS[name]() for name in sys.argv[4:]}))
 

@@ -14,7 +14,7 @@ from mmdel.errors import ConfigError
 from mmdel.progress import SILENT, Stages
 from mmdel.registry import SELECTORS
 from mmdel.selection import redundancy
-from mmdel.selection.products import float32_margin
+from mmdel.selection.proposers import float32_margin
 from mmdel.selection.selector import BaseSelector, Ranking, ranking_of
 
 BLOCK = 16384

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from mmdel.embedding.vectors import Vectors, canonical_cosine
 from mmdel.errors import ConfigError
 from mmdel.progress import SILENT, Stages, Tick
-from mmdel.selection.redundancy import Workers, float32_margin
+from mmdel.selection.proposers import float32_margin
+from mmdel.selection.workers import Workers
 
 RowNumbers = NDArray[np.int64]
 

@@ -22,6 +22,7 @@ from mmdel.progress import SILENT, Stages
 from mmdel.registry import CLUSTERERS, SELECTORS
 from mmdel.selection import redundancy
 from mmdel.selection.clustering import Clustering
+from mmdel.selection.proposers import check_precision
 from mmdel.selection.selector import BaseSelector, Decided, Ranking, ranking_of
 from mmdel.subset import check_eta
 
@@ -51,6 +52,10 @@ class MedDEL(BaseSelector):
         distance (str): 'cosine' (1 - cos) or 'euclidean' (between unit vectors). Defaults to 'cosine'.
         max_iterations (int): Rounds of cluster, filter and compare; ends early when a round removes nothing. Defaults to 1.
         clusterer (dict, optional): Config of the clusterer. Defaults to None (``dict(type='mmdel.FaissKMeans')``).
+        precision (str): Of the products that propose pairs: 'auto' (bfloat16 where the processor is fast at it and it pays),
+            'float32' or 'bfloat16'. Decides speed, never the ranking. Defaults to 'auto'.
+        device (str): Where these products are made: 'cpu', or a CUDA device of torch. Decides speed, never the ranking.
+            Defaults to 'cpu'.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -66,8 +71,11 @@ class MedDEL(BaseSelector):
         distance: str = 'cosine',
         max_iterations: int = 1,
         clusterer: dict | None = None,
+        precision: str = 'auto',
+        device: str = 'cpu',
     ) -> None:
         check_eta(eta)
+        check_precision(precision, device)
         if epsilon is not None and epsilon < 0:
             raise ConfigError(f'epsilon is a distance, at least 0 (or None for no filter), got {epsilon}.')
         for name, value, allowed in (
@@ -88,6 +96,7 @@ class MedDEL(BaseSelector):
         self.distance = distance
         self.max_iterations = max_iterations
         self.clusterer = CLUSTERERS.build(clusterer or dict(type='mmdel.FaissKMeans'))
+        self._products: dict[str, Any] = {'precision': precision, 'device': device}
         if rule == 'greedy':
             self.recut = 'none'
             self.recut_hint = "With rule='greedy' each cut is a run of its own, from the stored vectors."
@@ -169,15 +178,15 @@ class MedDEL(BaseSelector):
             nobody = np.empty(0, np.int64)
             pairs = [(rows, there.get(int(cluster[rows[0]]), nobody)) for rows in _by_cluster(order, cluster)]
         with progress.stage('compare', sum(len(rows) * len(kept) for rows, kept in pairs), 'pairs') as tick:
-            found = redundancy.nearest(vectors, pairs, tick)
+            found = redundancy.nearest(vectors, pairs, tick, **self._products)
         left = order[~(found.cosine[order] > np.float32(old.eta))]
         groups = [left] if self.scope == 'global' else _by_cluster(left, cluster)
         if self.rule == 'pairwise':
             with progress.stage('compare', sum(len(rows) * (len(rows) - 1) // 2 for rows in groups), 'pairs') as tick:
-                among = redundancy.highest_preferred(vectors, groups, tick)
+                among = redundancy.highest_preferred(vectors, groups, tick, **self._products)
         else:
             with progress.stage('compare', len(left)) as tick:
-                among, _ = redundancy.greedy(vectors, groups, old.eta, tick)
+                among, _ = redundancy.greedy(vectors, groups, old.eta, tick, **self._products)
         closer = among.cosine > np.where(np.isnan(found.cosine), -np.inf, found.cosine)
         highest = np.where(closer, among.cosine, found.cosine)[new]
         position = np.empty(len(vectors), np.int64)
@@ -226,10 +235,10 @@ class MedDEL(BaseSelector):
             if self.rule == 'pairwise':
                 pairs = sum(len(group) * (len(group) - 1) // 2 for group in groups)
                 with progress.stage('compare', pairs, 'pairs') as tick:
-                    found = redundancy.highest_preferred(vectors, groups, tick)
+                    found = redundancy.highest_preferred(vectors, groups, tick, **self._products)
             else:
                 with progress.stage('compare', len(order)) as tick:
-                    found, _ = redundancy.greedy(vectors, groups, eta, tick)
+                    found, _ = redundancy.greedy(vectors, groups, eta, tick, **self._products)
             run.redundancy[order], run.removed_by[order] = found.cosine[order], found.row[order]
             stays = ~far & ~(run.redundancy[alive] > np.float32(eta))
             run.gone_in[alive[~stays]] = iteration
@@ -273,7 +282,7 @@ class MedDEL(BaseSelector):
                 group = preferred[np.isin(preferred, group)] if len(group) < len(rows) else preferred
                 pairs.append((group[~stays[group] & ~far[group]], group[stays[group]]))
             with progress.stage('fill', sum(len(a) * len(b) for a, b in pairs), 'pairs') as tick:
-                nearest = redundancy.nearest(vectors, pairs, tick).cosine
+                nearest = redundancy.nearest(vectors, pairs, tick, **self._products).cosine
             similarity = np.where(stays | np.isnan(nearest), -np.inf, nearest)
         return np.lexsort((position, similarity, -run.gone_in, far))
 

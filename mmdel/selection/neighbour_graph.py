@@ -18,7 +18,7 @@ from mmdel import sharing
 from mmdel.embedding.vectors import Vectors, canonical_cosine
 from mmdel.progress import Tick
 from mmdel.selection.clustering import import_faiss
-from mmdel.selection.products import float32_margin, float64_margin
+from mmdel.selection.proposers import float32_margin, float64_margin
 from mmdel.selection.redundancy import is_worth
 from mmdel.selection.workers import Workers
 

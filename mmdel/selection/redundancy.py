@@ -1,19 +1,18 @@
 """The kernel: for each image the highest cosine to an image that is preferred over it.
 
 Images are compared in groups (one group is the global scope, one per cluster the cluster scope). A group is an array of rows
-in order of preference, most preferred first. Fast products only *propose* (:mod:`mmdel.selection.products`): every column whose
-product lies within a proven bound of the row's best is then settled by the canonical number of
-:mod:`mmdel.embedding.vectors`. Ties go to the preferred image. Results are therefore the same for any precision, tile size and
-thread count, and for any number of processes: each public function here cuts its work into the same pieces everywhere, and the
-processes of a job share them (:mod:`mmdel.sharing`).
+in order of preference, most preferred first. Fast products only *propose*, the canonical number decides
+(:mod:`mmdel.selection.settled_maximum`). Results are therefore the same for any precision, device, tile size and thread count,
+and for any number of processes: each public function here cuts its work into the same pieces everywhere, and the processes of a
+job share them (:mod:`mmdel.sharing`).
 
 What is not guaranteed: nothing is approximate here, but pairs in different groups are never compared.
 """
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
@@ -22,10 +21,19 @@ from numpy.typing import NDArray
 from mmdel import sharing
 from mmdel.embedding.vectors import Vectors, exact_cosine
 from mmdel.progress import Tick
-from mmdel.selection import maximum
-from mmdel.selection.maximum import Columns, Precision, Rows, highest, settle
-from mmdel.selection.products import FLOAT32, float32_margin, least
+from mmdel.selection import settled_maximum as settled
+from mmdel.selection.proposers import float32_margin
+from mmdel.selection.settled_maximum import Group, Precision, Rows, settle, settled_maximum, settled_triangles
 from mmdel.selection.workers import Workers
+
+SMALL_GROUP = 128
+"""Groups of up to so many rows are compared many at a time."""
+
+PIECES = 16
+"""Pieces that the groups are cut into at least, so that all threads have work until the end; none below 128 rows."""
+
+UNHELD_TILES = 4
+"""Row tiles of a piece where columns are read and prepared again for each."""
 
 SHARED_PRODUCTS = 1 << 34
 """Multiplications, about a second of one core, below which other processes are not asked to help."""
@@ -63,7 +71,12 @@ class Neighbours:
 
 
 def highest_preferred(
-    vectors: Vectors, groups: Sequence[Rows], tick: Tick = lambda done: None, threads: int | None = None
+    vectors: Vectors,
+    groups: Sequence[Rows],
+    tick: Tick = lambda done: None,
+    threads: int | None = None,
+    precision: str = 'auto',
+    device: str = 'cpu',
 ) -> Neighbours:
     """The highest cosine of each image to one that stands before it in its group.
 
@@ -72,32 +85,53 @@ def highest_preferred(
         groups (Sequence[NDArray[np.int64]]): Disjoint groups of rows, each in order of preference.
         tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
         threads (int, optional): Defaults to None (all cores).
+        precision (str): Of the products that propose: 'auto', 'float32' or 'bfloat16'. Defaults to 'auto'.
+        device (str): Where they are made: 'cpu', or a CUDA device of torch. Defaults to 'cpu'.
     """
     pairs = sum(len(group) * (len(group) - 1) // 2 for group in groups)
-    work = partial(_highest_preferred, groups=groups, threads=threads)
+    work = partial(_highest_preferred, groups=groups, threads=threads, precision=precision, device=device)
     return Neighbours.joined(len(vectors), sharing.share(work, vectors, tick, is_worth(vectors, pairs)))
 
 
 def _highest_preferred(
-    vectors: Vectors, claim: sharing.Claim, tick: Tick, groups: Sequence[Rows], threads: int | None
+    vectors: Vectors,
+    claim: sharing.Claim,
+    tick: Tick,
+    groups: Sequence[Rows],
+    threads: int | None,
+    precision: str,
+    device: str,
 ) -> tuple[Rows, NDArray[np.float32], Rows]:
     found = Neighbours.none(len(vectors))
-    precision = Precision()
+    products = Precision(precision, device)
 
-    def compare(order: Rows, start: int, stop: int, columns: Columns) -> None:
+    def compare(group: Group, order: Rows, start: int, stop: int) -> None:
         slots = np.arange(start, stop)
-        cosine, slot = highest(columns.read(slots), slots, np.arange(stop), columns, precision)
+        cosine, slot = settled_maximum(group.read(slots), slots, np.arange(stop), group)
         found.cosine[order[start:stop]] = cosine
         found.row[order[start:stop]] = np.where(slot < 0, -1, order[slot])
         tick(int(slots.sum()))
 
+    def compare_small(batch: list[Rows]) -> None:
+        sizes = np.array([len(order) for order in batch])
+        width = int(sizes.max())
+        # what stands behind the end of a group is any row, and is not looked at
+        rows = np.stack([np.pad(order, (0, width - len(order)), mode='edge') for order in batch])
+        cosine, slot = settled_triangles(vectors.read(rows.ravel()).reshape(len(batch), width, -1), sizes)
+        for order, of_rows, of_slots in zip(batch, cosine, slot, strict=True):
+            found.cosine[order] = of_rows[: len(order)]
+            found.row[order] = np.where(of_slots[: len(order)] < 0, -1, order[of_slots[: len(order)]])
+        tick(int((sizes * (sizes - 1) // 2).sum()))
+
     with Workers(threads, claim) as workers:
         # the longest rows of the triangle first, so that no thread is left alone at the end
-        for order in sorted(groups, key=len, reverse=True):
-            columns = Columns.of(vectors, order)
-            for start in reversed(range(0, len(order), maximum.TILE_ROWS)):
-                workers.submit(compare, order, start, min(start + maximum.TILE_ROWS, len(order)), columns)
-    _report(precision)
+        for order in sorted((order for order in groups if len(order) > SMALL_GROUP), key=len, reverse=True):
+            group = Group(vectors, order, products)
+            for start, stop in reversed(list(_pieces(len(order), group.held, len(groups)))):
+                workers.submit(compare, group, order, start, stop)
+        for batch in _batches([order for order in groups if 0 < len(order) <= SMALL_GROUP]):
+            workers.submit(compare_small, batch)
+    _log(products)
     return found.settled()
 
 
@@ -107,6 +141,8 @@ def greedy(
     eta: float,
     tick: Tick = lambda done: None,
     threads: int | None = None,
+    precision: str = 'auto',
+    device: str = 'cpu',
 ) -> tuple[Neighbours, NDArray[np.bool_]]:
     """Go through each group in order of preference and keep an image unless a kept one is more similar than eta.
 
@@ -116,13 +152,15 @@ def greedy(
         eta (float): Threshold; an image goes if its canonical cosine to a kept image is above float32(eta).
         tick (Callable): Told the number of rows decided. Defaults to doing nothing.
         threads (int, optional): Defaults to None (all cores).
+        precision (str): Of the products, see :func:`highest_preferred`. Defaults to 'auto'.
+        device (str): Where they are made. Defaults to 'cpu'.
 
     Returns:
         tuple[Neighbours, NDArray[np.bool_]]: The highest cosine to a *kept* image that is preferred, and bool [N]: kept.
     """
     # within a group each decision waits for those before it: a single group is one process's
     worth = len(groups) > 1 and is_worth(vectors, sum(len(group) * (len(group) - 1) // 2 for group in groups))
-    work = partial(_greedy, groups=groups, eta=eta, threads=threads)
+    work = partial(_greedy, groups=groups, eta=eta, threads=threads, precision=precision, device=device)
     parts = sharing.share(work, vectors, tick, worth)
     kept = np.zeros(len(vectors), bool)
     for _, survivors in parts:
@@ -131,23 +169,30 @@ def greedy(
 
 
 def _greedy(
-    vectors: Vectors, claim: sharing.Claim, tick: Tick, groups: Sequence[Rows], eta: float, threads: int | None
+    vectors: Vectors,
+    claim: sharing.Claim,
+    tick: Tick,
+    groups: Sequence[Rows],
+    eta: float,
+    threads: int | None,
+    precision: str,
+    device: str,
 ) -> tuple[tuple[Rows, NDArray[np.float32], Rows], Rows]:
     found = Neighbours.none(len(vectors))
     kept = np.zeros(len(vectors), bool)
     threshold = np.float32(eta)
-    precision = Precision()
+    products = Precision(precision, device)
 
     def decide(order: Rows) -> None:
-        columns = Columns.of(vectors, order)
+        group = Group(vectors, order, products)
         survivors = np.empty(0, np.int64)
-        for start in range(0, len(order), maximum.TILE_ROWS):
-            slots = np.arange(start, min(start + maximum.TILE_ROWS, len(order)))
-            x = columns.read(slots)
-            cosine, slot = highest(x, None, survivors, columns, precision)
+        for start in range(0, len(order), settled.TILE_ROWS):
+            slots = np.arange(start, min(start + settled.TILE_ROWS, len(order)))
+            x = group.read(slots)
+            cosine, slot = settled_maximum(x, None, survivors, group)
             alive = np.flatnonzero(~(cosine > threshold))
             survive = alive[_greedy_block(x[alive], threshold)]
-            here, there = highest(x, slots, slots[survive], columns, precision)
+            here, there = settled_maximum(x, slots, slots[survive], group, settled.FLOAT32)
             closer = here > np.where(np.isnan(cosine), -np.inf, cosine)
             rows = order[slots]
             found.cosine[rows] = np.where(closer, here, cosine)
@@ -160,12 +205,17 @@ def _greedy(
     with Workers(threads, claim) as workers:
         for order in sorted(groups, key=len, reverse=True):
             workers.submit(decide, order)
-    _report(precision)
+    _log(products)
     return found.settled(), np.flatnonzero(kept)
 
 
 def nearest(
-    vectors: Vectors, pairs: Sequence[tuple[Rows, Rows]], tick: Tick = lambda done: None, threads: int | None = None
+    vectors: Vectors,
+    pairs: Sequence[tuple[Rows, Rows]],
+    tick: Tick = lambda done: None,
+    threads: int | None = None,
+    precision: str = 'auto',
+    device: str = 'cpu',
 ) -> Neighbours:
     """For each row its most similar column; ties go to the column that is listed first.
 
@@ -174,31 +224,39 @@ def nearest(
         pairs (Sequence[tuple]): ``(rows, columns)``, each an int64 array of rows of ``vectors``; no row in two of them.
         tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
         threads (int, optional): Defaults to None (all cores).
+        precision (str): Of the products, see :func:`highest_preferred`. Defaults to 'auto'.
+        device (str): Where they are made. Defaults to 'cpu'.
     """
-    work = partial(_nearest, pairs=pairs, threads=threads)
+    work = partial(_nearest, pairs=pairs, threads=threads, precision=precision, device=device)
     worth = is_worth(vectors, sum(len(rows) * len(columns) for rows, columns in pairs))
     return Neighbours.joined(len(vectors), sharing.share(work, vectors, tick, worth))
 
 
 def _nearest(
-    vectors: Vectors, claim: sharing.Claim, tick: Tick, pairs: Sequence[tuple[Rows, Rows]], threads: int | None
+    vectors: Vectors,
+    claim: sharing.Claim,
+    tick: Tick,
+    pairs: Sequence[tuple[Rows, Rows]],
+    threads: int | None,
+    precision: str,
+    device: str,
 ) -> tuple[Rows, NDArray[np.float32], Rows]:
     found = Neighbours.none(len(vectors))
+    products = Precision(precision, device)
 
-    precision = Precision()
-
-    def compare(rows: Rows, order: Rows, columns: Columns) -> None:
-        cosine, slot = highest(vectors.read(rows), None, np.arange(len(order)), columns, precision)
+    def compare(rows: Rows, columns: Rows, group: Group) -> None:
+        cosine, slot = settled_maximum(vectors.read(rows), None, np.arange(len(columns)), group)
         found.cosine[rows] = cosine
-        found.row[rows] = np.where(slot < 0, -1, order[slot]) if len(order) else -1
-        tick(len(rows) * len(order))
+        found.row[rows] = np.where(slot < 0, -1, columns[slot]) if len(columns) else -1
+        tick(len(rows) * len(columns))
 
     with Workers(threads, claim) as workers:
-        for rows, order in sorted(pairs, key=lambda pair: len(pair[0]) * len(pair[1]), reverse=True):
-            columns = Columns.of(vectors, order)
-            for start in range(0, len(rows), maximum.TILE_ROWS):
-                workers.submit(compare, rows[start : start + maximum.TILE_ROWS], order, columns)
-    _report(precision)
+        for rows, columns in sorted(pairs, key=lambda pair: len(pair[0]) * len(pair[1]), reverse=True):
+            group = Group(vectors, columns, products)
+            step = settled.TILE_ROWS if group.held else UNHELD_TILES * settled.TILE_ROWS
+            for start in range(0, len(rows), step):
+                workers.submit(compare, rows[start : start + step], columns, group)
+    _log(products)
     return found.settled()
 
 
@@ -208,6 +266,8 @@ def near_other_group(
     threshold: float,
     tick: Tick = lambda done: None,
     threads: int | None = None,
+    precision: str = 'auto',
+    device: str = 'cpu',
 ) -> NDArray[np.bool_]:
     """Which rows *may* have a row in another group that is more similar than a threshold; no row that has one is left out.
 
@@ -219,11 +279,15 @@ def near_other_group(
         threshold (float): A cosine.
         tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
         threads (int, optional): Defaults to None (all cores).
+        precision (str): Of the products, see :func:`highest_preferred`. Defaults to 'auto'.
+        device (str): Where they are made. Defaults to 'cpu'.
 
     Returns:
         NDArray[np.bool_]: [N].
     """
-    work = partial(_near_other_group, groups=groups, threshold=threshold, threads=threads)
+    work = partial(
+        _near_other_group, groups=groups, threshold=threshold, threads=threads, precision=precision, device=device
+    )
     found = np.zeros(len(vectors), bool)
     for rows in sharing.share(work, vectors, tick, is_worth(vectors, sum(map(len, groups)) ** 2 // 2)):
         found[rows] = True
@@ -231,36 +295,46 @@ def near_other_group(
 
 
 def _near_other_group(
-    vectors: Vectors, claim: sharing.Claim, tick: Tick, groups: Sequence[Rows], threshold: float, threads: int | None
+    vectors: Vectors,
+    claim: sharing.Claim,
+    tick: Tick,
+    groups: Sequence[Rows],
+    threshold: float,
+    threads: int | None,
+    precision: str,
+    device: str,
 ) -> Rows:
     found = np.zeros(len(vectors), bool)
     if not groups:
         return np.flatnonzero(found)
     order = np.concatenate(groups)
-    group = np.repeat(np.arange(len(groups)), [len(rows) for rows in groups])
-    columns, product = Columns.of(vectors, order), Precision().of(len(order))
-    slots = np.arange(len(order))
+    label = np.repeat(np.arange(len(groups)), [len(rows) for rows in groups])
+    everyone = Group(vectors, order, Precision(precision, device))
+    cut = np.float64(np.float32(threshold))
 
     def compare(start: int) -> None:
-        mine = slots[start : start + maximum.TILE_ROWS]
-        x = columns.prepared(mine, product)
-        for other in range(start, len(order), maximum.TILE_COLUMNS):
-            theirs = slots[other : other + maximum.TILE_COLUMNS]
-            if group[mine[0]] == group[theirs[-1]]:
+        proposer = everyone.proposer
+        mine = np.arange(start, min(start + settled.TILE_ROWS, len(order)))
+        rows = proposer.rows(everyone.prepared(proposer, mine))
+        aimed = False
+        for other in range(start, len(order), settled.TILE_COLUMNS):
+            theirs = np.arange(other, min(other + settled.TILE_COLUMNS, len(order)))
+            if label[mine[0]] == label[theirs[-1]]:
                 continue
-            y = columns.prepared(theirs, product)
-            cosine = product.multiply(x, y)
-            if group[mine[-1]] >= group[theirs[0]]:
-                np.copyto(cosine, -np.inf, where=group[mine][:, None] == group[theirs])
-            own, largest = float(x.error.max()), float(y.error.max())
-            limit = least(product, float(np.float32(threshold)), own, largest, vectors.dim)
-            if cosine.max() >= limit:
-                found[order[mine][cosine.max(axis=1) >= limit]] = True
-                found[order[theirs][cosine.max(axis=0) >= limit]] = True
-            tick(cosine.size)
+            columns = everyone.prepared(proposer, theirs)
+            if not aimed:
+                proposer.aim(rows, cut - proposer.bound(rows, columns).max(keepdims=True))
+                aimed = True
+            tile = proposer.tile(rows, columns)
+            if label[mine[-1]] >= label[theirs[0]]:
+                tile.hide(len(mine), label[mine][:, None] == label[theirs])
+            lowest = proposer.rounded_down(float(cut - rows.offset[0] - proposer.bound(rows, columns).max()))
+            found[order[mine[tile.highest(above_zero=lowest > 0) >= lowest]]] = True
+            found[order[theirs[tile.highest(axis=0, above_zero=lowest > 0) >= lowest]]] = True
+            tick(len(mine) * len(theirs))
 
     with Workers(threads, claim) as workers:
-        for start in range(0, len(order), maximum.TILE_ROWS):
+        for start in range(0, len(order), settled.TILE_ROWS):
             workers.submit(compare, start)
     return np.flatnonzero(found)
 
@@ -302,8 +376,8 @@ def _nearest_centroid(
 ) -> tuple[Rows, NDArray[np.int32], NDArray[np.float64]]:
     label = np.full(len(rows), -1, np.int32)
     cosine = np.full(len(rows), np.nan)
-    slots = np.arange(len(centroids))
-    columns, precision = Columns(lambda slots: centroids[slots], *centroids.shape), Precision(FLOAT32)
+    columns = np.arange(len(centroids))
+    choices = Group(_Centroids(centroids), columns, Precision('float32'))
 
     def assign(part: slice) -> None:
         x = vectors.read(rows[part])
@@ -312,12 +386,12 @@ def _nearest_centroid(
         near = product.max(axis=1) - float32_margin(x.shape[1])
         unsure = (product >= near[:, None]).sum(axis=1) > 1
         if unsure.any():
-            _, slot[unsure] = highest(x[unsure], None, slots, columns, precision)
+            _, slot[unsure] = settled_maximum(x[unsure], None, columns, choices, settled.FLOAT32)
         label[part] = slot
         cosine[part] = exact_cosine(x, centroids[slot])
         tick(len(x))
 
-    size = int(np.clip(maximum.TILE_ROWS * maximum.TILE_COLUMNS // max(len(centroids), 1), 16, maximum.TILE_ROWS))
+    size = int(np.clip(settled.TILE_ROWS * settled.TILE_COLUMNS // max(len(centroids), 1), 16, settled.TILE_ROWS))
     with Workers(threads, claim) as workers:
         for start in range(0, len(rows), size):
             workers.submit(assign, slice(start, start + size))
@@ -325,20 +399,12 @@ def _nearest_centroid(
     return assigned, label[assigned], cosine[assigned]
 
 
-def is_worth(vectors: Vectors, pairs: int) -> bool:
-    """Whether so many products of vectors take long enough to ask other processes for help."""
-    return pairs * vectors.dim >= SHARED_PRODUCTS
-
-
-# --- private
-
-
 def _greedy_block(x: NDArray[np.float32], threshold: np.float32) -> Rows:
     """Indices of the rows of ``x`` [n, D] that a greedy pass over them alone keeps."""
-    hair = float32_margin(x.shape[1])
+    margin = float32_margin(x.shape[1])
     product = x @ x.T
     above = np.tril(product > threshold, -1)
-    row, column = np.nonzero(np.tril(np.abs(product - threshold) <= hair, -1))
+    row, column = np.nonzero(np.tril(np.abs(product - threshold) <= margin, -1))
     above[row, column] = settle(x, row, column, lambda slots: x[slots]) > threshold
     kept = np.zeros(len(x), bool)
     for i in range(len(x)):
@@ -346,10 +412,46 @@ def _greedy_block(x: NDArray[np.float32], threshold: np.float32) -> Rows:
     return np.flatnonzero(kept)
 
 
-def _report(precision: Precision) -> None:
-    if precision.again:
+def is_worth(vectors: Vectors, pairs: int) -> bool:
+    """Whether so many products of vectors take long enough to ask other processes for help."""
+    return pairs * vectors.dim >= SHARED_PRODUCTS
+
+
+def _pieces(size: int, held: bool, groups: int) -> Iterator[tuple[int, int]]:
+    """Rows of one of so many groups that are compared at a time."""
+    step = settled.TILE_ROWS if held else UNHELD_TILES * settled.TILE_ROWS
+    step = max(min(step, size // max(1, PIECES // groups) // 128 * 128), min(128, step))
+    for start in range(0, size, step):
+        yield start, min(start + step, size)
+
+
+def _batches(groups: list[Rows]) -> Iterator[list[Rows]]:
+    """Small groups of similar size, as many at a time as make a tile."""
+    batch: list[Rows] = []
+    for order in sorted(groups, key=len, reverse=True):
+        if batch and (len(batch) + 1) * len(batch[0]) > settled.TILE_ROWS:
+            yield batch
+            batch = []
+        batch.append(order)
+    if batch:
+        yield batch
+
+
+def _log(products: Precision) -> None:
+    if products.fallen:
         print_log(
-            f'{precision.again:,} of {precision.tried:,} rows had too many candidates in bfloat16 and were compared in float32.',
-            logger='current',
-            level=logging.INFO,
+            f'{products.fallen:,} of {products.compared:,} images had too many near-equal neighbours for low precision and were '
+            'compared in float32.',
+            'current',
         )
+
+
+class _Centroids:
+    """Centroids as a group reads them."""
+
+    def __init__(self, unit: NDArray[np.float32]) -> None:
+        self._unit = unit
+        self.dim = unit.shape[1]
+
+    def read(self, rows: Any) -> NDArray[np.float32]:
+        return self._unit[rows]

@@ -9,7 +9,7 @@ import pytest
 from mmdel.embedding.vectors import ArraySource, Vectors
 from mmdel.engine import coverage
 from mmdel.engine.coverage import CoveragePoint, Judge
-from mmdel.selection import maximum
+from mmdel.selection import settled_maximum
 
 
 def vectors_of(seed, size=70, dim=12):
@@ -19,7 +19,7 @@ def vectors_of(seed, size=70, dim=12):
 
 @pytest.mark.parametrize('count', [1, 9, 70])
 def test_similarity__is_that_to_the_nearest_kept_image(monkeypatch, count):
-    monkeypatch.setattr(maximum, 'TILE_ROWS', 8)
+    monkeypatch.setattr(settled_maximum, 'TILE_ROWS', 8)
     vectors = vectors_of(0)
     kept = np.random.default_rng(1).permutation(70)[:count]
     unit = vectors.read(slice(None)).astype(np.float64)

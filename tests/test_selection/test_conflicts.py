@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, Vectors
-from mmdel.selection import maximum
+from mmdel.selection import settled_maximum
 from mmdel.selection.conflicts import conflict_pairs, find_conflicts
 
 
@@ -42,8 +42,8 @@ def test_conflicts__agree_with_a_loop_over_all_pairs(size, classes, seed, copies
     vectors, labels = made(size, classes, seed, copies)
     expected = reference(vectors, labels, threshold)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(maximum, 'TILE_ROWS', 7)
-        patch.setattr(maximum, 'TILE_COLUMNS', 5)
+        patch.setattr(settled_maximum, 'TILE_ROWS', 7)
+        patch.setattr(settled_maximum, 'TILE_COLUMNS', 5)
         found = find_conflicts(vectors, labels, threshold)
     assert {i: (int(found.row[i]), found.cosine[i]) for i in np.flatnonzero(found.row >= 0)} == expected
     assert {frozenset(pair[:2]) for pair in conflict_pairs(found)} == {

@@ -59,7 +59,7 @@ def test_rank__same_for_any_thread_count_and_block(make_pool, name, monkeypatch)
     expected = selector.rank(vectors, table, wanted).rank
     threads = faiss.omp_get_max_threads()
     for constant, value in (
-        ('maximum.TILE_ROWS', 17), ('maximum.TILE_COLUMNS', 13), ('neighbour_graph.QUERIES', 19),
+        ('settled_maximum.TILE_ROWS', 17), ('settled_maximum.TILE_COLUMNS', 13), ('neighbour_graph.QUERIES', 19),
         ('k_center_greedy.BLOCK', 23),
     ):  # fmt: skip
         monkeypatch.setattr(f'mmdel.selection.{constant}', value)

@@ -1,0 +1,386 @@
+"""Fast products that propose, each with a proven bound on how far it is from the cosine.
+
+    proposer = LowPrecision(sample, 'cpu')               # or Float32()
+    columns = proposer.prepare(y)
+    rows = proposer.rows(proposer.prepare(x))
+    tile = proposer.tile(rows, columns)
+    tile.highest()                                       # of each row; cosine = rows.offset + tile, within
+    proposer.bound(rows, columns)                        # this, and the rounding of the output
+
+A proposer never decides anything: what it may have got wrong is settled by the canonical number.
+
+:class:`LowPrecision` multiplies u = x - m instead of x, for a mean m of the vectors:
+
+    x.y = u.v + s(x) + s(y) + |m|**2    with  s(x) = m.x - |m|**2
+
+which holds for any m. Its error grows with |u||v|, so features that all point in about one direction (raw features of a
+network, the members of one cluster) lose little where they would be indistinguishable otherwise. s is multiplied along as three
+more columns, each holding what the one before has lost. Any number may be taken off s(x), a row at a time: where it is the best
+cosine so far, products of interest are near zero, and bfloat16 rounds these finely.
+"""
+
+import threading
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmdel.errors import ConfigError
+
+PRECISIONS = ('auto', 'float32', 'bfloat16')
+
+CANDIDATES = 16
+"""Rows with more float32 candidates than this in one tile are settled by float64 products, not pair by pair."""
+
+LOW_CANDIDATES = 32
+"""Rows with more low-precision candidates than this in one tile are compared again in float32."""
+
+AIM = 2.0**-10
+"""Where a product of interest lies when its row has been aimed: above zero, so that it is told from the rest by its sign."""
+
+SLACK = 2.0**-20
+"""Covers what is small everywhere: unit vectors in float32 are longer than 1 by a few units in the last place, the canonical
+number is rounded to float32, so are thresholds and differences to the mean, and three columns hold s(x) to 24 binary digits."""
+
+_SCRATCH = threading.local()
+
+
+def float32_margin(dim: int) -> np.float32:
+    """How far below a row's best float32 product its best canonical column can lie, for unit vectors of ``dim`` dimensions.
+
+    A float32 dot product in any order errs by at most g = D u / (1 - D u) times |x||y|, u = 2**-24 (Higham, Accuracy and
+    Stability of Numerical Algorithms, 3.1); two products, so twice that. Rounding to float32 makes ties of columns one ulp
+    apart, and unit vectors stored in float32 are longer than 1 by a few ulps: both are covered by the added 2**-21.
+    """
+    unit = dim * 2.0**-24
+    return np.float32(2.02 * unit / (1 - unit) + 2.0**-21)
+
+
+def float64_margin(dim: int) -> float:
+    """The same bound for one float64 product against the canonical float64 sum: both err, so twice g with u = 2**-53."""
+    return 2.02 * dim * 2.0**-53
+
+
+class Tile(Protocol):
+    """Products of some rows with some columns, to be searched; what is hidden counts as minus infinity."""
+
+    def hide(self, rows: int, mask: NDArray[np.bool_]) -> None:
+        """Hide cells of the first ``rows`` rows, bool [rows, columns] or broadcastable to it."""
+
+    def highest(self, axis: int = 1, above_zero: bool = False) -> NDArray[np.float32]:
+        """The maximum along an axis, float32; with ``above_zero`` a negative one need not be right, only negative."""
+
+    def at_least(
+        self, threshold: NDArray[np.float32], rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Row and column of the cells that may be at least their row's ``threshold``, of some rows, by row and column."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Vectors in the form that a proposer multiplies.
+
+    Args:
+        data: [n, columns], an array or a tensor.
+        error (NDArray[np.float64]): [n], |u - what data holds of it|.
+        length (NDArray[np.float64]): [n], |u|.
+        shift (NDArray[np.float64]): [n], s(x), of rows with what they are aimed at taken off.
+        offset (NDArray[np.float64]): [n], of rows: what is added to a product to get the cosine.
+    """
+
+    data: Any
+    error: NDArray[np.float64]
+    length: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    def __getitem__(self, part: slice) -> 'Prepared':
+        return Prepared(self.data[part], self.error[part], self.length[part], self.shift[part], self.offset[part])
+
+
+class Proposer(Protocol):
+    """A fast product."""
+
+    @property
+    def candidates(self) -> int:
+        """Up to so many cells of a row are settled one by one in one tile."""
+
+    def prepare(self, unit: NDArray[np.float32]) -> Prepared:
+        """Unit vectors [n, D], to be columns of a product."""
+
+    def rows(self, prepared: Prepared) -> Prepared:
+        """A copy of prepared vectors, to be rows of a product."""
+
+    def aim(self, rows: Prepared, cosine: NDArray[np.float64]) -> None:
+        """Let products be precise where they are near a cosine of each row, [n]; where it is infinite, leave the row as it is."""
+
+    def tile(self, rows: Prepared, columns: Prepared) -> Tile:
+        """The products. A tile is gone when the same thread makes the next one."""
+
+    def bound(self, rows: Prepared, columns: Prepared) -> NDArray[np.float64]:
+        """How far from the cosine less the offset a product of each row may be before the output is rounded, [rows]."""
+
+    def least(self, value: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The smallest number that the output may have been before it was rounded."""
+
+    def rounded_down(self, value: float) -> float:
+        """At most any output of a number that is at least ``value``."""
+
+
+class Float32:
+    """float32 products by NumPy."""
+
+    @property
+    def candidates(self) -> int:
+        return CANDIDATES
+
+    def prepare(self, unit: NDArray[np.float32]) -> Prepared:
+        nothing = np.zeros(len(unit))
+        return Prepared(unit, nothing, nothing, nothing, nothing)
+
+    def rows(self, prepared: Prepared) -> Prepared:
+        return prepared
+
+    def aim(self, rows: Prepared, cosine: NDArray[np.float64]) -> None:
+        pass
+
+    def tile(self, rows: Prepared, columns: Prepared) -> 'ArrayTile':
+        out = _scratch('float32', len(rows.data), len(columns.data), lambda size: np.empty(size, np.float32))
+        return ArrayTile(np.matmul(rows.data, columns.data.T, out=out))
+
+    def bound(self, rows: Prepared, columns: Prepared) -> NDArray[np.float64]:
+        return np.full(len(rows.data), float(float32_margin(rows.data.shape[1])) / 2)
+
+    def least(self, value: NDArray[np.float32]) -> NDArray[np.float64]:
+        return value.astype(np.float64)
+
+    def rounded_down(self, value: float) -> float:
+        return value - 2.0**-23
+
+
+class LowPrecision:
+    """bfloat16 products on the CPU, float16 ones with float32 output on CUDA.
+
+    The products of the rounded factors differ from u.v by at most |u||v - v'| + |u - u'||v| + |u - u'||v - v'|, computed from
+    the vectors, and from what the machine returns by the rounding of K additions in float32 (Higham, as above; twice, because
+    matrix units may truncate) and of the output. Outputs are rounded monotonically: a product is at least t only if its output
+    is at least t rounded down.
+
+    Args:
+        sample (NDArray[np.float32]): [n, D], unit vectors like those that will be compared; only speed depends on them.
+        device (str): 'cpu' or a CUDA device of torch. Defaults to 'cpu'.
+    """
+
+    def __init__(self, sample: NDArray[np.float32], device: str = 'cpu') -> None:
+        self._torch = _import_torch()
+        self._device = device
+        self._cuda = device != 'cpu'
+        self._dtype = self._torch.float16 if self._cuda else self._torch.bfloat16
+        mean = sample.mean(axis=0, dtype=np.float64) if len(sample) else np.zeros(sample.shape[1])
+        self._mean = mean.astype(np.float32)
+        self._square = float((self._mean.astype(np.float64) ** 2).sum())
+
+    @property
+    def candidates(self) -> int:
+        return LOW_CANDIDATES
+
+    def prepare(self, unit: NDArray[np.float32]) -> Prepared:
+        torch = self._torch
+        size, dim = unit.shape
+        shift = unit.astype(np.float64) @ self._mean.astype(np.float64) - self._square
+        unit = unit - self._mean
+        low = torch.empty((size, dim + 6), dtype=self._dtype)
+        low[:, :dim] = torch.from_numpy(unit)
+        low[:, dim : dim + 3] = 1.0
+        self._split(shift, low[:, dim + 3 :])
+        lost = low[:, :dim].float().numpy()
+        np.subtract(unit, lost, out=lost)
+        # sums of D squares in float32 err by less than D units in the last place
+        safe = 1 + dim * 2.0**-23
+        length = np.sqrt(np.einsum('ij,ij->i', unit, unit).astype(np.float64)) * safe
+        error = np.sqrt(np.einsum('ij,ij->i', lost, lost).astype(np.float64)) * safe
+        return Prepared(low.to(self._device), error, length, shift, np.full(size, self._square))
+
+    def rows(self, prepared: Prepared) -> Prepared:
+        data = prepared.data.clone()
+        data[:, -6:-3], data[:, -3:] = prepared.data[:, -3:], prepared.data[:, -6:-3]
+        return Prepared(data, prepared.error, prepared.length, prepared.shift.copy(), prepared.offset.copy())
+
+    def aim(self, rows: Prepared, cosine: NDArray[np.float64]) -> None:
+        offset = np.where(np.isfinite(cosine), cosine - AIM, rows.offset)
+        rows.shift[:] += rows.offset - offset
+        rows.offset[:] = offset
+        self._split(rows.shift, rows.data[:, -6:-3])
+
+    def _split(self, value: NDArray[np.float64], columns: Any) -> None:
+        rest = self._torch.from_numpy(value.copy())
+        for column in range(3):
+            low = rest.to(self._dtype)
+            columns[:, column] = low
+            rest -= low.double()
+
+    def tile(self, rows: Prepared, columns: Prepared) -> 'BFloat16Tile | TorchTile':
+        torch = self._torch
+        if self._cuda:
+            return TorchTile(torch, torch.mm(rows.data, columns.data.T, out_dtype=torch.float32))
+        shape = len(rows.data), len(columns.data)
+        out = _scratch('bfloat16', *shape, lambda size: torch.empty(size, dtype=torch.bfloat16))
+        torch.mm(rows.data, columns.data.T, out=out)
+        return BFloat16Tile(out.view(torch.int16).numpy())
+
+    def bound(self, rows: Prepared, columns: Prepared) -> NDArray[np.float64]:
+        if not len(columns.error):
+            return np.zeros(len(rows.error))
+        error, length, shift = columns.error.max(), columns.length.max(), np.abs(columns.shift).max()
+        terms = rows.data.shape[1] + 1
+        sums = (rows.length + rows.error) * (length + error) + 1.01 * (np.abs(rows.shift) + shift)
+        rounding = 2 * terms * 2.0**-24 / (1 - terms * 2.0**-24)
+        products = rows.error * length + rows.length * error
+        return products + rows.error * error + rounding * sums + SLACK
+
+    def least(self, value: NDArray[np.float32]) -> NDArray[np.float64]:
+        wide = value.astype(np.float64)
+        if self._cuda:
+            return wide
+        finite = np.where(np.isfinite(wide), wide, 0.0)
+        # half a unit in the last of 8 binary digits
+        return wide - np.ldexp(1.0, np.frexp(finite)[1] - 9)
+
+    def rounded_down(self, value: float) -> float:
+        return value - 2.0**-23 if self._cuda else value - float(np.ldexp(1.0, np.frexp(value)[1] - 8))
+
+
+class ArrayTile:
+    """Products as NumPy holds them, float32 [rows, columns]."""
+
+    def __init__(self, cells: NDArray[np.float32]) -> None:
+        self._cells = cells
+
+    def hide(self, rows: int, mask: NDArray[np.bool_]) -> None:
+        np.copyto(self._cells[:rows], -np.inf, where=mask)
+
+    def highest(self, axis: int = 1, above_zero: bool = False) -> NDArray[np.float32]:
+        return self._cells.max(axis=axis)
+
+    def at_least(
+        self, threshold: NDArray[np.float32], rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return _true_cells(self._cells, threshold, rows)
+
+
+class BFloat16Tile:
+    """Products as bfloat16 bits, int16 [rows, columns]: NumPy knows no bfloat16, but compares integers faster than torch.
+
+    The bits of positive numbers are ordered like the numbers. Those of negative ones are in reverse order, which is only put
+    right where negative numbers matter.
+    """
+
+    def __init__(self, bits: NDArray[np.int16]) -> None:
+        self._bits = bits
+        self._ordered = False
+
+    def hide(self, rows: int, mask: NDArray[np.bool_]) -> None:
+        self._order()
+        np.copyto(self._bits[:rows], np.iinfo(np.int16).min, where=mask)
+
+    def highest(self, axis: int = 1, above_zero: bool = False) -> NDArray[np.float32]:
+        best = self._bits.max(axis=axis)
+        if not self._ordered and not above_zero and (best < 0).any():
+            self._order()
+            best = self._bits.max(axis=axis)
+        bits = np.where(best < 0, best ^ np.int16(0x7FFF), best)
+        value = (bits.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+        return np.where(best == np.iinfo(np.int16).min, np.float32(-np.inf), value)
+
+    def at_least(
+        self, threshold: NDArray[np.float32], rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if not self._ordered and (threshold[rows] <= 0).any():
+            self._order()
+        bits = np.ascontiguousarray(threshold).view(np.uint32)
+        # rounded down: cut off above zero, and one step further below it
+        high = (bits >> 16) + ((threshold < 0) & ((bits & 0xFFFF) != 0))
+        high[threshold == 0] = 0x8000  # minus zero is not less than zero
+        key = high.astype(np.uint16).view(np.int16)
+        return _true_cells(self._bits, np.where(key < 0, key ^ np.int16(0x7FFF), key), rows)
+
+    def _order(self) -> None:
+        if not self._ordered:
+            self._bits ^= (self._bits >> 15) & np.int16(0x7FFF)
+            self._ordered = True
+
+
+class TorchTile:
+    """Products on a device of torch, float32 [rows, columns]; only what may matter is copied from there."""
+
+    def __init__(self, torch: ModuleType, cells: Any) -> None:
+        self._torch = torch
+        self._cells = cells
+
+    def hide(self, rows: int, mask: NDArray[np.bool_]) -> None:
+        where = self._torch.from_numpy(np.ascontiguousarray(mask)).to(self._cells.device)
+        self._cells[:rows].masked_fill_(where, -np.inf)
+
+    def highest(self, axis: int = 1, above_zero: bool = False) -> NDArray[np.float32]:
+        return self._cells.amax(dim=axis).cpu().numpy()
+
+    def at_least(
+        self, threshold: NDArray[np.float32], rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        where = self._torch.from_numpy(rows).to(self._cells.device)
+        limit = self._torch.from_numpy(threshold[rows]).to(self._cells.device)
+        found = (self._cells[where] >= limit[:, None]).nonzero().cpu().numpy()
+        return rows[found[:, 0]], found[:, 1]
+
+
+def check_precision(precision: str, device: str = 'cpu') -> None:
+    """Refuse what cannot be had, before anything long starts.
+
+    Raises:
+        ConfigError: There is no such precision, this processor has no bfloat16 products, or torch has no such device.
+    """
+    if precision not in PRECISIONS:
+        raise ConfigError(f'precision must be one of {", ".join(PRECISIONS)}, got {precision!r}.')
+    if device == 'cpu':
+        if precision == 'bfloat16' and not _import_torch().ops.mkldnn._is_mkldnn_bf16_supported():
+            raise ConfigError("This processor has no bfloat16 products. Use precision='auto' or 'float32'.")
+    elif not device.startswith('cuda') or not _import_torch().cuda.is_available():
+        raise ConfigError(f"device must be 'cpu' or a CUDA device that torch can use, got {device!r}.")
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether bfloat16 products are faster than float32 ones here: the processor has instructions for them, torch uses these."""
+    torch = _import_torch()
+    capabilities: dict[str, Any] = getattr(torch.cpu, 'get_capabilities', dict)()
+    native = capabilities.get('avx512_bf16', False) or capabilities.get('amx_bf16', False)
+    return bool(native and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _true_cells(
+    cells: NDArray[Any], threshold: NDArray[Any], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and column of the cells of some rows that are at least their row's threshold; faster than ``np.nonzero``."""
+    if 2 * len(rows) > len(cells):  # most rows: scanning them all is cheaper than copying some
+        high = np.full(len(cells), np.inf if cells.dtype == np.float32 else np.iinfo(np.int16).max, cells.dtype)
+        high[rows] = threshold[rows]
+        row, column = np.divmod(np.flatnonzero(cells >= high[:, None]), cells.shape[1])
+        return row, column
+    row, column = np.divmod(np.flatnonzero(cells[rows] >= threshold[rows, None]), cells.shape[1])
+    return rows[row], column
+
+
+def _scratch(kind: str, rows: int, columns: int, make: Any) -> Any:
+    """A matrix in memory that this thread uses again and again: fresh memory is slow to touch."""
+    held = getattr(_SCRATCH, kind, None)
+    if held is None or len(held) < rows * columns:
+        held = make(rows * columns)
+        setattr(_SCRATCH, kind, held)
+    return held[: rows * columns].reshape(rows, columns)
+
+
+def _import_torch() -> ModuleType:
+    import torch  # imported late: a small comparison does without it
+
+    return torch

@@ -1,0 +1,348 @@
+"""The highest canonical cosine of each row to some columns, and the column: fast products propose, the canonical number settles.
+
+Every column whose product lies within the proven bound of its row's best (:mod:`mmdel.selection.proposers`) is settled by the
+canonical number of :mod:`mmdel.embedding.vectors`, tile by tile. Ties go to the column that is listed first. So the result is the
+same for any proposer, tile size and thread count. Rows with too many such columns are compared again, from bfloat16 in float32,
+from float32 in float64.
+"""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmdel.embedding.vectors import canonical_cosine
+from mmdel.selection import proposers
+from mmdel.selection.proposers import Float32, LowPrecision, Prepared, Proposer, float64_margin
+
+Rows = NDArray[np.int64]
+Read = Callable[[Rows], NDArray[np.float32]]
+
+TILE_ROWS = 1024
+TILE_COLUMNS = 1024
+"""Shape of one product. Large enough for the matrix library, small enough that the tile stays in the cache for the maximum."""
+
+DIAGONAL_COLUMNS = 128
+"""Width of the tiles along the diagonal of a triangle: what they compute above it is thrown away."""
+
+GROUP_BYTES = 64 << 20
+"""Groups up to this size are held in memory as float32 while they are compared."""
+
+PREPARED_BYTES = 512 << 20
+"""Groups up to this size are held in memory in low precision while they are compared."""
+
+PAIRS = 128
+"""Pairs settled at a time: what stays in the cache of a core."""
+
+LOW_ROWS = 2048
+"""Groups of fewer rows are compared in float32: they take no time, or have no second tile to gain from."""
+
+OFF_TARGET = 2.0**-6
+"""Rows are aimed again when the best of one lies so far above what it was aimed at."""
+
+SAMPLE = 1024
+"""Rows of a group that its mean is taken from."""
+
+UNPROFITABLE = 0.25
+"""Share of rows that fall back to float32, in one tile or among all rows, from which float32 is used at once."""
+
+PAIR_CELLS = 150
+"""Low precision saves as much time on so many products as it takes to settle a pair: its vectors are far apart in memory."""
+
+TRIED_ROWS = 512
+"""Rows that low precision is tried on before it is judged."""
+
+FLOAT32 = Float32()
+
+
+class Precision:
+    """Which products propose, and how often they were of no use.
+
+    Args:
+        name (str): 'auto' (bfloat16 for large groups where the processor is fast at it and it pays, else float32), 'float32', or
+            'bfloat16' (for all groups). Decides speed alone. Defaults to 'auto'.
+        device (str): 'cpu', or a CUDA device of torch: float16 there unless ``name`` is 'float32'. Defaults to 'cpu'.
+
+    Raises:
+        ConfigError: This machine has no such precision or device.
+    """
+
+    def __init__(self, name: str = 'auto', device: str = 'cpu') -> None:
+        proposers.check_precision(name, device)
+        self.adapts = name == 'auto'
+        self._name = name
+        self._device = device
+        self._lock = threading.Lock()
+        self._pairs = 0
+        self._cells = 0
+        self.compared = 0
+        self.fallen = 0
+
+    def proposer(self, size: int, sample: Callable[[], NDArray[np.float32]]) -> Proposer:
+        """The one for a group.
+
+        Args:
+            size (int): Vectors in it.
+            sample (Callable): Gives some of them, [n, D].
+        """
+        if self._name == 'float32' or not size:
+            return FLOAT32
+        if self._name == 'auto' and (
+            size < LOW_ROWS or not self.pays() or (self._device == 'cpu' and not proposers.has_fast_bfloat16())
+        ):
+            return FLOAT32
+        return LowPrecision(sample(), self._device)
+
+    def pays(self) -> bool:
+        """Whether low precision has been worth it so far: it has settled most rows, with few pairs for its products."""
+        if not self.adapts or self.compared < TRIED_ROWS:
+            return True
+        return self.fallen <= UNPROFITABLE * self.compared and self._pairs * PAIR_CELLS <= self._cells
+
+    def count(self, compared: int, fallen: int, pairs: int, cells: int) -> None:
+        """Low precision was tried for some rows, and was no use for some of these; pairs were settled, of so many products."""
+        with self._lock:
+            self.compared += compared
+            self.fallen += fallen
+            self._pairs += pairs
+            self._cells += cells
+
+
+class Readable(Protocol):
+    """Unit vectors by row: :class:`mmdel.embedding.vectors.Vectors`, or an array."""
+
+    @property
+    def dim(self) -> int: ...
+
+    def read(self, rows: Rows) -> NDArray[np.float32]: ...
+
+
+class Group:
+    """Some vectors that are compared with each other, or that others are compared with.
+
+    They are read and prepared where they are first needed, and held as long as they are not too many.
+
+    Args:
+        vectors (Vectors): All vectors, or anything with their ``read`` and ``dim``.
+        order (NDArray[np.int64]): [n], rows of them; slot i is row ``order[i]``.
+        precision (Precision): Which products propose.
+    """
+
+    def __init__(self, vectors: Readable, order: Rows, precision: Precision) -> None:
+        self._vectors = vectors
+        self._order = order
+        self._lock = threading.RLock()
+        self._whole: NDArray[np.float32] | None = None
+        self._prepared: dict[int, Prepared] = {}
+        self._proposer: Proposer | None = None
+        self.precision = precision
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @property
+    def held(self) -> bool:
+        """Whether what is prepared stays in memory."""
+        return len(self) * self._vectors.dim * 2 <= PREPARED_BYTES
+
+    @property
+    def proposer(self) -> Proposer:
+        with self._lock:
+            if self._proposer is None:
+                step = max(1, len(self) // SAMPLE)
+                self._proposer = self.precision.proposer(len(self), lambda: self.read(np.arange(0, len(self), step)))
+            return self._proposer
+
+    def read(self, slots: Rows) -> NDArray[np.float32]:
+        """Vectors, float32 [slots, D]."""
+        if len(self) * self._vectors.dim * 4 > GROUP_BYTES:
+            return self._vectors.read(self._order[slots])
+        if self._whole is None:
+            with self._lock:
+                if self._whole is None:
+                    self._whole = self._vectors.read(self._order)
+        if _contiguous(slots):
+            return self._whole[slots[0] : slots[-1] + 1]  # a view, no copy
+        return self._whole[slots]
+
+    def prepared(self, proposer: Proposer, slots: Rows) -> Prepared:
+        """Vectors as a proposer multiplies them."""
+        if proposer is not self._proposer or proposer is FLOAT32 or not self.held or not _contiguous(slots):
+            return proposer.prepare(self.read(slots))
+        block = int(slots[0]) // TILE_COLUMNS
+        first = block * TILE_COLUMNS
+        if slots[-1] >= first + TILE_COLUMNS:
+            return proposer.prepare(self.read(slots))
+        found = self._prepared.get(block)
+        if found is None:
+            with self._lock:
+                found = self._prepared.get(block)
+                if found is None:
+                    found = proposer.prepare(self.read(np.arange(first, min(first + TILE_COLUMNS, len(self)))))
+                    self._prepared[block] = found
+        return found[int(slots[0]) - first : int(slots[-1]) + 1 - first]
+
+
+def settled_maximum(
+    x: NDArray[np.float32], below: Rows | None, columns: Rows, group: Group, proposer: Proposer | None = None
+) -> tuple[NDArray[np.float32], Rows]:
+    """The settled maximum of each row of ``x`` over the vectors of a group.
+
+    Args:
+        x (NDArray[np.float32]): [n, D], unit rows.
+        below (NDArray[np.int64], optional): [n], ascending; row i sees only columns smaller than ``below[i]``. None: all of them.
+        columns (NDArray[np.int64]): [c], ascending slots of the group, in order of preference.
+        group (Group): Has the columns.
+        proposer (Proposer, optional): Defaults to None (the group's).
+
+    Returns:
+        tuple: Canonical cosine, float32 [n] (NaN if none), and slot, int64 [n] (-1 if none).
+    """
+    proposer = proposer or group.proposer
+    if proposer is not FLOAT32 and not group.precision.pays():
+        proposer = FLOAT32
+    left = proposer.rows(proposer.prepare(x))
+    best = np.full(len(x), -np.inf, np.float32)
+    slot = np.full(len(x), -1, np.int64)
+    dense = np.zeros(len(x), bool)
+    error = np.zeros(len(x))
+    moved = False
+    pairs = cells = 0
+    for slots in tiles(columns, below):
+        # rows that see none of these columns are left out of the product, not only masked
+        start = 0 if below is None else int(np.searchsorted(below, slots[0], side='right'))
+        rows, right = left[start:], group.prepared(proposer, slots)
+        near = best[start:] - error[start:]
+        if moved and (near - rows.offset).max(initial=0) > OFF_TARGET:
+            proposer.aim(rows, near)
+        error[start:] = wrong = proposer.bound(rows, right)
+        tile = proposer.tile(rows, right)
+        if below is not None:
+            stop = int(np.searchsorted(below, slots[-1], side='right'))
+            if stop > start:
+                tile.hide(stop - start, slots >= below[start:stop, None])
+        # neither of the best settled so far nor of the best of this tile can the cosine be lower than this
+        floor, open_ = best[start:].astype(np.float64), ~dense[start:]
+        if np.isneginf(floor[open_]).any():
+            highest = tile.highest()
+            floor = np.maximum(floor, proposer.least(highest) + rows.offset - wrong)
+            threshold = (floor - rows.offset - wrong).astype(np.float32)
+            open_ &= (highest >= threshold) & ~np.isneginf(highest)
+        else:
+            threshold = (floor - rows.offset - wrong).astype(np.float32)
+        row, column = tile.at_least(threshold, np.flatnonzero(open_))
+        many = np.bincount(row, minlength=len(open_)) > proposer.candidates
+        if many.any():
+            dense[start:] |= many
+            few = ~many[row]
+            row, column = row[few], column[few]
+            if proposer is not FLOAT32 and dense.sum() > UNPROFITABLE * len(x) and group.precision.adapts:
+                dense[:] = True
+                break
+        pairs += len(row)
+        cells += len(open_) * len(slots)
+        if len(row):
+            settled = settle(x, start + row, slots[column], group.read)
+            # best first within a row: highest canonical cosine, then the preferred column
+            order = np.lexsort((column, -settled, row))
+            first = order[np.r_[True, row[order][1:] != row[order][:-1]]]
+            at, value = start + row[first], settled[first]
+            better = value > best[at]
+            best[at[better]], slot[at[better]] = value[better], slots[column[first[better]]]
+            moved = True
+
+    best[slot < 0] = np.nan
+    if proposer is not FLOAT32:
+        group.precision.count(len(x), int(dense.sum()), pairs, cells)
+    if dense.any():
+        some = None if below is None else below[dense]
+        if proposer is FLOAT32:
+            best[dense], slot[dense] = highest_in_float64(x[dense], some, columns, group.read)
+        else:
+            best[dense], slot[dense] = settled_maximum(x[dense], some, columns, group, FLOAT32)
+    return best, slot
+
+
+def settled_triangles(x: NDArray[np.float32], sizes: Rows) -> tuple[NDArray[np.float32], Rows]:
+    """:func:`settled_maximum` of each row over the rows before it, for many small groups at a time.
+
+    Args:
+        x (NDArray[np.float32]): [groups, rows, D]; what stands behind a group's last row is not looked at.
+        sizes (NDArray[np.int64]): [groups], rows of each.
+
+    Returns:
+        tuple: Canonical cosine, float32 [groups, rows] (NaN if none), and row of the group, int64 [groups, rows] (-1 if none).
+    """
+    groups, width, dim = x.shape
+    product = np.matmul(x, x.transpose(0, 2, 1))
+    place = np.arange(width)
+    np.copyto(product, -np.inf, where=(place >= place[:, None]) | (place >= sizes[:, None])[:, :, None])
+    product = product.reshape(groups * width, width)
+    highest = product.max(axis=1, initial=-np.inf)
+    row, column = np.nonzero((product >= (highest - proposers.float32_margin(dim))[:, None]) & np.isfinite(product))
+    dense = np.bincount(row, minlength=len(highest)) > FLOAT32.candidates
+    few = ~dense[row]
+    row, column = row[few], column[few]
+    flat = x.reshape(groups * width, dim)
+    settled = settle(flat, row, row - row % width + column, lambda slots: flat[slots])
+    order = np.lexsort((column, -settled, row))
+    first = order[np.r_[True, row[order][1:] != row[order][:-1]]] if len(order) else order
+    best = np.full(len(flat), np.nan, np.float32)
+    slot = np.full(len(flat), -1, np.int64)
+    best[row[first]], slot[row[first]] = settled[first], column[first]
+    for group in np.unique(np.flatnonzero(dense) // width):
+        own = np.flatnonzero(dense[group * width : (group + 1) * width])
+        at = group * width + own
+        best[at], slot[at] = highest_in_float64(x[group][own], own, place, x[group].__getitem__)
+    return best.reshape(groups, width), slot.reshape(groups, width)
+
+
+def highest_in_float64(
+    x: NDArray[np.float32], below: Rows | None, columns: Rows, read: Read
+) -> tuple[NDArray[np.float32], Rows]:
+    """:func:`settled_maximum` for rows with many near-equal columns: float64 products decide all but a hair's breadth."""
+    margin = float64_margin(x.shape[1])
+    wide = x.astype(np.float64)
+    cosine = np.full(len(x), -np.inf, np.float32)
+    slot = np.full(len(x), -1, np.int64)
+    for slots in tiles(columns, below):
+        product = wide @ read(slots).T.astype(np.float64)
+        if below is not None and slots[-1] >= below.min():
+            np.copyto(product, -np.inf, where=slots >= below[:, None])
+        low = np.minimum(product - margin, 1.0).astype(np.float32)
+        high = np.minimum(product + margin, 1.0).astype(np.float32)
+        leader = np.maximum(cosine, low.max(axis=1))
+        row, column = np.nonzero((high >= leader[:, None]) & (high != low))
+        low[row, column] = settle(x, row, slots[column], read)
+        first = low.argmax(axis=1)
+        value = low[np.arange(len(x)), first]
+        better = value > cosine
+        cosine[better], slot[better] = value[better], slots[first[better]]
+    cosine[slot < 0] = np.nan
+    return cosine, slot
+
+
+def settle(x: NDArray[np.float32], row: Rows, slot: Rows, read: Read) -> NDArray[np.float32]:
+    """Canonical cosines of the pairs ``(x[row], read(slot))``, float32 [pairs]."""
+    settled = np.empty(len(row), np.float32)
+    for start in range(0, len(row), PAIRS):
+        part = slice(start, start + PAIRS)
+        settled[part] = canonical_cosine(x[row[part]], read(slot[part]))
+    return settled
+
+
+def tiles(columns: Rows, below: Rows | None) -> Iterator[Rows]:
+    """The columns of each tile: wide ones where every row sees every column, narrow ones along the diagonal."""
+    wide = stop = len(columns)
+    if below is not None:
+        wide, stop = np.searchsorted(columns, [below[0], below[-1]]) if len(below) else (0, 0)
+    bounds = [*range(0, wide, TILE_COLUMNS), *range(wide, stop, DIAGONAL_COLUMNS), stop]
+    for start, end in itertools.pairwise(bounds):
+        yield columns[start:end]
+
+
+def _contiguous(slots: Rows) -> bool:
+    return len(slots) > 0 and int(slots[-1]) - int(slots[0]) == len(slots) - 1 and bool((np.diff(slots) == 1).all())
