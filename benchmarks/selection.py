@@ -143,6 +143,44 @@ def in_cluster(dim: int) -> None:
         )
 
 
+def all_pairs(images: int, dim: int) -> None:
+    """Print the CPU time of comparing all pairs over that of the bare products: what other programs do hardly changes it."""
+    drawn = draw_vectors(images, dim)
+    order = [np.random.default_rng(0).permutation(images)]
+    for which in ('centred', 'raw'):
+        raw = drawn if which == 'centred' else drawn + 4 * np.sign(drawn[0])
+        vectors = Vectors(ArraySource(raw), [str(row) for row in range(images)], center=which == 'centred')
+        before = [bare_cpu_rate(dim, kind) for kind in ('bfloat16', 'float32')]
+        used = time.process_time()
+        redundancy.highest_preferred(vectors, order)
+        used = time.process_time() - used
+        after = [bare_cpu_rate(dim, kind) for kind in ('bfloat16', 'float32')]
+        low, plain = (max(pair) for pair in zip(before, after, strict=True))
+        work = images**2 * dim
+        print(f'{which}: {used:.1f} s of CPU; over bare bfloat16 {used * low / work:.2f} ({low / 1e9:.0f} GFLOP a CPU second), '
+              f'over bare float32 {used * plain / work:.2f} ({plain / 1e9:.0f})', flush=True)  # fmt: skip
+
+
+def bare_cpu_rate(dim: int, precision: str) -> float:
+    """Operations a CPU second, one thread, best of three; float32 is NumPy's."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    left, right = (torch.randn(SIDE, dim) for _ in range(2))
+    if precision == 'bfloat16':
+        left, right = left.bfloat16(), right.bfloat16()
+        out = torch.empty(SIDE, SIDE, dtype=torch.bfloat16)
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        if precision == 'bfloat16':
+            torch.mm(left, right.T, out=out)
+        else:
+            left.numpy() @ right.numpy().T
+        seconds.append(time.process_time() - start)
+    torch.set_num_threads(threads)
+    return 2 * SIDE * SIDE * dim / min(seconds)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--images', type=int, default=88_282)
@@ -150,10 +188,14 @@ def main() -> None:
     parser.add_argument(
         '--only', nargs=2, metavar=('VECTORS', 'SCOPE'), help='one case: centred or raw, cluster or global'
     )
+    parser.add_argument('--all-pairs', action='store_true', help='only the comparison of all pairs, in CPU seconds')
     parser.add_argument('--in-cluster', action='store_true', help='only the step inside one cluster, of several sizes')
     args = parser.parse_args()
     print(f'{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, Python {platform.python_version()}, '
           f'NumPy {np.__version__}, torch {torch.__version__}, faiss {faiss.__version__}')  # fmt: skip
+    if args.all_pairs:
+        all_pairs(args.images, args.dim)
+        return
     if args.in_cluster:
         in_cluster(args.dim)
         return
