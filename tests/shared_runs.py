@@ -189,16 +189,20 @@ def trouble(victim: int, what: Callable[[], None], store: str) -> None:
 
 
 def die_comparing(victim: int) -> None:
-    plain, left = redundancy.highest, [5]
+    left = [5]
 
-    def highest(*arguments: Any) -> Any:
-        left[0] -= rank() == victim
-        if not left[0]:
-            die()
-        time.sleep(0.01)
-        return plain(*arguments)
+    def counted(plain: Callable[..., Any]) -> Callable[..., Any]:
+        def compare(*arguments: Any) -> Any:
+            left[0] -= rank() == victim
+            if not left[0]:
+                die()
+            time.sleep(0.01)
+            return plain(*arguments)
 
-    redundancy.highest = highest
+        return compare
+
+    redundancy.settled_maximum = counted(redundancy.settled_maximum)
+    redundancy.settled_triangles = counted(redundancy.settled_triangles)
 
 
 def slow_embedding(victim: int) -> None:
