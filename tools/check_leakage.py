@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> None:
     from mmdel.progress import Stages
 
     MMLogger.get_instance('mmdel', logger_name='mmdel', log_level='INFO')
-    console, progress = Console(), Stages(Console(stderr=True))
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    progress = Stages(Console(stderr=True))
     finished = FinishedRun.open(args.subset, args.images)
     asked = exclusion_options(args.against, args.threshold, args.neighbours)
     if args.exclude is None:
@@ -140,13 +141,9 @@ def draw(report, paths, folder: Path) -> Path:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.errors import MmdelError
+    from mmdel.command_line import end_with
 
-    try:
-        run(args)
-    except (MmdelError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        raise SystemExit(2) from None
+    end_with(run, args)
 
 
 if __name__ == '__main__':

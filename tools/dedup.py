@@ -5,7 +5,6 @@ python tools/dedup.py configs/meddel_eta08.py --images my/frames --ratio 0.05
 
 import argparse
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -173,21 +172,21 @@ def run(args: argparse.Namespace) -> None:
         log.write(console.export_text())
 
 
+def run_together(args: argparse.Namespace) -> None:
+    from mmdel import sharing
+
+    with sharing.joined(args.launcher):
+        run(args)
+
+
 def main() -> None:
     args = parse_args()
     if args.launcher != 'none':
         # read when torch is imported: the C++ traces of a lost connection would bury what is said about it
         os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
-    from mmdel.errors import MmdelError
+    from mmdel.command_line import end_with
 
-    try:
-        from mmdel import sharing
-
-        with sharing.joined(args.launcher):
-            run(args)
-    except (MmdelError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        raise SystemExit(2) from None
+    end_with(run_together, args)
 
 
 if __name__ == '__main__':

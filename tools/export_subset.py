@@ -96,14 +96,9 @@ def report(line: str, problems) -> None:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.errors import MmdelError
+    from mmdel.command_line import end_with
 
-    try:
-        status = run(args)
-    except (MmdelError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        raise SystemExit(2) from None
-    raise SystemExit(status)
+    end_with(run, args)
 
 
 if __name__ == '__main__':

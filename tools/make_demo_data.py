@@ -4,7 +4,6 @@ python tools/make_demo_data.py --out data/demo
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 
@@ -15,8 +14,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from mmdel.datasets.synthetic import write_demo_data
@@ -28,11 +26,12 @@ def main() -> None:
         print(f'{kind}: {files} images in {out / folder}')
 
 
-if __name__ == '__main__':
-    from mmdel.errors import MmdelError
+def main() -> None:
+    args = parse_args()
+    from mmdel.command_line import end_with
 
-    try:
-        main()
-    except MmdelError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    end_with(run, args)
+
+
+if __name__ == '__main__':
+    main()

@@ -4,7 +4,6 @@ python tools/prepare_datadel.py --raw downloads --out data/datadel
 """
 
 import argparse
-import sys
 
 
 def parse_args() -> argparse.Namespace:
@@ -177,14 +176,9 @@ def say(lines: list[str]) -> None:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.errors import MmdelError
+    from mmdel.command_line import end_with
 
-    try:
-        status = run(args)
-    except (MmdelError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        raise SystemExit(2) from None
-    raise SystemExit(status)
+    end_with(run, args)
 
 
 if __name__ == '__main__':

@@ -6,7 +6,6 @@ python tools/test.py CONFIG CHECKPOINT --show-dir work_dirs/pictures
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 
@@ -88,13 +87,9 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.errors import MmdelError
+    from mmdel.command_line import end_with
 
-    try:
-        run(args)
-    except (MmdelError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        raise SystemExit(2) from None
+    end_with(run, args)
 
 
 if __name__ == '__main__':

@@ -8,7 +8,6 @@ python tools/train.py SEGMENTATION_CONFIG --pretrained FILE.pth --retention work
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 
@@ -99,13 +98,9 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.errors import MmdelError
+    from mmdel.command_line import end_with
 
-    try:
-        run(args)
-    except (MmdelError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        raise SystemExit(2) from None
+    end_with(run, args)
 
 
 if __name__ == '__main__':

@@ -7,7 +7,6 @@ python tools/analysis_tools/browse_dataset.py SEGMENTATION_CONFIG --phase val --
 import argparse
 import colorsys
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -355,13 +354,9 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.errors import MmdelError
+    from mmdel.command_line import end_with
 
-    try:
-        run(args)
-    except (MmdelError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        raise SystemExit(2) from None
+    end_with(run, args)
 
 
 if __name__ == '__main__':

@@ -287,13 +287,9 @@ def number_or_file(text: str) -> float | str:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.errors import MmdelError
+    from mmdel.command_line import end_with
 
-    try:
-        run(args)
-    except (MmdelError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        raise SystemExit(2) from None
+    end_with(run, args)
 
 
 if __name__ == '__main__':

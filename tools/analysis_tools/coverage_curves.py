@@ -6,7 +6,6 @@ Nothing is trained: seconds, once the vectors are there.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -120,13 +119,9 @@ def load_judges(cfg, encoders, device, progress):
 
 def main() -> None:
     args = parse_args()
-    from mmdel.errors import MmdelError
+    from mmdel.command_line import end_with
 
-    try:
-        run(args)
-    except (MmdelError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        raise SystemExit(2) from None
+    end_with(run, args)
 
 
 if __name__ == '__main__':

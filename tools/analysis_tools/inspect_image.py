@@ -6,7 +6,6 @@ python tools/analysis_tools/inspect_image.py work_dirs/meddel_eta08/subset.parqu
 import argparse
 import hashlib
 import re
-import sys
 from pathlib import Path
 
 
@@ -58,13 +57,9 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.errors import MmdelError
+    from mmdel.command_line import end_with
 
-    try:
-        run(args)
-    except (MmdelError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        raise SystemExit(2) from None
+    end_with(run, args)
 
 
 if __name__ == '__main__':

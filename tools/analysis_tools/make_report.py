@@ -4,7 +4,6 @@ python tools/analysis_tools/make_report.py work_dirs/meddel_eta08
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 
@@ -61,13 +60,9 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.errors import MmdelError
+    from mmdel.command_line import end_with
 
-    try:
-        run(args)
-    except (MmdelError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        raise SystemExit(2) from None
+    end_with(run, args)
 
 
 if __name__ == '__main__':
