@@ -24,9 +24,10 @@ from mmdel.datasets.image_table import image_table
 from mmdel.embedding.embedder import Embedded, embed_images
 from mmdel.embedding.vectors import ChosenRows, StackedRows, Vectors
 from mmdel.engine.leak_check import ExcludeNear, check_leaks
+from mmdel.findings import LeakRule
 from mmdel.progress import Stages
 from mmdel.registry import EMBEDDERS
-from mmdel.selection.leaks import ALIKE, LeakRule
+from mmdel.selection.leaks import ALIKE
 
 EMBEDDERS_DIR = Path(__file__).resolve().parent.parent / 'configs' / '_base_' / 'embedders'
 EVERY = 5

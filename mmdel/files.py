@@ -1,10 +1,14 @@
-"""Files that are either whole or absent."""
+"""Files that are either whole or absent, and what is known of files by their contents."""
 
+import csv
+import hashlib
+import io
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 TEMPORARY = '.tmp'
 """Suffix of files that are being written."""
@@ -47,6 +51,22 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write UTF-8 text with Unix line ends, atomically."""
     with atomic(path) as temporary:
         temporary.write_bytes(text.encode())
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Rows as comma-separated text with Unix line ends, quoted where they must be; None is an empty cell."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows(rows)
+    return text.getvalue()
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """sha256 of a file, 64 hexadecimal digits; read in blocks."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def process_runs(process: int) -> bool:

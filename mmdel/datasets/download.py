@@ -6,7 +6,6 @@
 A download grows in ``<archive>.part`` and gets its name when it is whole and its size or checksum is right.
 """
 
-import hashlib
 import os
 import shutil
 import urllib.error
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from mmdel.datasets.catalog_entry import Link
 from mmdel.errors import DatasetError
-from mmdel.files import write_text
+from mmdel.files import file_digest, write_text
 
 _BLOCK = 1 << 20
 _SECONDS = 60
@@ -143,20 +142,12 @@ def _check(link: Link, path: Path, size: int | None, whose: bool = False) -> Non
     problem = ''
     if size is not None and found != size:
         problem = f'has {found:,} bytes instead of {size:,}'
-    elif link.sha256 is not None and (digest := _digest(path)) != link.sha256:
+    elif link.sha256 is not None and (digest := file_digest(path)) != link.sha256:
         problem = f'has the sha256 {digest} instead of {link.sha256}'
     if problem:
         raise DatasetError(
             f'{path} {problem}. Remove it and load it again.' if whose else f'{path} {problem}. Remove it.'
         )
-
-
-def _digest(path: Path) -> str:
-    with open(path, 'rb') as file:
-        digest = hashlib.sha256()
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _check_space(folder: Path, needed: int) -> None:

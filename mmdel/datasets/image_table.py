@@ -6,6 +6,7 @@
 The keys are the ones that :class:`mmdel.datasets.meddel_dataset.MedDELDataset` finds again round the same dataset.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -88,6 +89,19 @@ def image_table(dataset: Any, root: str | None = None) -> ImageTable:
     notes = tuple(dict.fromkeys(note for leaf in leaves for note in getattr(leaf, 'notes', ())))
     labelled = table['label'].null_count < len(table)
     return ImageTable(base, table, lost, _classes(leaves) if labelled else (), notes, masks)
+
+
+def dataset_digest(table: pa.Table) -> str:
+    """sha256 of the lines "key<TAB>bytes" of readable images, hexadecimal.
+
+    Args:
+        table (pa.Table): ``image``, sorted, and ``bytes`` where it is known.
+    """
+    sizes = table['bytes'].to_pylist() if 'bytes' in table.column_names else [None] * len(table)
+    digest = hashlib.sha256()
+    for image, size in zip(table['image'].to_pylist(), sizes, strict=True):
+        digest.update(f'{image}\t{"" if size is None else size}\n'.encode())
+    return digest.hexdigest()
 
 
 def masked_images(images: ImageTable) -> frozenset[str]:

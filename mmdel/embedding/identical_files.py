@@ -6,7 +6,6 @@ Archives hold the same picture under several names. Nothing is read of files who
 it, and only what agrees there is read as a whole.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmdel.datasets import videos
+from mmdel.files import file_digest
 
 _BLOCK = 4096
 """Bytes from the end of a file: the beginnings of images from one device are alike."""
@@ -62,12 +62,8 @@ def _last_block(path: str, size: int) -> bytes | None:
         return None
 
 
-def _digest(path: str) -> bytes | None:
+def _digest(path: str) -> str | None:
     try:
-        digest = hashlib.sha256()
-        with open(path, 'rb') as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.digest()
+        return file_digest(path)
     except (OSError, ValueError):
         return None

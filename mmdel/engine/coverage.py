@@ -7,9 +7,7 @@ Nothing is trained. A subset looks good to the encoder that chose it, so judge b
 another where it wins in mean and in tail, by every judge that did not choose.
 """
 
-import csv
 import inspect
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from mmdel.embedding.vectors import Vectors
 from mmdel.engine.ranking_cache import cached_ranking
+from mmdel.files import csv_text
 from mmdel.progress import SILENT, Stages, Tick
 from mmdel.registry import SELECTORS
 from mmdel.selection import redundancy
@@ -195,11 +194,7 @@ def is_better(points: Sequence[CoveragePoint], method: str, than: str = EVERY_NT
 
 def to_csv(points: Sequence[CoveragePoint]) -> str:
     """All points, one a line."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow([field.name for field in fields(CoveragePoint)])
-    writer.writerows(['' if value is None else value for value in astuple(point)] for point in points)
-    return text.getvalue()
+    return csv_text([[field.name for field in fields(CoveragePoint)], *map(astuple, points)])
 
 
 def _seeds(config: dict[str, Any], seeds: int) -> list[int | None]:

@@ -7,8 +7,6 @@ Every stage can be killed and started again: vectors are kept shard by shard (:m
 (:mod:`mmdel.engine.ranking_cache`), and every file in the work dir is written under another name first.
 """
 
-import csv
-import io
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,30 +21,25 @@ from mmengine.registry import DATASETS, init_default_scope
 from numpy.typing import NDArray
 
 import mmdel
-from mmdel.datasets.image_table import ImageTable, image_table, masked_images
+from mmdel.datasets.image_table import ImageTable, dataset_digest, image_table, masked_images
 from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.embedding.embedder import Embedded, embed_images
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
 from mmdel.engine import update
-from mmdel.engine.finished_run import CHANGES, FinishedRun, Origin
+from mmdel.engine.finished_run import FinishedRun, Origin
 from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.engine.leak_check import ExcludeNear, check_leaks
-from mmdel.engine.leak_record import remove_leaks, write_leaks
 from mmdel.engine.ranking_cache import cached_ranking
 from mmdel.engine.reporting import report
 from mmdel.engine.summary import Summary, summarise
+from mmdel.engine.work_dir import Chosen, previous_subset, write_results
 from mmdel.errors import ConfigError, GuardError, LockedError, SubsetError
-from mmdel.files import atomic, write_text
-from mmdel.findings import CONFLICT_THRESHOLD
+from mmdel.findings import CONFLICT_THRESHOLD, LeakReport
 from mmdel.progress import SILENT, Stages
 from mmdel.registry import EMBEDDERS
 from mmdel.selection.guards import Guards
-from mmdel.selection.leaks import LeakReport
 from mmdel.selection.selector import BaseSelector, Ranking, build_selector
 from mmdel.subset import Subset, check_eta, size_at
-
-REQUEST = ('selector', 'embedder_type', 'center', 'asked', 'guards', 'exclude_near')
-"""Metadata that say what was asked for; a work dir that holds the answer to another question is not overwritten unasked."""
 
 
 @dataclass(frozen=True)
@@ -55,27 +48,6 @@ class Cut:
 
     eta: float | None
     ratio: float | None
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What was decided, and what it rests on.
-
-    Args:
-        subset (Subset): The decision.
-        ranking (Ranking): What it was cut from.
-        vectors (Vectors): Row i belongs to the i-th readable row of the subset.
-        paths (dict): Key to file; {} for vectors without images.
-        unreadable (tuple): ``(key, reason)`` of the files that could not be used.
-        changes (Changes, optional): Where old decisions stay, how the images differ from theirs. Defaults to None.
-    """
-
-    subset: Subset
-    ranking: Ranking
-    vectors: Vectors
-    paths: dict[str, str]
-    unreadable: tuple[tuple[str, str], ...]
-    changes: update.Changes | None = None
 
 
 class DedupRunner:
@@ -219,11 +191,12 @@ class DedupRunner:
     def _run(self) -> Subset:
         logger = MMLogger.get_current_instance()
         old = self._old()
-        previous = self._previous(old)
+        previous = previous_subset(self.work_dir, self._request(), old, self.overwrite)
         chosen = self._choose() if old is None else self._extend(old)
         subset = chosen.subset
         with self.progress.stage('write'):
-            self._write(chosen)
+            config = None if self.cfg is None else self.cfg.pretty_text
+            write_results(self.work_dir, chosen, self.origin, self.leaks, config)
         if old is None and previous is not None and previous.metadata['dataset'] != subset.metadata['dataset']:
             before, now = previous.metadata['images'], subset.metadata['images']
             logger.info(f'The images have changed since the last run here: {before:,} before, {now:,} now.')
@@ -420,7 +393,7 @@ class DedupRunner:
             'embedder': embedded.fingerprint,
             'vectors': vectors.digest,
             'mean': None if vectors.mean is None else vectors.mean.tolist(),
-            'dataset': update.dataset_digest(embedded.table),
+            'dataset': dataset_digest(embedded.table),
             'classes': list(self.classes),
             'checked': None if self.leaks is None else [asdict(each) for each in self.leaks.sets],
             'recut': self.selector.recut,
@@ -441,66 +414,6 @@ class DedupRunner:
             'guards': self.guards.config(),
             'exclude_near': None if self.exclude_near is None else self.exclude_near.config(),
         }
-
-    # --- the work dir
-
-    def _previous(self, old: update.OldRun | None) -> Subset | None:
-        """The subset that lies in the work dir already; another question's answer is not replaced unasked."""
-        path = self.work_dir / 'subset.parquet'
-        if not path.exists():
-            return None
-        try:
-            previous = Subset.read(path)
-        except SubsetError as error:
-            MMLogger.get_current_instance().warning(f'The old result is no use and will be replaced: {error}')
-            return None
-        other = self._other_question(previous, old)
-        if other and not self.overwrite:
-            raise ConfigError(
-                f'{self.work_dir} holds the result of another run ({other}). '
-                'Give this run its own --work-dir, or replace the old result with --overwrite.'
-            )
-        return previous
-
-    def _other_question(self, previous: Subset, old: update.OldRun | None) -> str:
-        """What was asked for otherwise, '' where nothing was."""
-        updates = previous.metadata.get('updates') or [{}]
-        if old is not None:
-            # an update without new images is the old subset itself
-            file = self.work_dir / 'subset.parquet'
-            same = updates[-1].get('of') == old.digest or update.file_digest(file) == old.digest
-            return '' if same else f'it is no update of {self.update}'
-        if updates[-1]:
-            return 'it was updated, and its old decisions would be lost'
-        request = self._request()
-        for name in REQUEST:
-            if previous.metadata.get(name) != request[name]:
-                return f'{name}: {previous.metadata.get(name)}, now {request[name]}'
-        return ''
-
-    def _write(self, chosen: Chosen) -> None:
-        # the table first: everything else can be derived from it again
-        chosen.subset.write(self.work_dir / 'subset.parquet')
-        chosen.subset.write_lists(self.work_dir)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator='\n')
-        writer.writerows([('image', 'reason'), *chosen.unreadable])
-        write_text(self.work_dir / 'unreadable.csv', text.getvalue())
-        if chosen.ranking.centroids is not None:
-            with atomic(self.work_dir / 'centroids.npy') as temporary, open(temporary, 'wb') as file:
-                np.save(file, chosen.ranking.centroids, allow_pickle=False)
-        self.origin.write(self.work_dir)
-        # what an earlier check found was of another pool
-        remove_leaks(self.work_dir)
-        if self.leaks is not None:
-            write_leaks(self.work_dir, self.leaks, chosen.subset)
-        if chosen.changes is None:
-            (self.work_dir / CHANGES).unlink(missing_ok=True)
-        else:
-            chosen.changes.write(self.work_dir)
-        if self.cfg is not None:
-            with atomic(self.work_dir / 'config.py') as temporary:
-                temporary.write_text(self.cfg.pretty_text, encoding='utf-8')
 
 
 def _set_aside(embedded: Embedded, out: NDArray[np.bool_], reason: str) -> tuple[Embedded, pa.Table]:

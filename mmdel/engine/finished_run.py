@@ -29,8 +29,8 @@ from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.engine.leak_record import read_leaks
 from mmdel.errors import StoreError, SubsetError, UnreadableImage
 from mmdel.files import write_text
+from mmdel.findings import LeakReport
 from mmdel.progress import SILENT, Stages
-from mmdel.selection.leaks import LeakReport
 from mmdel.subset import Subset
 from mmdel.visualization.pictures import file_below
 

@@ -22,14 +22,16 @@ from mmengine.logging import MMLogger
 
 import mmdel
 from mmdel.datasets.frames import read_frame
+from mmdel.datasets.image_table import dataset_digest
 from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.embedding.embedder import Embedded, embed_images
 from mmdel.embedding.vectors import ChosenRows, StackedRows, Vectors
 from mmdel.engine.downstream_sets import DownstreamSet, list_downstream_sets, set_name
 from mmdel.errors import ConfigError, UnreadableImage
 from mmdel.files import write_text
+from mmdel.findings import CheckedSet, Leak, LeakReport, LeakRule
 from mmdel.progress import SILENT, Stages
-from mmdel.selection.leaks import CheckedSet, Leak, LeakReport, LeakRule, Pair, Rows, View, find_leaks, is_leak
+from mmdel.selection.leaks import Pair, Rows, View, find_leaks, is_leak
 from mmdel.selection.same_picture import Outline, compare, outline
 
 OUTLINES = 512
@@ -170,16 +172,13 @@ def _embedded(
     # a file may have come or gone in between
     both = [(row, key) for row, key in enumerate(plain.table['image'].to_pylist()) if key in place]
     table = plain.table.take([row for row, _ in both])
-    digest = hashlib.sha256()
-    for key, nbytes in zip(table['image'].to_pylist(), table['bytes'].to_pylist(), strict=True):
-        digest.update(f'{key}\t{nbytes}\n'.encode())
     return _Tests(
         keys=[key for _, key in both],
         paths=table['path'].to_pylist(),
         plain=ChosenRows(plain.source, np.array([row for row, _ in both], np.int64)),
         mirrored=ChosenRows(mirrored.source, np.array([place[key] for _, key in both], np.int64)),
         unreadable=len(test.images.table) + len(test.images.ledger) - len(both),
-        digest=digest.hexdigest(),
+        digest=dataset_digest(table),
     )
 
 

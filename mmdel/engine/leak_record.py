@@ -3,16 +3,14 @@
 Both lie beside ``subset.parquet``. They name the files of test images, so they belong to the machine that wrote them.
 """
 
-import csv
-import io
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from mmdel.errors import ConfigError, SubsetError
-from mmdel.files import write_text
-from mmdel.selection.leaks import CheckedSet, Leak, LeakReport, LeakRule
+from mmdel.files import csv_text, write_text
+from mmdel.findings import CheckedSet, Leak, LeakReport, LeakRule
 from mmdel.subset import Subset
 
 RECORD, TABLE = 'leaks.json', 'leaks.csv'
@@ -29,13 +27,11 @@ def write_leaks(folder: Path, report: LeakReport, subset: Subset) -> None:
     write_text(folder / RECORD, json.dumps(asdict(report), indent=1, sort_keys=True) + '\n')
     reason = dict(zip(subset.images, subset.table['reason'].to_pylist(), strict=True))
     names = [field.name for field in fields(Leak)]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow([*names, 'reason'])
+    rows: list[list[Any]] = [[*names, 'reason']]
     for pair in report.pairs:
         values = {**asdict(pair), 'cosine': f'{pair.cosine:.6f}', 'agreement': f'{pair.agreement:.6f}'}
-        writer.writerow([*(values[name] for name in names), reason.get(pair.image, '')])
-    write_text(folder / TABLE, text.getvalue())
+        rows.append([*(values[name] for name in names), reason.get(pair.image, '')])
+    write_text(folder / TABLE, csv_text(rows))
 
 
 def read_leaks(folder: Path) -> LeakReport | None:

@@ -24,9 +24,9 @@ from mmdel.engine.finished_run import FinishedRun
 from mmdel.engine.leak_check import ExcludeNear, check_leaks
 from mmdel.engine.plain_config import check_harmless, plain_config
 from mmdel.errors import ConfigError, DatasetError
+from mmdel.findings import LeakReport, LeakRule
 from mmdel.progress import SILENT, Stages
 from mmdel.registry import EMBEDDERS
-from mmdel.selection.leaks import LeakReport, LeakRule
 from mmdel.subset import Subset
 
 

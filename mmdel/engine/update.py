@@ -10,9 +10,6 @@ by the rule of the selector at the old eta (:meth:`~mmdel.selection.selector.Bas
 decisions rest on: the same encoder and weights, the recorded mean, the centroids, and the very vectors, by their digest.
 """
 
-import csv
-import hashlib
-import io
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,11 +23,12 @@ from numpy.typing import NDArray
 
 import mmdel
 from mmdel import subset as subsets
+from mmdel.datasets.image_table import dataset_digest
 from mmdel.embedding.embedder import Embedded
 from mmdel.embedding.vectors import ChosenRows, RowSource, StackedRows, Vectors
 from mmdel.engine.finished_run import CHANGES, FinishedRun
 from mmdel.errors import ConfigError, DatasetError, StoreError, SubsetError
-from mmdel.files import write_text
+from mmdel.files import csv_text, file_digest, write_text
 from mmdel.progress import SILENT, Stages
 from mmdel.selection.selector import BaseSelector, Decided, Ranking
 from mmdel.subset import Subset, effective_eta
@@ -61,9 +59,7 @@ class Changes:
 
     def write(self, folder: Path) -> None:
         """Write ``update.csv``: ``image,change``."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator='\n').writerows([('image', 'change'), *self.rows])
-        write_text(folder / CHANGES, text.getvalue())
+        write_text(folder / CHANGES, csv_text([('image', 'change'), *self.rows]))
 
 
 @dataclass(frozen=True)
@@ -278,24 +274,6 @@ def extend(
     return Extended(
         old.subset.extended(pa.concat_tables(parts, promote_options='default'), metadata, unreadable), whole
     )
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file, hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def dataset_digest(table: pa.Table) -> str:
-    """sha256 of the lines "key<TAB>bytes" of readable images, hexadecimal.
-
-    Args:
-        table (pa.Table): ``image``, sorted, and ``bytes`` where it is known.
-    """
-    sizes = table['bytes'].to_pylist() if 'bytes' in table.column_names else [None] * len(table)
-    digest = hashlib.sha256()
-    for image, size in zip(table['image'].to_pylist(), sizes, strict=True):
-        digest.update(f'{image}\t{"" if size is None else size}\n'.encode())
-    return digest.hexdigest()
 
 
 def refuse_other(folder: Path, old: dict[str, Any], now: dict[str, Any]) -> None:

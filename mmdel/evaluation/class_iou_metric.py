@@ -6,8 +6,6 @@ which image had which overlap; ``per_image`` keeps that, for comparisons image b
     test_evaluator = dict(type='mmdel.ClassIoUMetric', iou_metrics=['mIoU'], per_image='work_dirs/run/per_image.csv')
 """
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mmdel.files import write_text
+from mmdel.files import csv_text, write_text
 from mmdel.registry import METRICS
 
 PER_IMAGE = ('image', 'class', 'intersection', 'union')
@@ -92,7 +90,4 @@ class ClassIoUMetric(IoUMetric):
             image = Path(os.path.relpath(path, shared)).as_posix()
             numbers = zip(self.dataset_meta['classes'], both.tolist(), either.tolist(), strict=True)
             rows += [(image, name, int(shares), int(covers)) for name, shares, covers in numbers]
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator='\n')
-        writer.writerows([PER_IMAGE, *sorted(rows)])
-        write_text(self.per_image, text.getvalue())  # type: ignore[arg-type]
+        write_text(self.per_image, csv_text([PER_IMAGE, *sorted(rows)]))  # type: ignore[arg-type]

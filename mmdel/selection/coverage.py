@@ -29,6 +29,7 @@ from mmdel.registry import SELECTORS
 from mmdel.selection import neighbour_graph
 from mmdel.selection.neighbour_graph import NeighbourGraph
 from mmdel.selection.selector import BaseSelector, Ranking, ranking_of
+from mmdel.selection.settled_maximum import PAIRS
 from mmdel.selection.strata import Timeline
 
 Rows = NDArray[np.int64]
@@ -91,8 +92,8 @@ class Coverage(BaseSelector):
         one, other = timeline.pairs(self.steps)
         for left, right in ((one, other), (other, one)):
             left, right = left[keep[right]], right[keep[right]]
-            for start in range(0, len(left), neighbour_graph.PAIRS):
-                part = slice(start, start + neighbour_graph.PAIRS)
+            for start in range(0, len(left), PAIRS):
+                part = slice(start, start + PAIRS)
                 cosine = canonical_cosine(vectors.read(left[part]), vectors.read(right[part]))
                 similarity = self._similarity(cosine, timeline.gap(left[part], right[part]))
                 np.maximum.at(covered, left[part], similarity)

@@ -13,67 +13,28 @@ not looked at.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmdel.embedding.vectors import Vectors, canonical_cosine
-from mmdel.errors import ConfigError
+from mmdel.embedding.vectors import Vectors
+from mmdel.findings import LeakRule
 from mmdel.progress import SILENT, Stages, Tick
 from mmdel.selection.proposers import float32_margin
+from mmdel.selection.settled_maximum import settle
 from mmdel.selection.workers import Workers
 
 RowNumbers = NDArray[np.int64]
 
-THRESHOLD = 0.8
-"""Agreement from which on two pictures are nearly identical; chosen on Kvasir-SEG train, see docs/leaks.md."""
-
 ALIKE = 0.6
 """Agreement from which on a pair is listed for people to look at: the same scene from elsewhere, or what all frames share."""
-
-NEIGHBOURS = 8
-"""Images of the pool that each test image is compared with by pixels."""
 
 BLOCK_BYTES = 64 << 20
 """Products held at a time by a thread."""
 
 COLUMNS = 4096
 """Images of the pool that are multiplied at a time."""
-
-
-@dataclass(frozen=True)
-class LeakRule:
-    """What is looked at, and what is a leak.
-
-    Args:
-        threshold (float): Least agreement of a leak, above 0 and at most 1. Defaults to 0.8: one photograph, whatever became of
-            it, or two frames of a video that hardly differ.
-        neighbours (int): How many images of the pool are compared with a test image, and with its mirror image. More find
-            copies that the encoder does not recognise, and take longer. Defaults to 8.
-
-    Raises:
-        ConfigError: A value is out of range.
-    """
-
-    threshold: float = THRESHOLD
-    neighbours: int = NEIGHBOURS
-
-    def __post_init__(self) -> None:
-        for name, value, kinds in (('threshold', self.threshold, int | float), ('neighbours', self.neighbours, int)):
-            if not isinstance(value, kinds) or isinstance(value, bool):
-                raise ConfigError(f'{name} of the leak check is a number, got {value!r}.')
-        if not 0 < self.threshold <= 1:
-            raise ConfigError(
-                f'threshold of the leak check is an agreement above 0 and at most 1, got {self.threshold:g}.'
-            )
-        if self.neighbours < 1:
-            raise ConfigError(f'neighbours of the leak check is at least 1, got {self.neighbours}.')
-
-    def config(self) -> dict[str, Any]:
-        """What decides, JSON-able."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -121,92 +82,6 @@ class Pair:
     cosine: float
     agreement: float
     mirrored: bool
-
-
-@dataclass(frozen=True)
-class Leak:
-    """A pair of images, by name.
-
-    Args:
-        image (str): Key of the image in the pool.
-        test_set (str): Name of what is tested on.
-        test_image (str): Key of the test image in it.
-        test_file (str): Its file.
-        cosine (float): See :class:`Pair`.
-        agreement (float): See :class:`Pair`.
-        mirrored (bool): See :class:`Pair`.
-        leak (bool): Whether the two are nearly identical; else they are listed to be looked at.
-    """
-
-    image: str
-    test_set: str
-    test_image: str
-    test_file: str
-    cosine: float
-    agreement: float
-    mirrored: bool
-    leak: bool
-
-
-@dataclass(frozen=True)
-class CheckedSet:
-    """What was tested against.
-
-    Args:
-        name (str): Of the config or folder.
-        part (str): 'test_dataloader', 'val_dataloader' or 'folder'.
-        images (int): Readable images.
-        unreadable (int): Further ones, which could not be checked.
-        digest (str): sha256 of the lines "key<TAB>bytes" of the readable ones.
-    """
-
-    name: str
-    part: str
-    images: int
-    unreadable: int
-    digest: str
-
-
-@dataclass(frozen=True)
-class LeakReport:
-    """What a check found.
-
-    Args:
-        rule (LeakRule): What counted.
-        pool (int): Images of the pool that were checked.
-        sets (tuple[CheckedSet, ...]): What they were checked against.
-        pairs (tuple[Leak, ...]): Leaks, and pairs to be looked at; by image of the pool, the best agreement first.
-    """
-
-    rule: LeakRule
-    pool: int
-    sets: tuple[CheckedSet, ...]
-    pairs: tuple[Leak, ...]
-
-    @property
-    def images(self) -> list[str]:
-        """The images of the pool that leak, sorted."""
-        return sorted({pair.image for pair in self.pairs if pair.leak})
-
-    @property
-    def alike(self) -> list[str]:
-        """The images of the pool that are only listed to be looked at, sorted."""
-        return sorted({pair.image for pair in self.pairs} - set(self.images))
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """One line for each set, for people."""
-        lines = []
-        for each in self.sets:
-            pairs = [pair for pair in self.pairs if pair.test_set == each.name]
-            leaks = [pair for pair in pairs if pair.leak]
-            tests, images = ({getattr(pair, name) for pair in leaks} for name in ('test_image', 'image'))
-            line = f'{each.name} ({each.part}): {len(tests):,} of {each.images:,} test images are in the pool'
-            line += f', as {len(images):,} images' if images else ''
-            alike = len({pair.image for pair in pairs} - images)
-            line += f'; {alike:,} more are somewhat like one' if alike else ''
-            lines.append(line + (f'; {each.unreadable:,} unreadable ones were not checked' if each.unreadable else ''))
-        return tuple(lines)
 
 
 Compare = Callable[[int, int], View | None]
@@ -309,7 +184,7 @@ def nearest_columns(
         least = np.partition(product, len(columns) - k, axis=1)[:, len(columns) - k] - margin
         for i, row in enumerate(range(block.start, block.start + len(x))):
             hit = np.flatnonzero(product[i] >= least[i])
-            settled = _settled(vectors, x[i], columns[hit])
+            settled = settle(x, np.full(len(hit), i), columns[hit], vectors.read)
             best = np.lexsort((hit, -settled))[:k]
             cosine[row], place[row] = settled[best], hit[best]
         tick(product.size)
@@ -319,14 +194,6 @@ def nearest_columns(
         for start in range(0, len(rows), size):
             workers.submit(search, slice(start, min(start + size, len(rows))))
     return cosine, place
-
-
-def _settled(vectors: Vectors, x: NDArray[np.float32], rows: RowNumbers) -> NDArray[np.float32]:
-    settled = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), COLUMNS):
-        part = slice(start, start + COLUMNS)
-        settled[part] = canonical_cosine(vectors.read(rows[part]), x)
-    return settled
 
 
 def _compared(pairs: list[tuple[int, int]], compare: Compare, progress: Stages) -> list[View | None]:

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmdel import sharing
-from mmdel.embedding.vectors import Vectors, canonical_cosine
+from mmdel.embedding.vectors import Vectors
 from mmdel.progress import Tick
 from mmdel.selection.clustering import import_faiss
 from mmdel.selection.proposers import float32_margin, float64_margin
 from mmdel.selection.redundancy import is_worth
+from mmdel.selection.settled_maximum import settle
 from mmdel.selection.workers import Workers
 
 Rows = NDArray[np.int64]
@@ -32,9 +33,6 @@ SPARE = 0.25
 
 SECOND_SEARCH = 64
 """Rows searched again at a time; each takes 8 N bytes."""
-
-PAIRS = 128
-"""Pairs whose cosine is settled at a time: what stays in the cache of a core."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def nearest_neighbours(
     found_cosine = cosine.ravel()
     if more is not None:
         left, right = np.concatenate([left, more[0]]), np.concatenate([right, more[1]])
-        found_cosine = np.concatenate([found_cosine, _settle(vectors.read(rows), *more)])
+        found_cosine = np.concatenate([found_cosine, settle(pool := vectors.read(rows), *more, pool.__getitem__)])
     return NeighbourGraph.of_pairs(left, right, found_cosine, len(rows))
 
 
@@ -109,7 +107,7 @@ def _nearest_neighbours(
     def search(block: Rows) -> None:
         faiss.omp_set_num_threads(1)  # of this thread; the blocks run in parallel
         guess, found = faiss.knn(pool[block], pool, proposed, metric=faiss.METRIC_INNER_PRODUCT)
-        settled = _settle(pool, np.repeat(block, proposed), found.ravel()).reshape(found.shape)
+        settled = settle(pool, np.repeat(block, proposed), found.ravel(), pool.__getitem__).reshape(found.shape)
         best = np.lexsort((found, -settled), axis=1)[:, :k]
         neighbour[block] = np.take_along_axis(found, best, axis=1)
         cosine[block] = np.take_along_axis(settled, best, axis=1)
@@ -142,16 +140,7 @@ def _search_again(pool: NDArray[np.float32], nodes: Rows, k: int) -> tuple[NDArr
     cosine = np.empty((len(nodes), k), np.float32)
     for at, node in enumerate(nodes):
         hit = np.flatnonzero(product[at] >= kth[at] - slack)
-        settled = _settle(pool, np.full(len(hit), node), hit)
+        settled = settle(pool, np.full(len(hit), node), hit, pool.__getitem__)
         best = np.lexsort((hit, -settled))[:k]
         neighbour[at], cosine[at] = hit[best], settled[best]
     return neighbour, cosine
-
-
-def _settle(pool: NDArray[np.float32], left: Rows, right: Rows) -> NDArray[np.float32]:
-    """Canonical cosines of pairs of nodes, float32 [pairs]."""
-    settled = np.empty(len(left), np.float32)
-    for start in range(0, len(left), PAIRS):
-        part = slice(start, start + PAIRS)
-        settled[part] = canonical_cosine(pool[left[part]], pool[right[part]])
-    return settled

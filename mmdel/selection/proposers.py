@@ -21,10 +21,10 @@ cosine so far, products of interest are near zero, and bfloat16 rounds these fin
 
 import threading
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mmdel.errors import ConfigError
@@ -174,10 +174,9 @@ class LowPrecision:
     """
 
     def __init__(self, sample: NDArray[np.float32], device: str = 'cpu') -> None:
-        self._torch = _import_torch()
         self._device = device
         self._cuda = device != 'cpu'
-        self._dtype = self._torch.float16 if self._cuda else self._torch.bfloat16
+        self._dtype = torch.float16 if self._cuda else torch.bfloat16
         mean = sample.mean(axis=0, dtype=np.float64) if len(sample) else np.zeros(sample.shape[1])
         self._mean = mean.astype(np.float32)
         self._square = float((self._mean.astype(np.float64) ** 2).sum())
@@ -187,7 +186,6 @@ class LowPrecision:
         return LOW_CANDIDATES
 
     def prepare(self, unit: NDArray[np.float32]) -> Prepared:
-        torch = self._torch
         size, dim = unit.shape
         shift = unit.astype(np.float64) @ self._mean.astype(np.float64) - self._square
         unit = unit - self._mean
@@ -215,16 +213,15 @@ class LowPrecision:
         self._split(rows.shift, rows.data[:, -6:-3])
 
     def _split(self, value: NDArray[np.float64], columns: Any) -> None:
-        rest = self._torch.from_numpy(value.copy())
+        rest = torch.from_numpy(value.copy())
         for column in range(3):
             low = rest.to(self._dtype)
             columns[:, column] = low
             rest -= low.double()
 
     def tile(self, rows: Prepared, columns: Prepared) -> 'BFloat16Tile | TorchTile':
-        torch = self._torch
         if self._cuda:
-            return TorchTile(torch, torch.mm(rows.data, columns.data.T, out_dtype=torch.float32))
+            return TorchTile(torch.mm(rows.data, columns.data.T, out_dtype=torch.float32))
         shape = len(rows.data), len(columns.data)
         out = _scratch('bfloat16', *shape, lambda size: torch.empty(size, dtype=torch.bfloat16))
         torch.mm(rows.data, columns.data.T, out=out)
@@ -315,12 +312,11 @@ class BFloat16Tile:
 class TorchTile:
     """Products on a device of torch, float32 [rows, columns]; only what may matter is copied from there."""
 
-    def __init__(self, torch: ModuleType, cells: Any) -> None:
-        self._torch = torch
+    def __init__(self, cells: torch.Tensor) -> None:
         self._cells = cells
 
     def hide(self, rows: int, mask: NDArray[np.bool_]) -> None:
-        where = self._torch.from_numpy(np.ascontiguousarray(mask)).to(self._cells.device)
+        where = torch.from_numpy(np.ascontiguousarray(mask)).to(self._cells.device)
         self._cells[:rows].masked_fill_(where, -np.inf)
 
     def highest(self, axis: int = 1, above_zero: bool = False) -> NDArray[np.float32]:
@@ -329,8 +325,8 @@ class TorchTile:
     def at_least(
         self, threshold: NDArray[np.float32], rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        where = self._torch.from_numpy(rows).to(self._cells.device)
-        limit = self._torch.from_numpy(threshold[rows]).to(self._cells.device)
+        where = torch.from_numpy(rows).to(self._cells.device)
+        limit = torch.from_numpy(threshold[rows]).to(self._cells.device)
         found = (self._cells[where] >= limit[:, None]).nonzero().cpu().numpy()
         return rows[found[:, 0]], found[:, 1]
 
@@ -344,15 +340,14 @@ def check_precision(precision: str, device: str = 'cpu') -> None:
     if precision not in PRECISIONS:
         raise ConfigError(f'precision must be one of {", ".join(PRECISIONS)}, got {precision!r}.')
     if device == 'cpu':
-        if precision == 'bfloat16' and not _import_torch().ops.mkldnn._is_mkldnn_bf16_supported():
+        if precision == 'bfloat16' and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
             raise ConfigError("This processor has no bfloat16 products. Use precision='auto' or 'float32'.")
-    elif not device.startswith('cuda') or not _import_torch().cuda.is_available():
+    elif not device.startswith('cuda') or not torch.cuda.is_available():
         raise ConfigError(f"device must be 'cpu' or a CUDA device that torch can use, got {device!r}.")
 
 
 def has_fast_bfloat16() -> bool:
     """Whether bfloat16 products are faster than float32 ones here: the processor has instructions for them, torch uses these."""
-    torch = _import_torch()
     capabilities: dict[str, Any] = getattr(torch.cpu, 'get_capabilities', dict)()
     native = capabilities.get('avx512_bf16', False) or capabilities.get('amx_bf16', False)
     return bool(native and torch.ops.mkldnn._is_mkldnn_bf16_supported())
@@ -378,9 +373,3 @@ def _scratch(kind: str, rows: int, columns: int, make: Any) -> Any:
         held = make(rows * columns)
         setattr(_SCRATCH, kind, held)
     return held[: rows * columns].reshape(rows, columns)
-
-
-def _import_torch() -> ModuleType:
-    import torch  # imported late: a small comparison does without it
-
-    return torch

@@ -157,8 +157,11 @@ class BaseSelector(ABC):
 
         Returns:
             Ranking: Of the n new images alone; ``removed_by`` are rows of ``vectors``, ``kept`` is how many stay.
+
+        Raises:
+            ConfigError: The method cannot; the message says why.
         """
-        raise NotImplementedError(self.refuses_to_extend())
+        raise ConfigError(self.refuses_to_extend())
 
     def groups(self, cluster: NDArray[np.int32]) -> list[NDArray[np.int64]]:
         """The rows that the method compares with each other, given each row's cluster. Defaults to one group of all rows."""

@@ -17,6 +17,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmdel.files import file_digest
+
 COUNTED = frozenset(
     {
         *('dataset', 'embedder', 'selector', 'center', 'default_scope', 'custom_imports', 'data_preprocessor', 'model'),
@@ -34,8 +36,6 @@ COUNTED = frozenset(
     }
 )
 """The other keys of a config are its own variables, or say where things go."""
-
-_BLOCK = 1 << 20
 
 
 class Inputs:
@@ -87,15 +87,6 @@ class Inputs:
             text = ''.join(sorted(lines))
             self._folders[root, parts] = hashlib.sha256(text.encode()).hexdigest() if lines else 'absent'
         return self._folders[root, parts]
-
-
-def file_digest(path: str | os.PathLike[str]) -> str:
-    """sha256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _parts(dataset: Mapping[str, Any]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmdel.errors import DatasetError, SubsetError
 from mmdel.evaluation.training_log import read_log
-from mmdel.study.inputs import file_digest
+from mmdel.files import file_digest
 from mmdel.study.plan import EVALUATE, FINETUNE, METRICS, PER_IMAGE, PRETRAIN, SELECT, SUBSET, Run
 from mmdel.subset import Subset
 from mmdel.weights import read_weights, state_digest

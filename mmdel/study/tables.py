@@ -4,13 +4,11 @@ table = Table('table_2', 'Settings', ('eta', 'kept'), (('0.8', '16,789'),))
 table.markdown()
 """
 
-import csv
 import html
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmdel.files import write_text
+from mmdel.files import csv_text, write_text
 
 _LATEX = {
     **{character: f'\\{character}' for character in '&%$#_{}'},
@@ -61,9 +59,7 @@ class Table:
 
     def csv(self) -> str:
         """Comma-separated, with the headings."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator='\n').writerows([self.columns, *self.rows])
-        return text.getvalue()
+        return csv_text([self.columns, *self.rows])
 
     def html(self) -> str:
         """A ``<table>`` with its title and notes."""

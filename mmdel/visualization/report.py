@@ -8,10 +8,8 @@ untrusted and always text. Beside the page lie tables for other programs: ``rete
 """
 
 import base64
-import csv
 import functools
 import hashlib
-import io
 import json
 import os
 from collections import defaultdict
@@ -24,9 +22,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from mmdel.files import write_text
-from mmdel.findings import CONFLICT_THRESHOLD, Conflict, NearestKept, orphans
-from mmdel.selection.leaks import Leak, LeakReport
+from mmdel.files import csv_text, write_text
+from mmdel.findings import CONFLICT_THRESHOLD, Conflict, Leak, LeakReport, NearestKept, orphans
 from mmdel.subset import Subset, effective_eta
 from mmdel.visualization.gallery import MEMBERS, Gallery, make_gallery, options
 from mmdel.visualization.names import shown
@@ -274,6 +271,4 @@ def _conflict_rows(conflicts: Sequence[Conflict]) -> list[Sequence[Any]]:
 
 
 def _write_csv(path: Path, rows: Sequence[Sequence[Any]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(path, csv_text(rows))

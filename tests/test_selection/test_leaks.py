@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, StackedRows, Vectors
 from mmdel.errors import ConfigError, VectorError
+from mmdel.findings import LeakRule
 from mmdel.selection import leaks
-from mmdel.selection.leaks import LeakRule, Rows, View, find_leaks, is_leak, nearest_columns
+from mmdel.selection.leaks import Rows, View, find_leaks, is_leak, nearest_columns
 
 
 def made(size, seed, copies=0, dim=8, center=False):

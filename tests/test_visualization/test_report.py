@@ -16,8 +16,7 @@ from mmengine.config import Config
 
 from mmdel.engine import DedupRunner
 from mmdel.engine.finished_run import FinishedRun
-from mmdel.findings import NearestKept
-from mmdel.selection.leaks import CheckedSet, Leak, LeakReport, LeakRule
+from mmdel.findings import CheckedSet, Leak, LeakReport, LeakRule, NearestKept
 from mmdel.selection.nearest_kept import nearest_kept
 from mmdel.subset import Subset
 from mmdel.visualization.report import Findings, write_report

@@ -7,8 +7,6 @@ The result is one folder for each dataset of the catalogue, and beside them ``le
 file that is not in the result, and why. What a second run needs is in ``.manifest``. The downloads are only read.
 """
 
-import csv
-import io
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -33,7 +31,7 @@ from mmdel.datasets.converters.polypgen import PolypGen
 from mmdel.datasets.converters.raw import Raw, RawFile
 from mmdel.datasets.converters.test_sets import ETIS, CVCColonDB
 from mmdel.errors import LockedError
-from mmdel.files import write_text
+from mmdel.files import csv_text, write_text
 from mmdel.progress import SILENT, Stages
 
 CONVERTERS: tuple[Converter, ...] = (
@@ -287,10 +285,6 @@ def _owner_of_archive(path: str) -> str:
 
 
 def _write_ledger(path: Path, rows: Sequence[Row]) -> None:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator='\n')
-    writer.writerow(('file', 'kind', 'reason'))
-    writer.writerows((row.path, row.kind, row.reason) for row in rows)
-    text = stream.getvalue()
+    text = csv_text([('file', 'kind', 'reason'), *((row.path, row.kind, row.reason) for row in rows)])
     if not path.is_file() or path.read_text(encoding='utf-8') != text:
         write_text(path, text)

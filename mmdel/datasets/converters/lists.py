@@ -1,7 +1,6 @@
 """Official lists, groups and splits of an assembled segmentation dataset."""
 
 import csv
-import io
 import posixpath
 from collections.abc import Sequence
 from os.path import splitext
@@ -12,7 +11,7 @@ from mmdel.datasets.converters.manifest import Manifest
 from mmdel.datasets.converters.raw import RawFile
 from mmdel.datasets.splits import write_splits
 from mmdel.errors import DatasetError, UnreadableImage
-from mmdel.files import write_text
+from mmdel.files import csv_text, write_text
 
 NAMES = {'train.txt': 'train', 'val.txt': 'val', 'valid.txt': 'val', 'test.txt': 'test'}
 """Lists as downloads call them, and as they are called here."""
@@ -83,12 +82,9 @@ def _groups(path: Path, plan: Plan, stems: set[str]) -> None:
     if rows is None:  # somebody's own table
         return
     rows |= {stem: group for stem, group in plan.groups.items() if stem in stems}
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator='\n')
-    writer.writerow(_HEADER.split(','))
-    writer.writerows((stem, *rows[stem]) for stem in sorted(rows))
-    if not path.is_file() or path.read_text(encoding='utf-8') != stream.getvalue():
-        write_text(path, stream.getvalue())
+    text = csv_text([_HEADER.split(','), *((stem, *rows[stem]) for stem in sorted(rows))])
+    if not path.is_file() or path.read_text(encoding='utf-8') != text:
+        write_text(path, text)
 
 
 def _rows(path: Path) -> dict[str, Sequence[str]] | None:

@@ -33,7 +33,7 @@ from mmdel.datasets.image_file import check_file
 from mmdel.datasets.listing import list_images
 from mmdel.datasets.videos import read, split_frame
 from mmdel.errors import ConfigError, DatasetError, LockedError, UnreadableImage
-from mmdel.files import write_text
+from mmdel.files import csv_text, file_digest, write_text
 from mmdel.progress import SILENT, Stages
 from mmdel.subset import Subset
 
@@ -154,7 +154,7 @@ def verify_export(out: str | os.PathLike[str], progress: Stages = SILENT) -> tup
             path = out / row.file
             if not _inside(row.file) or not path.is_file():
                 wrong.append((row.file, 'is gone'))
-            elif path.stat().st_size != row.bytes or _digest(path) != row.sha256:
+            elif path.stat().st_size != row.bytes or file_digest(path) != row.sha256:
                 wrong.append((row.file, 'has changed since it was exported'))
             tick(1)
     return len(rows), tuple(wrong)
@@ -199,11 +199,8 @@ class _Job:
                 for done in as_completed(groups):
                     done.result()
         rows = tuple(self.rows[key] for key in sorted(self.rows))
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator='\n')
-        writer.writerow(Row.__dataclass_fields__)
-        writer.writerows((row.file, row.key, row.bytes, row.sha256) for row in rows)
-        write_text(self.out / MANIFEST, text.getvalue())
+        lines = ((row.file, row.key, row.bytes, row.sha256) for row in rows)
+        write_text(self.out / MANIFEST, csv_text([tuple(Row.__dataclass_fields__), *lines]))
         self._write_labels(subset, rows)
         return Exported(rows, tuple(sorted(self.problems)), len(rows) - (len(self.sources) - len(todo)))
 
@@ -261,8 +258,8 @@ class _Job:
                 self._place(source, target, temporary)
             if expected is not None and nbytes != expected:
                 raise UnreadableImage(f'has changed since the subset was made: {nbytes:,} bytes, not {expected:,}')
-            digest = _digest(Path(source) if temporary.is_symlink() else temporary)
-            if os.path.lexists(target) and not (target.is_file() and _digest(target) == digest):
+            digest = file_digest(Path(source) if temporary.is_symlink() else temporary)
+            if os.path.lexists(target) and not (target.is_file() and file_digest(target) == digest):
                 raise UnreadableImage(f'another file lies at {file} already, and is not touched')
             os.replace(temporary, target)
         except OSError as error:
@@ -367,11 +364,3 @@ def _groups(todo: Sequence[str]) -> Iterator[list[str]]:
 def _inside(key: str) -> bool:
     parts = key.split('/')
     return not os.path.isabs(key) and '..' not in parts and '' not in parts and '\0' not in key
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
