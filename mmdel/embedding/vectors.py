@@ -9,7 +9,6 @@ vectors alone. The same raw vectors therefore give the same numbers for any bloc
 """
 
 import hashlib
-import mmap
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from mmdel.errors import VectorError
 from mmdel.progress import SILENT, Stages
 
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 4 << 20
 """Raw bytes read at a time when every vector is visited."""
 
 RESIDENT_BYTES = 1 << 30
@@ -45,42 +44,21 @@ class RowSource(Protocol):
 
 
 class ArraySource:
-    """A RowSource over an array or memory map, [N, D]."""
+    """A RowSource over an array in memory, [N, D]."""
 
-    def __init__(self, array: NDArray[Any], order: NDArray[np.int64] | None = None) -> None:
+    def __init__(self, array: NDArray[Any]) -> None:
         self._array = array
-        self._order = order
-
-    def __getstate__(self) -> dict[str, Any]:
-        # another process maps a mapped file itself
-        if isinstance(self._array, np.memmap) and isinstance(self._array.base, mmap.mmap):
-            return {'file': str(self._array.filename), 'shape': self._array.shape, 'order': self._order}
-        return {'array': self._array, 'order': self._order}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if 'file' in state:
-            try:
-                self._array = np.load(state['file'], mmap_mode='r', allow_pickle=False)
-            except (OSError, ValueError) as error:
-                raise VectorError(f'{state["file"]} cannot be read by another process of the job: {error}') from error
-            if self._array.shape != state['shape']:
-                raise VectorError(f'{state["file"]} is not the same file for all processes of the job.')
-        else:
-            self._array = state['array']
-        self._order = state['order']
 
     @property
     def shape(self) -> tuple[int, int]:
         rows, dim = self._array.shape
-        return (rows if self._order is None else len(self._order)), dim
+        return rows, dim
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return self._array.dtype
 
     def read(self, rows: NDArray[np.int64] | slice) -> NDArray[Any]:
-        if self._order is not None:
-            rows = self._order[rows]
         return np.asarray(self._array[rows])
 
 
@@ -155,6 +133,8 @@ class Vectors:
         progress (Stages): Shows the pass over all rows. Defaults to ``SILENT``.
         mean (NDArray[np.float64], optional): [D], with ``center`` subtracted instead of the mean of these rows, for vectors that
             are compared with others that were centred before. Defaults to None.
+        resident (bool): Keep unit vectors in memory where they take at most ``RESIDENT_BYTES``: faster, where they are read many
+            times. Defaults to True.
 
     Attributes:
         mean (NDArray[np.float64] | None): [D], what was subtracted; None without ``center``.
@@ -171,6 +151,7 @@ class Vectors:
         center: bool = False,
         progress: Stages = SILENT,
         mean: NDArray[np.float64] | None = None,
+        resident: bool = True,
     ) -> None:
         if len(source.shape) != 2 or source.shape[0] != len(keys):
             raise VectorError(
@@ -178,6 +159,7 @@ class Vectors:
             )
         self._source = source
         self._keys = keys
+        self._may_stay = resident
         self.mean: NDArray[np.float64] | None = None
         rows, dim = source.shape
         if mean is not None and (mean.shape != (dim,) or not np.isfinite(mean).all()):
@@ -248,7 +230,7 @@ class Vectors:
 
     def _resident(self) -> NDArray[np.float32] | None:
         """All unit vectors, [N, dim], where they are few enough."""
-        if len(self) * self.dim * 4 > RESIDENT_BYTES:
+        if not self._may_stay or len(self) * self.dim * 4 > RESIDENT_BYTES:
             return None
         unit = np.empty((len(self), self.dim), np.float32)
         for start, raw in self._blocks():

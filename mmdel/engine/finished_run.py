@@ -248,7 +248,8 @@ class FinishedRun:
         """
         keys = self.subset.table['image'].filter(self.subset.readable).to_pylist()
         source = self._given(keys) if self.origin.embeddings else self._stored(keys)
-        vectors = Vectors(source, keys, bool(self.subset.metadata.get('center')), progress, self.mean)
+        center = bool(self.subset.metadata.get('center'))
+        vectors = Vectors(source, keys, center, progress, self.mean, resident=False)  # each is read a few times only
         if vectors.digest != self.subset.metadata.get('vectors'):
             raise StoreError(
                 f'The vectors of {self.folder} have changed since: they are not the ones that the subset was chosen by. '

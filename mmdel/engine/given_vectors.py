@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from mmdel.embedding.array_file import ArrayFile
 from mmdel.embedding.embedder import Embedded
-from mmdel.embedding.vectors import ArraySource
-from mmdel.errors import DatasetError, VectorError
+from mmdel.embedding.vectors import ChosenRows, RowSource
+from mmdel.errors import DatasetError
 
 
 def read_given_vectors(embeddings: str, keys: str | None) -> Embedded:
-    """Map a .npy file and name its rows.
+    """Open a .npy file and name its rows.
 
     Args:
         embeddings (str): A .npy file with floats [N, D].
@@ -22,26 +23,15 @@ def read_given_vectors(embeddings: str, keys: str | None) -> Embedded:
         VectorError: The file is not a two-dimensional array of floats, or holds a pickle.
         DatasetError: Not one key for each row, or a key stands twice.
     """
-    try:
-        array = np.load(embeddings, mmap_mode='r', allow_pickle=False)
-    except FileNotFoundError as error:
-        raise VectorError(f'{embeddings} is not there.') from error
-    except (ValueError, OSError, EOFError) as error:
-        raise VectorError(
-            f'{embeddings} is not a plain .npy file ({error}). Save it with numpy.save(file, array).'
-        ) from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != 'f' or not array.size:
-        what = f'{array.dtype} of shape {array.shape}' if isinstance(array, np.ndarray) else 'an .npz archive'
-        raise VectorError(
-            f'{embeddings} holds {what}; expected floats of shape [images, dimensions], saved with numpy.save.'
-        )
-    names = _row_numbers(len(array)) if keys is None else _read_keys(keys, len(array), embeddings)
+    source: RowSource = ArrayFile(embeddings)
+    size, dim = source.shape
+    names = _row_numbers(size) if keys is None else _read_keys(keys, size, embeddings)
     images = pa.array(names, pa.string())
     order = np.array(pa.compute.sort_indices(images), np.int64)
     table = pa.table({'image': images.take(pa.array(order))})
-    identity = bool((order == np.arange(len(order))).all())
-    about = {'type': 'given vectors', 'dtype': str(array.dtype), 'dim': array.shape[1]}
-    return Embedded(table, ArraySource(array, None if identity else order), (), about)
+    if not (order == np.arange(size)).all():
+        source = ChosenRows(source, order)
+    return Embedded(table, source, (), {'type': 'given vectors', 'dtype': str(source.dtype), 'dim': dim})
 
 
 def _row_numbers(rows: int) -> list[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mmdel.embedding.vectors import Vectors
 from mmdel.findings import CONFLICT_THRESHOLD, Conflict
 from mmdel.progress import SILENT, Stages
-from mmdel.selection.redundancy import Neighbours, near_other_group, nearest
+from mmdel.selection.redundancy import Neighbours, near_other_group, nearest_in_other_groups
 from mmdel.subset import Subset
 
 
@@ -41,6 +41,8 @@ def find_conflicts(
 ) -> Neighbours:
     """For each labelled image, the most similar image with another label, where its cosine is above ``threshold``.
 
+    Ties go to the label that sorts first, then to the first row.
+
     Args:
         vectors (Vectors): N vectors.
         labels (Sequence[str | None]): [N]; None for images without a label, which are in no conflict.
@@ -54,15 +56,8 @@ def find_conflicts(
         return Neighbours.none(len(vectors))
     with progress.stage('conflicts', pairs, 'pairs') as tick:
         candidate = near_other_group(vectors, groups, threshold, tick)
-    found = Neighbours.none(len(vectors))
-    suspects = np.flatnonzero(candidate)
-    for group in groups:
-        rows = group[candidate[group]]
-        # whoever is near a suspect is one: the others need not be looked at again
-        opponents = np.setdiff1d(suspects, rows, assume_unique=True)
-        if len(rows) and len(opponents):
-            best = nearest(vectors, [(rows, opponents)])
-            found.cosine[rows], found.row[rows] = best.cosine[rows], best.row[rows]
+    suspects = [group[candidate[group]] for group in groups]
+    found = nearest_in_other_groups(vectors, suspects)
     below = ~(found.cosine > np.float32(threshold))
     found.cosine[below], found.row[below] = np.nan, -1
     return found

@@ -271,7 +271,7 @@ def near_other_group(
 ) -> NDArray[np.bool_]:
     """Which rows *may* have a row in another group that is more similar than a threshold; no row that has one is left out.
 
-    Each pair is multiplied once, and nothing is settled: :func:`nearest` among these rows is then cheap.
+    Each pair is multiplied once, and nothing is settled: :func:`nearest_in_other_groups` among these rows is then cheap.
 
     Args:
         vectors (Vectors): All vectors.
@@ -337,6 +337,59 @@ def _near_other_group(
         for start in range(0, len(order), settled.TILE_ROWS):
             workers.submit(compare, start)
     return np.flatnonzero(found)
+
+
+def nearest_in_other_groups(
+    vectors: Vectors,
+    groups: Sequence[Rows],
+    tick: Tick = lambda done: None,
+    threads: int | None = None,
+    precision: str = 'auto',
+    device: str = 'cpu',
+) -> Neighbours:
+    """For each row of some groups the most similar row of another one; ties go to the group, then the row, that is listed first.
+
+    Args:
+        vectors (Vectors): All vectors.
+        groups (Sequence[NDArray[np.int64]]): Disjoint groups of rows.
+        tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
+        threads (int, optional): Defaults to None (all cores).
+        precision (str): Of the products, see :func:`highest_preferred`. Defaults to 'auto'.
+        device (str): Where they are made. Defaults to 'cpu'.
+    """
+    work = partial(_nearest_in_other_groups, groups=groups, threads=threads, precision=precision, device=device)
+    worth = is_worth(vectors, sum(map(len, groups)) ** 2)
+    return Neighbours.joined(len(vectors), sharing.share(work, vectors, tick, worth))
+
+
+def _nearest_in_other_groups(
+    vectors: Vectors,
+    claim: sharing.Claim,
+    tick: Tick,
+    groups: Sequence[Rows],
+    threads: int | None,
+    precision: str,
+    device: str,
+) -> tuple[Rows, NDArray[np.float32], Rows]:
+    found = Neighbours.none(len(vectors))
+    products = Precision(precision, device)
+    order = np.concatenate([np.empty(0, np.int64), *groups])
+    label = np.repeat(np.arange(len(groups)), [len(rows) for rows in groups])
+    everyone = Group(vectors, order, products)
+
+    def compare(start: int) -> None:
+        mine = np.arange(start, min(start + settled.TILE_ROWS, len(order)))
+        columns = np.arange(len(order))
+        cosine, slot = settled_maximum(everyone.read(mine), None, columns, everyone, labels=(label[mine], label))
+        found.cosine[order[mine]] = cosine
+        found.row[order[mine]] = np.where(slot < 0, -1, order[slot])
+        tick(len(mine) * len(order))
+
+    with Workers(threads, claim) as workers:
+        for start in range(0, len(order), settled.TILE_ROWS):
+            workers.submit(compare, start)
+    _log(products)
+    return found.settled()
 
 
 def nearest_centroid(

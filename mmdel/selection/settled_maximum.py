@@ -187,7 +187,12 @@ class Group:
 
 
 def settled_maximum(
-    x: NDArray[np.float32], below: Rows | None, columns: Rows, group: Group, proposer: Proposer | None = None
+    x: NDArray[np.float32],
+    below: Rows | None,
+    columns: Rows,
+    group: Group,
+    proposer: Proposer | None = None,
+    labels: tuple[Rows, Rows] | None = None,
 ) -> tuple[NDArray[np.float32], Rows]:
     """The settled maximum of each row of ``x`` over the vectors of a group.
 
@@ -197,6 +202,8 @@ def settled_maximum(
         columns (NDArray[np.int64]): [c], ascending slots of the group, in order of preference.
         group (Group): Has the columns.
         proposer (Proposer, optional): Defaults to None (the group's).
+        labels (tuple, optional): Of the rows, [n], and of the group's slots; no row sees a column with its own. Not together with
+            ``below``. Defaults to None.
 
     Returns:
         tuple: Canonical cosine, float32 [n] (NaN if none), and slot, int64 [n] (-1 if none).
@@ -224,6 +231,8 @@ def settled_maximum(
             stop = int(np.searchsorted(below, slots[-1], side='right'))
             if stop > start:
                 tile.hide(stop - start, slots >= below[start:stop, None])
+        if labels is not None and (same := labels[0][:, None] == labels[1][slots]).any():
+            tile.hide(len(x), same)
         # neither of the best settled so far nor of the best of this tile can the cosine be lower than this
         floor, open_ = best[start:].astype(np.float64), ~dense[start:]
         if np.isneginf(floor[open_]).any():
@@ -259,10 +268,11 @@ def settled_maximum(
         group.precision.count(len(x), int(dense.sum()), pairs, cells)
     if dense.any():
         some = None if below is None else below[dense]
+        theirs = None if labels is None else (labels[0][dense], labels[1])
         if proposer is FLOAT32:
-            best[dense], slot[dense] = highest_in_float64(x[dense], some, columns, group.read)
+            best[dense], slot[dense] = highest_in_float64(x[dense], some, columns, group.read, theirs)
         else:
-            best[dense], slot[dense] = settled_maximum(x[dense], some, columns, group, FLOAT32)
+            best[dense], slot[dense] = settled_maximum(x[dense], some, columns, group, FLOAT32, theirs)
     return best, slot
 
 
@@ -301,7 +311,7 @@ def settled_triangles(x: NDArray[np.float32], sizes: Rows) -> tuple[NDArray[np.f
 
 
 def highest_in_float64(
-    x: NDArray[np.float32], below: Rows | None, columns: Rows, read: Read
+    x: NDArray[np.float32], below: Rows | None, columns: Rows, read: Read, labels: tuple[Rows, Rows] | None = None
 ) -> tuple[NDArray[np.float32], Rows]:
     """:func:`settled_maximum` for rows with many near-equal columns: float64 products decide all but a hair's breadth."""
     margin = float64_margin(x.shape[1])
@@ -312,6 +322,8 @@ def highest_in_float64(
         product = wide @ read(slots).T.astype(np.float64)
         if below is not None and slots[-1] >= below.min():
             np.copyto(product, -np.inf, where=slots >= below[:, None])
+        if labels is not None:
+            np.copyto(product, -np.inf, where=labels[0][:, None] == labels[1][slots])
         low = np.minimum(product - margin, 1.0).astype(np.float32)
         high = np.minimum(product + margin, 1.0).astype(np.float32)
         leader = np.maximum(cosine, low.max(axis=1))

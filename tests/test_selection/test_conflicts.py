@@ -24,8 +24,9 @@ def reference(vectors, labels, threshold):
     """Each labelled image with its most similar opponent, by an obvious loop."""
     unit = vectors.read(slice(None)).astype(np.float64)
     found = {}
+    opponents = sorted(enumerate(labels), key=lambda row: (row[1] or '', row[0]))
     for i, label in enumerate(labels):
-        for j, other in enumerate(labels):
+        for j, other in opponents:
             cosine = np.float32(min(1.0, (unit[i] * unit[j]).sum()))
             if label is None or other is None or label == other or not cosine > np.float32(threshold):
                 continue

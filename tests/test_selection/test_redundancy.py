@@ -189,6 +189,24 @@ def test_near_other_group__leaves_nobody_out(raw, center):
             assert not found[far].any()
 
 
+@pytest.mark.usefixtures('tiles')
+def test_nearest_in_other_groups__is_the_highest_of_the_matrix(raw, center):
+    vectors = vectors_of(raw, center)
+    matrix = cosine_matrix(vectors)
+    label = np.random.default_rng(6).integers(0, 4, len(raw))
+    groups = [np.flatnonzero(label == c) for c in range(3)]
+    for precision in PRECISIONS:
+        found = redundancy.nearest_in_other_groups(vectors, groups, precision=precision)
+        assert (found.row[label == 3] == -1).all()
+        for group in groups:
+            others = np.concatenate([other for other in groups if other is not group])
+            if not len(others):
+                assert (found.row[group] == -1).all() and np.isnan(found.cosine[group]).all()
+                continue
+            np.testing.assert_array_equal(found.cosine[group], matrix[np.ix_(group, others)].max(axis=1))
+            np.testing.assert_array_equal(found.row[group], others[matrix[np.ix_(group, others)].argmax(axis=1)])
+
+
 def test_near_threshold__thousand_pairs_within_a_millionth_are_decided_like_the_reference():
     rng = np.random.default_rng(3)
     raw = near_threshold(0.8, 1000, 768, rng)
@@ -259,6 +277,7 @@ def test_result__does_not_depend_on_who_does_which_piece(size, clusters, process
         yield kept
         yield redundancy.nearest(vectors, [(order[:half], order[half:]), (order[half:], order[:half])])
         yield redundancy.near_other_group(vectors, groups, 0.9)
+        yield redundancy.nearest_in_other_groups(vectors, groups)
         yield from redundancy.nearest_centroid(vectors, order, vectors.read(order[:3]))
 
     def share(work, common, tick, worth):

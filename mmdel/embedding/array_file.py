@@ -1,0 +1,93 @@
+"""Vectors in one ``.npy`` file, read from the disk where they are asked for.
+
+The file is not mapped: pages of a mapped file count as memory of the process, and a pass over 15 GB of vectors would seem to need
+15 GB. What was read before comes from the system's own cache either way.
+"""
+
+import itertools
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmdel.errors import VectorError
+
+
+class ArrayFile:
+    """A RowSource over a ``.npy`` file that holds [N, D].
+
+    Args:
+        path (str): The file.
+
+    Raises:
+        VectorError: The file is missing, no plain ``.npy`` file, or not a two-dimensional array of floats.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.fspath(path)
+        array = self._mapped()
+        if not isinstance(array, np.memmap) or array.ndim != 2 or array.dtype.kind != 'f' or not array.size:
+            what = 'an .npz archive'
+            if isinstance(array, np.ndarray):
+                what = f'{array.dtype} of shape {array.shape}'
+            raise VectorError(
+                f'{self._path} holds {what}; expected floats of shape [images, dimensions], saved with numpy.save.'
+            )
+        self._rows, self._dim = array.shape
+        self._dtype = array.dtype
+        self._begin = array.offset
+        self._by_row = array.flags.c_contiguous
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # another process of a job opens the file itself
+        self.__dict__.update(state)
+        array = self._mapped()
+        if (array.shape, array.dtype, array.offset) != (self.shape, self._dtype, self._begin):
+            raise VectorError(f'{self._path} is not the same file for all processes of the job.')
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._rows, self._dim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._dtype
+
+    def read(self, rows: NDArray[np.int64] | slice) -> NDArray[Any]:
+        """Raw vectors, [n, D].
+
+        Raises:
+            VectorError: The file has gone, or is shorter than it was.
+        """
+        at = np.arange(self._rows)[rows]
+        if not self._by_row:  # saved from a transposed array: a row lies all over the file
+            return np.asarray(self._mapped()[at])
+        size = self._dim * self._dtype.itemsize
+        raw = np.empty(len(at) * size, np.uint8)
+        into = raw.data
+        # what lies together is read together
+        first = np.flatnonzero(np.diff(at, prepend=-2) != 1).tolist()
+        begin = (self._begin + at * size).tolist()
+        try:
+            with open(self._path, 'rb', buffering=0) as file:
+                for start, stop in itertools.pairwise([*first, len(at)]):
+                    file.seek(begin[start])
+                    part = into[start * size : stop * size]
+                    while part and (count := file.readinto(part)):
+                        part = part[count:]
+                    if part:
+                        raise VectorError(f'{self._path} has become shorter while it was in use; run again.')
+        except OSError as error:
+            raise VectorError(f'{self._path} cannot be read any more ({error.strerror}).') from error
+        return raw.view(self._dtype).reshape(len(at), self._dim)
+
+    def _mapped(self) -> Any:
+        try:
+            return np.load(self._path, mmap_mode='r', allow_pickle=False)
+        except FileNotFoundError as error:
+            raise VectorError(f'{self._path} is not there.') from error
+        except (ValueError, OSError, EOFError) as error:
+            raise VectorError(
+                f'{self._path} is not a plain .npy file ({error}). Save it with numpy.save(file, array).'
+            ) from error
