@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from mmdel.errors import MmdelError
 
@@ -12,8 +12,8 @@ MISTAKE = 2
 Arguments = TypeVar('Arguments')
 
 
-def end_with(run: Callable[[Arguments], int | None], args: Arguments) -> NoReturn:
-    """Run a command and exit with the status that it returns, None being 0.
+def end_with(run: Callable[[Arguments], int | None], args: Arguments) -> None:
+    """Run a command, and exit with the status that it returns unless that is 0 or None.
 
     What a person can mend is an :class:`~mmdel.errors.MmdelError`, and a library that is missing an ImportError: both are said in
     one line on stderr, without a traceback, and the status is :data:`MISTAKE`.
@@ -27,4 +27,5 @@ def end_with(run: Callable[[Arguments], int | None], args: Arguments) -> NoRetur
     except (MmdelError, ImportError) as error:
         print(f'error: {error}', file=sys.stderr)
         raise SystemExit(MISTAKE) from None
-    raise SystemExit(status or 0)
+    if status:
+        raise SystemExit(status)

@@ -13,7 +13,8 @@ def end(run):
 
 
 def test_status__is_that_of_the_command(capsys):
-    assert end(lambda args: None) == 0
+    end_with(lambda args: None, None)
+    end_with(lambda args: 0, None)
     assert end(len) == 1
     assert capsys.readouterr() == ('', '')
 

@@ -1,9 +1,9 @@
 """The highest canonical cosine of each row to some columns, and the column: fast products propose, the canonical number settles.
 
 Every column whose product lies within the proven bound of its row's best (:mod:`mmdel.selection.proposers`) is settled by the
-canonical number of :mod:`mmdel.embedding.vectors`, tile by tile. Ties go to the column that is listed first. So the result is the
-same for any proposer, tile size and thread count. Rows with too many such columns are compared again, from bfloat16 in float32,
-from float32 in float64.
+canonical number of :mod:`mmdel.embedding.vectors`, once all tiles have been seen. Ties go to the column that is listed first. So
+the result is the same for any proposer, tile size and thread count. Rows with too many such columns are compared again, from
+bfloat16 in float32, from float32 in float64.
 """
 
 import itertools
@@ -42,6 +42,9 @@ LOW_ROWS = 2048
 
 OFF_TARGET = 2.0**-6
 """Rows are aimed again when the best of one lies so far above what it was aimed at."""
+
+HELD_CANDIDATES = 64
+"""Candidates of a row, on average, beyond which those that are none any more are forgotten."""
 
 SAMPLE = 1024
 """Rows of a group that its mean is taken from."""
@@ -212,19 +215,19 @@ def settled_maximum(
     if proposer is not FLOAT32 and not group.precision.pays():
         proposer = FLOAT32
     left = proposer.rows(proposer.prepare(x))
-    best = np.full(len(x), -np.inf, np.float32)
-    slot = np.full(len(x), -1, np.int64)
-    dense = np.zeros(len(x), bool)
+    # no row's highest cosine is lower than this
+    floor = np.full(len(x), -np.inf)
     error = np.zeros(len(x))
-    moved = False
-    pairs = cells = 0
+    found = _Candidates(floor)
+    dense = np.zeros(len(x), bool)
+    cells = 0
     for slots in tiles(columns, below):
         # rows that see none of these columns are left out of the product, not only masked
         start = 0 if below is None else int(np.searchsorted(below, slots[0], side='right'))
         rows, right = left[start:], group.prepared(proposer, slots)
-        near = best[start:] - error[start:]
-        if moved and (near - rows.offset).max(initial=0) > OFF_TARGET:
-            proposer.aim(rows, near)
+        low, open_ = floor[start:], ~dense[start:]
+        if (low - rows.offset).max(initial=0) > OFF_TARGET:
+            proposer.aim(rows, low - error[start:])
         error[start:] = wrong = proposer.bound(rows, right)
         tile = proposer.tile(rows, right)
         if below is not None:
@@ -233,16 +236,15 @@ def settled_maximum(
                 tile.hide(stop - start, slots >= below[start:stop, None])
         if labels is not None and (same := labels[0][:, None] == labels[1][slots]).any():
             tile.hide(len(x), same)
-        # neither of the best settled so far nor of the best of this tile can the cosine be lower than this
-        floor, open_ = best[start:].astype(np.float64), ~dense[start:]
-        if np.isneginf(floor[open_]).any():
+        if np.isneginf(low[open_]).any():
             highest = tile.highest()
-            floor = np.maximum(floor, proposer.least(highest) + rows.offset - wrong)
-            threshold = (floor - rows.offset - wrong).astype(np.float32)
+            np.maximum(low, proposer.least(highest) + rows.offset - wrong, out=low)
+            threshold = (low - rows.offset - wrong).astype(np.float32)
             open_ &= (highest >= threshold) & ~np.isneginf(highest)
         else:
-            threshold = (floor - rows.offset - wrong).astype(np.float32)
+            threshold = (low - rows.offset - wrong).astype(np.float32)
         row, column = tile.at_least(threshold, np.flatnonzero(open_))
+        cells += len(open_) * len(slots)
         many = np.bincount(row, minlength=len(open_)) > proposer.candidates
         if many.any():
             dense[start:] |= many
@@ -251,19 +253,22 @@ def settled_maximum(
             if proposer is not FLOAT32 and dense.sum() > UNPROFITABLE * len(x) and group.precision.adapts:
                 dense[:] = True
                 break
-        pairs += len(row)
-        cells += len(open_) * len(slots)
         if len(row):
-            settled = settle(x, start + row, slots[column], group.read)
-            # best first within a row: highest canonical cosine, then the preferred column
-            order = np.lexsort((column, -settled, row))
-            first = order[np.r_[True, row[order][1:] != row[order][:-1]]]
-            at, value = start + row[first], settled[first]
-            better = value > best[at]
-            best[at[better]], slot[at[better]] = value[better], slots[column[first[better]]]
-            moved = True
+            value, shift = tile.values(row, column), rows.offset[row]
+            least, most = proposer.least(value), proposer.most(value)
+            found.add(start + row, slots[column], least + shift - wrong[row], most + shift + wrong[row])
 
-    best[slot < 0] = np.nan
+    row, slots = found.possible(dense)
+    pairs = len(row)
+    if proposer is not FLOAT32:
+        row, slots = _refined(x, row, slots, group.read)
+    best = np.full(len(x), np.nan, np.float32)
+    slot = np.full(len(x), -1, np.int64)
+    settled = settle(x, row, slots, group.read)
+    # best first within a row: highest canonical cosine, then the preferred column
+    order = np.lexsort((slots, -settled, row))
+    first = order[np.diff(row[order], prepend=-1) != 0]
+    best[row[first]], slot[row[first]] = settled[first], slots[first]
     if proposer is not FLOAT32:
         group.precision.count(len(x), int(dense.sum()), pairs, cells)
     if dense.any():
@@ -274,6 +279,40 @@ def settled_maximum(
         else:
             best[dense], slot[dense] = settled_maximum(x[dense], some, columns, group, FLOAT32, theirs)
     return best, slot
+
+
+class _Candidates:
+    """Pairs of rows and slots that may hold the highest cosine of their row. What is no candidate any more is forgotten.
+
+    Args:
+        floor (NDArray[np.float64]): [n], raised as candidates come: what the highest cosine of each row is at least.
+    """
+
+    def __init__(self, floor: NDArray[np.float64]) -> None:
+        self._floor = floor
+        self._parts: list[tuple[Rows, Rows, NDArray[np.float64]]] = []
+        self._size = 0
+
+    def add(self, row: Rows, slot: Rows, least: NDArray[np.float64], most: NDArray[np.float64]) -> None:
+        """Pairs with bounds of their cosines."""
+        np.maximum.at(self._floor, row, least)
+        self._parts.append((row, slot, most))
+        self._size += len(row)
+        if self._size > HELD_CANDIDATES * len(self._floor):
+            self._parts = [self._joined()]
+            self._size = len(self._parts[0][0])
+
+    def possible(self, out: NDArray[np.bool_]) -> tuple[Rows, Rows]:
+        """Row and slot of those that still may be the highest, without the rows that are out, bool [n]."""
+        row, slot, _ = self._joined()
+        left = ~out[row]
+        return row[left], slot[left]
+
+    def _joined(self) -> tuple[Rows, Rows, NDArray[np.float64]]:
+        nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+        row, slot, most = (np.concatenate(column) for column in zip(nothing, *self._parts, strict=True))
+        left = most >= self._floor[row]
+        return row[left], slot[left], most[left]
 
 
 def settled_triangles(x: NDArray[np.float32], sizes: Rows) -> tuple[NDArray[np.float32], Rows]:
@@ -344,6 +383,18 @@ def settle(x: NDArray[np.float32], row: Rows, slot: Rows, read: Read) -> NDArray
         part = slice(start, start + PAIRS)
         settled[part] = canonical_cosine(x[row[part]], read(slot[part]))
     return settled
+
+
+def _refined(x: NDArray[np.float32], row: Rows, slot: Rows, read: Read) -> tuple[Rows, Rows]:
+    """Those of the pairs whose float32 product lies within the proven bound of their row's best: few are left to settle."""
+    product = np.empty(len(row), np.float32)
+    for start in range(0, len(row), PAIRS):
+        part = slice(start, start + PAIRS)
+        product[part] = np.einsum('ij,ij->i', x[row[part]], read(slot[part]))
+    highest = np.full(len(x), -np.inf, np.float32)
+    np.maximum.at(highest, row, product)
+    near = product >= highest[row] - proposers.float32_margin(x.shape[1])
+    return row[near], slot[near]
 
 
 def tiles(columns: Rows, below: Rows | None) -> Iterator[Rows]:
