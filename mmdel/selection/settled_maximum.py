@@ -236,13 +236,11 @@ def settled_maximum(
                 tile.hide(stop - start, slots >= below[start:stop, None])
         if labels is not None and (same := labels[0][:, None] == labels[1][slots]).any():
             tile.hide(len(x), same)
-        if np.isneginf(low[open_]).any():
-            highest = tile.highest()
-            np.maximum(low, proposer.least(highest) + rows.offset - wrong, out=low)
-            threshold = (low - rows.offset - wrong).astype(np.float32)
-            open_ &= (highest >= threshold) & ~np.isneginf(highest)
-        else:
-            threshold = (low - rows.offset - wrong).astype(np.float32)
+        # candidates are near the best of this tile, too: it may be far above all before
+        highest = tile.highest(above_zero=bool((low - rows.offset - wrong > 0)[open_].all()))
+        np.maximum(low, proposer.least(highest) + rows.offset - wrong, out=low)
+        threshold = (low - rows.offset - wrong).astype(np.float32)
+        open_ &= (highest >= threshold) & ~np.isneginf(highest)
         row, column = tile.at_least(threshold, np.flatnonzero(open_))
         cells += len(open_) * len(slots)
         many = np.bincount(row, minlength=len(open_)) > proposer.candidates
