@@ -43,6 +43,27 @@ def draw_vectors(images: int, dim: int, seed: int = 0) -> np.ndarray:
     return scene[rng.integers(0, scenes, images)] + 0.3 * rng.standard_normal((images, dim), dtype=np.float32)
 
 
+def write_vectors(path: Path, images: int, dim: int, rows: int = 100_000) -> None:
+    """The same in float16, drawn and written some rows at a time."""
+    rng = np.random.default_rng(0)
+    organs = rng.standard_normal((20, dim), dtype=np.float32)
+    scenes = max(1, images // 60)
+    scene = organs[rng.integers(0, 20, scenes)] + 0.6 * rng.standard_normal((scenes, dim), dtype=np.float32)
+    with open(path, 'wb') as file:
+        np.lib.format.write_array_header_1_0(
+            file,
+            {
+                'descr': np.lib.format.dtype_to_descr(np.dtype(np.float16)),
+                'fortran_order': False,
+                'shape': (images, dim),
+            },
+        )
+        for start in range(0, images, rows):
+            size = min(rows, images - start)
+            noise = 0.3 * rng.standard_normal((size, dim), dtype=np.float32)
+            file.write((scene[rng.integers(0, scenes, size)] + noise).astype(np.float16).data)
+
+
 def best_of(times: int, work: Callable[[], object]) -> float:
     seconds = []
     for _ in range(times):
@@ -100,6 +121,7 @@ def run_dedup(vectors: Path, folder: Path, name: str, *options: str) -> dict:
         'wall': wall,
         'stages': stages,
         'memory': peak - imports,
+        'peak': peak,
         'table': table,
         'printed': done.stdout,
     }
@@ -114,6 +136,36 @@ def products(table: object, scope: str, dim: int) -> float:
     k = len(sizes)
     training = 20 * min(images, 256 * k) * k
     return (training + images * k + (sizes.astype(float) ** 2).sum() / 2) * 2 * dim
+
+
+def scale(sizes: list[int], dim: int) -> None:
+    """Print a row for each number of images: cluster scope of float16 vectors from a file, as a user would run it."""
+    stages = ('k-means', 'assign', 'compare')
+    last = None
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            write_vectors(folder / 'vectors.npy', size, dim)
+            before = bare_rate(dim)[0]
+            run = run_dedup(
+                folder / 'vectors.npy', folder, 'run', '--cfg-options', 'selector.scope=cluster', 'center=True'
+            )
+            rate = max(before, bare_rate(dim)[0])
+            clusters = len(np.unique(run['table']['cluster'].to_numpy()))
+        spent = sum(run['stages'].get(stage, 0) for stage in stages)
+        bare = products(run['table'], 'cluster', dim) / rate
+        growth = (
+            ''
+            if last is None
+            else f'; grows with N to the {np.log(run["wall"] / last[1]) / np.log(size / last[0]):.2f}'
+        )
+        print(
+            f'{size:,} images, {size * dim * 2 / 1e9:.2f} GB, {clusters:,} clusters: whole command {run["wall"]:.1f} s{growth}; '
+            f'{" + ".join(stages)} {spent:.1f} s, {spent / bare:.2f} times the bare float32 products ({rate / 1e9:.0f} GFLOP/s); '
+            f'peak memory {run["peak"] / 1e9:.2f} GB ({(run["peak"] - run["memory"]) / 1e9:.2f} of it imports); {run["stages"]}',
+            flush=True,
+        )
+        last = size, run['wall']
 
 
 def in_cluster(dim: int) -> None:
@@ -190,9 +242,15 @@ def main() -> None:
     )
     parser.add_argument('--all-pairs', action='store_true', help='only the comparison of all pairs, in CPU seconds')
     parser.add_argument('--in-cluster', action='store_true', help='only the step inside one cluster, of several sizes')
+    parser.add_argument(
+        '--scale', type=int, nargs='+', metavar='IMAGES', help='only cluster scope, of float16 vectors from a file'
+    )
     args = parser.parse_args()
     print(f'{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, Python {platform.python_version()}, '
           f'NumPy {np.__version__}, torch {torch.__version__}, faiss {faiss.__version__}')  # fmt: skip
+    if args.scale:
+        scale(args.scale, args.dim)
+        return
     if args.all_pairs:
         all_pairs(args.images, args.dim)
         return

@@ -22,6 +22,7 @@ from mmdel.progress import SILENT, Stages
 from mmdel.registry import CLUSTERERS, SELECTORS
 from mmdel.selection import redundancy
 from mmdel.selection.clustering import Clustering
+from mmdel.selection.forecast import announce
 from mmdel.selection.proposers import check_precision
 from mmdel.selection.selector import BaseSelector, Decided, Ranking, ranking_of
 from mmdel.subset import check_eta
@@ -234,6 +235,7 @@ class MedDEL(BaseSelector):
             groups = [order] if self.scope == 'global' else _by_cluster(order, run.cluster)
             if self.rule == 'pairwise':
                 pairs = sum(len(group) * (len(group) - 1) // 2 for group in groups)
+                announce(pairs, vectors.dim)
                 with progress.stage('compare', pairs, 'pairs') as tick:
                     found = redundancy.highest_preferred(vectors, groups, tick, **self._products)
             else:
