@@ -40,10 +40,13 @@ def study(little, tmp_path, monkeypatch, capsys):
 
     def call(*options):
         monkeypatch.setattr(sys, 'argv', ['study.py', str(config), *map(str, options)])
-        with pytest.raises(SystemExit) as end:
+        status = 0
+        try:
             module.main()
+        except SystemExit as end:
+            status = end.code
         out = capsys.readouterr()
-        return end.value.code, out.out + out.err
+        return status, out.out + out.err
 
     return call
 
