@@ -181,5 +181,5 @@ def orphans(subset: Subset, nearest: NearestKept) -> int | None:
     eta = effective_eta(subset)
     if eta is None or subset.table['redundancy'].null_count == len(subset.table):
         return None
-    reason = subset.table['reason'].to_numpy(zero_copy_only=False)[subset.readable]
-    return int(((reason == 'duplicate') & ~(nearest.cosine > np.float32(eta))).sum())
+    duplicate = subset.has_reason('duplicate')[subset.readable]
+    return int((duplicate & ~(nearest.cosine > np.float32(eta))).sum())

@@ -16,6 +16,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mmdel import plain_lists
 from mmdel.errors import ConfigError, SubsetError
-from mmdel.files import atomic, write_text
+from mmdel.files import atomic
 
 FORMAT = 1
 """Version of the file format; a file with another one is refused."""
@@ -68,7 +70,7 @@ VIDEO_FRAME = re.compile(r'(?P<video>.+\.\w+)#(?P<frame>\d{6,})', re.DOTALL)
 """The key of a video frame, ``clip.avi#000123``."""
 
 _METADATA_KEY = b'mmdel'
-_SETTLED = ('excluded', 'leak', 'unreadable')
+_REASON = {name: place for place, name in enumerate(REASONS)}
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,7 @@ class Subset:
         parts = [_rows(table, 'kept'), _unreadable_rows(unreadable)]
         if set_aside is not None:
             parts.append(_rows(set_aside))
-        rows = pa.concat_tables(parts).sort_by('image').combine_chunks()
-        subset = cls(rows, {'format': FORMAT, 'recut': 'any', **metadata})
+        subset = cls(_sorted_rows(parts), {'format': FORMAT, 'recut': 'any', **metadata})
         subset._check()
         rank = subset._column('rank', -1)
         return subset._with(rank < (len(rank) if kept is None else kept), eta)
@@ -196,7 +197,22 @@ class Subset:
     @property
     def readable(self) -> NDArray[np.bool_]:
         """Bool [rows], which rows take part in the ranking."""
-        return ~np.isin(self._column('reason'), _SETTLED)
+        return ~self.has_reason('excluded', 'leak', 'unreadable')
+
+    @property
+    def readable_rows(self) -> pa.Table:
+        """The rows that take part in the ranking; the table itself where those are all."""
+        readable = self.readable
+        return self.table if readable.all() else self.table.filter(pa.array(readable)).combine_chunks()
+
+    @property
+    def frames(self) -> NDArray[np.bool_]:
+        """Bool [rows], which rows are frames of videos, and no files."""
+        images = self.table['image']
+        found = pc.match_substring(images, '#').to_numpy()
+        for row in np.flatnonzero(found).tolist():
+            found[row] = is_frame(images[row].as_py())
+        return found
 
     @property
     def far(self) -> NDArray[np.bool_]:
@@ -219,7 +235,17 @@ class Subset:
 
     def count(self, reason: str) -> int:
         """How many rows carry ``reason`` (one of :data:`REASONS`)."""
-        return int((self._column('reason') == reason).sum())
+        return int(self.has_reason(reason).sum())
+
+    def has_reason(self, *reasons: str) -> NDArray[np.bool_]:
+        """Bool [rows], which rows carry one of these :data:`REASONS`."""
+        return np.isin(self._reasons(), [_REASON[reason] for reason in reasons])
+
+    def reasons(self, images: Iterable[str]) -> dict[str, str]:
+        """The reasons of some keys; those that have no row are left out."""
+        rows = self.table.select(['image', 'reason'])
+        rows = rows.filter(pc.is_in(rows['image'], pa.array(list(images), pa.string())))
+        return dict(zip(rows['image'].to_pylist(), rows['reason'].to_pylist(), strict=True))
 
     # --- other cuts
 
@@ -293,7 +319,7 @@ class Subset:
             SubsetError: A key is there already, or ``rank`` does not go on where it ended.
         """
         parts = [self.table, _rows(table), _unreadable_rows(unreadable)]
-        rows = pa.concat_tables(parts).sort_by('image').combine_chunks()
+        rows = _sorted_rows(parts)
         grown = Subset(rows, {**self.metadata, **metadata, 'recut': 'none'})
         grown._check()
         return Subset(rows, {**grown.metadata, **_counts(grown.readable, grown.keep)})
@@ -338,33 +364,21 @@ class Subset:
         Returns:
             list[Path]: The files written.
         """
-        folder = Path(folder)
-        kept = self.table.filter(self.table['keep'])
-        rows = zip(kept['image'].to_pylist(), kept['label'].to_pylist(), strict=True)
-        plain = [(key, label) for key, label in rows if not is_frame(key)]
-        lists = {'keep.txt': [key for key, _ in plain]}
-        classes = {name: index for index, name in enumerate(self.metadata.get('classes') or ())}
-        if plain and all(label in classes for _, label in plain):
-            lists['keep_labels.txt'] = [f'{key} {classes[label]}' for key, label in plain]
-        for key, _ in plain:
-            stem, suffix = os.path.splitext(key)
-            lists.setdefault(f'keep_stems.{suffix.lstrip(".")}.txt', []).append(stem)
-        for old in folder.glob('keep*.txt'):
-            if old.name not in lists:
-                old.unlink()
-        for name, lines in lists.items():
-            write_text(folder / name, ''.join(line + '\n' for line in lines))
-        return [folder / name for name in lists]
+        files = self.table.select(['image', 'label']).filter(pa.array(self.keep & ~self.frames))
+        return plain_lists.write_lists(Path(folder), files, self.metadata.get('classes') or ())
 
     # --- private
 
     def _column(self, name: str, null: Any = np.nan) -> NDArray[Any]:
         column = self.table[name].combine_chunks()
-        if pa.types.is_string(column.type):
-            return np.asarray(column.to_pylist(), dtype=object)
         if column.null_count:
             column = column.fill_null(null)
         return column.to_numpy(zero_copy_only=False)
+
+    def _reasons(self) -> NDArray[np.int8]:
+        """Of each row the place of its reason in :data:`REASONS`, -1 where it is none of them."""
+        places = pc.index_in(self.table['reason'], pa.array(REASONS)).combine_chunks()
+        return places.fill_null(-1).to_numpy().astype(np.int8)
 
     def _hint(self, option: str) -> str:
         hint = self.metadata.get('recut_hint') or 'This ranking belongs to its eta.'
@@ -372,34 +386,34 @@ class Subset:
 
     def _with(self, keep: NDArray[np.bool_], eta: float | None) -> 'Subset':
         """The same rows with another decision; settled rows stay out."""
-        reason = self._column('reason')
+        reason = self._reasons()
         readable = self.readable
         keep = keep & readable
         redundancy = self._column('redundancy')
         # a guard may leave out what no other image stands for
         compared = ~np.isnan(redundancy) if eta is None else redundancy > np.float32(eta)
-        reason[readable] = 'unselected'
-        reason[readable & compared] = 'duplicate'
-        reason[readable & self.far] = 'far'
-        reason[keep] = 'kept'
-        table = self.table.set_column(
-            SCHEMA.get_field_index('reason'), SCHEMA.field('reason'), pa.array(reason, pa.string())
-        )
+        reason[readable] = _REASON['unselected']
+        reason[readable & compared] = _REASON['duplicate']
+        reason[readable & self.far] = _REASON['far']
+        reason[keep] = _REASON['kept']
+        names = pa.DictionaryArray.from_arrays(pa.array(reason), pa.array(REASONS)).cast(pa.string())
+        table = self.table.set_column(SCHEMA.get_field_index('reason'), SCHEMA.field('reason'), names)
         table = table.set_column(SCHEMA.get_field_index('keep'), SCHEMA.field('keep'), pa.array(keep))
         return Subset(table, {**self.metadata, **_counts(readable, keep), 'eta': eta})
 
     def _check(self) -> None:
-        images = self._column('image')
-        repeated = images[1:][images[1:] == images[:-1]] if len(images) else images
-        if len(repeated):
-            raise SubsetError(f'the image {repeated[0]!r} is listed twice; every image needs a key of its own.')
-        if self.table['image'].null_count or not _is_sorted(images):
+        images = self.table['image'].combine_chunks()
+        before, after = images[:-1], images[1:]
+        if pc.any(pc.equal(before, after)).as_py():
+            repeated = after[pc.index(pc.equal(before, after), True).as_py()]
+            raise SubsetError(f'the image {repeated.as_py()!r} is listed twice; every image needs a key of its own.')
+        if images.null_count or not _is_sorted(images):
             raise SubsetError('its rows are not sorted by image; it was changed by another program.')
-        reason = self._column('reason')
-        foreign = set(reason) - set(REASONS)
-        if foreign:
-            raise SubsetError(f'unknown reason {sorted(map(str, foreign))[0]!r}.')
-        if (self.keep != (reason == 'kept')).any():
+        reason = self._reasons()
+        if (reason < 0).any():
+            foreign = self.table['reason'][int((reason < 0).argmax())].as_py()
+            raise SubsetError(f'unknown reason {foreign!r}.')
+        if (self.keep != (reason == _REASON['kept'])).any():
             raise SubsetError('the columns keep and reason contradict each other; it was changed by another program.')
         rank = np.sort(self._column('rank', -1)[self.readable])
         if (rank != np.arange(len(rank))).any():
@@ -435,7 +449,7 @@ def _rows(table: pa.Table, reason: str | None = None) -> pa.Table:
         column = table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type)
         columns[field.name] = column.cast(field.type)
     if reason is not None:
-        columns['reason'] = pa.array([reason] * len(table), pa.string())
+        columns['reason'] = pa.repeat(pa.scalar(reason, pa.string()), len(table))
     columns['keep'] = pc.equal(columns['reason'], 'kept')
     return pa.table(columns, schema=SCHEMA)
 
@@ -485,5 +499,14 @@ def check_eta(eta: float | None) -> None:
         )
 
 
-def _is_sorted(images: NDArray[Any]) -> bool:
-    return bool((images[1:] >= images[:-1]).all())
+def _sorted_rows(parts: Sequence[pa.Table]) -> pa.Table:
+    """The rows of all parts by image; not copied where they are one part that is sorted."""
+    rows = pa.concat_tables([part for part in parts if len(part)] or parts[:1]).combine_chunks()
+    if rows['image'].null_count or not _is_sorted(rows['image'].combine_chunks()):
+        rows = rows.sort_by('image').combine_chunks()
+    return rows
+
+
+def _is_sorted(images: pa.StringArray) -> bool:
+    """Whether text without nulls is in the order of its code points, which is that of its bytes in UTF-8."""
+    return not pc.any(pc.greater(images[:-1], images[1:])).as_py()

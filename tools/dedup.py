@@ -120,7 +120,6 @@ def run(args: argparse.Namespace) -> None:
     from mmdel import sharing
     from mmdel.engine import DedupRunner
     from mmdel.progress import Stages
-    from mmdel.subset import is_frame
 
     # by every process, since the config may import what is shared later
     cfg = load_config(args)
@@ -159,7 +158,7 @@ def run(args: argparse.Namespace) -> None:
     if subset.count('unreadable'):
         lines.append(f'{subset.count("unreadable"):,} files could not be used: {work_dir / "unreadable.csv"}')
     lines.append(f'kept images: {work_dir / "keep.txt"}; the whole decision: {work_dir / "subset.parquet"}')
-    frames = sum(map(is_frame, subset.kept))
+    frames = int((subset.frames & subset.keep).sum())
     if frames:
         lines.append(
             f'{frames:,} of them are video frames, which keep.txt cannot name: tools/export_subset.py {work_dir} writes them out'

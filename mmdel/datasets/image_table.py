@@ -8,7 +8,8 @@ The keys are the ones that :class:`mmdel.datasets.meddel_dataset.MedDELDataset` 
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,32 @@ SCHEMA = pa.schema(
         ('centre', pa.string()),
     ]
 )
+
+ROWS = 65_536
+"""Rows that are Python objects at a time."""
+
+
+class Files(Mapping[str, str]):
+    """The file of each key, looked up in a table.
+
+    Args:
+        table (pa.Table): ``image``, sorted, and ``path``, the file of each.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self._keys, self._files = (table[name].combine_chunks() for name in ('image', 'path'))
+
+    def __getitem__(self, key: str) -> str:
+        row = bisect_left(range(len(self)), key, key=lambda row: self._keys[row].as_py())
+        if row == len(self) or self._keys[row].as_py() != key:
+            raise KeyError(key)
+        return self._files[row].as_py()
+
+    def __iter__(self) -> Iterator[str]:
+        return (key.as_py() for key in self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 @dataclass(frozen=True)
@@ -97,10 +124,12 @@ def dataset_digest(table: pa.Table) -> str:
     Args:
         table (pa.Table): ``image``, sorted, and ``bytes`` where it is known.
     """
-    sizes = table['bytes'].to_pylist() if 'bytes' in table.column_names else [None] * len(table)
+    if 'bytes' not in table.column_names:
+        table = table.append_column('bytes', pa.nulls(len(table), pa.int64()))
     digest = hashlib.sha256()
-    for image, size in zip(table['image'].to_pylist(), sizes, strict=True):
-        digest.update(f'{image}\t{"" if size is None else size}\n'.encode())
+    for batch in table.select(['image', 'bytes']).to_batches(ROWS):
+        for image, size in zip(batch['image'].to_pylist(), batch['bytes'].to_pylist(), strict=True):
+            digest.update(f'{image}\t{"" if size is None else size}\n'.encode())
     return digest.hexdigest()
 
 

@@ -25,7 +25,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope, init_default_scope
 from numpy.typing import NDArray
 
-from mmdel import sharing
+from mmdel import disk_space, sharing
 from mmdel.datasets.image_table import ImageTable
 from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.embedding.identical_files import first_identical
@@ -36,6 +36,9 @@ from mmdel.errors import ConfigError, DatasetError, VectorError
 from mmdel.progress import SILENT, Stages, Tick
 
 _NOTED = [name for name in ROWS.names if name not in ('path', 'vector')]
+
+ROW_BYTES = 100
+"""What the cache notes of an image beside its vector, about."""
 
 
 @dataclass(frozen=True)
@@ -348,6 +351,10 @@ def _embed(job: _Job, claim: sharing.Claim, tick: Tick) -> tuple[int, list[int],
             left += changed
             if job.store.append(rows, vectors, job.first_shard + shard):
                 written.append(job.first_shard + shard)
+            if taken == 1 and sharing.is_leader() and len(rows):
+                # only now the encoder has shown how long its vectors are
+                each = vectors.nbytes // len(rows) + ROW_BYTES
+                disk_space.require(job.store.folder, len(job.keys) * each, 'vectors of new images')
     return taken, written, left
 
 

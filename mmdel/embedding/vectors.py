@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmdel.errors import VectorError
@@ -127,7 +128,7 @@ class Vectors:
 
     Args:
         source (RowSource): Raw vectors [N, D], row i belonging to ``keys[i]``.
-        keys (Sequence[str]): The images' keys, for messages.
+        keys (Sequence[str] | pa.ChunkedArray): The images' keys, for messages.
         center (bool): Subtract the mean of all rows before scaling. A vector that the mean leaves without a direction then
             has cosine 1 to the others like it and 0 to the rest. Defaults to False.
         progress (Stages): Shows the pass over all rows. Defaults to ``SILENT``.
@@ -147,7 +148,7 @@ class Vectors:
     def __init__(
         self,
         source: RowSource,
-        keys: Sequence[str],
+        keys: Sequence[str] | pa.ChunkedArray,
         center: bool = False,
         progress: Stages = SILENT,
         mean: NDArray[np.float64] | None = None,
@@ -257,7 +258,7 @@ class Vectors:
 
     def _refuse(self, bad: NDArray[np.bool_], what: str) -> None:
         if bad.any():
-            names = ', '.join(repr(self._keys[i]) for i in np.flatnonzero(bad)[:3])
+            names = ', '.join(repr(str(self._keys[i])) for i in np.flatnonzero(bad)[:3].tolist())
             raise VectorError(
                 f'{int(bad.sum())} of {len(bad)} vectors {what}, first {names}. '
                 'Remove these images, or make their vectors again with an encoder that gives finite, non-zero ones.'

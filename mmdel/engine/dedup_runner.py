@@ -8,12 +8,14 @@ Every stage can be killed and started again: vectors are kept shard by shard (:m
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.logging import MMLogger
@@ -21,7 +23,8 @@ from mmengine.registry import DATASETS, init_default_scope
 from numpy.typing import NDArray
 
 import mmdel
-from mmdel.datasets.image_table import ImageTable, dataset_digest, image_table, masked_images
+from mmdel import disk_space
+from mmdel.datasets.image_table import Files, ImageTable, dataset_digest, image_table, masked_images
 from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.embedding.embedder import Embedded, embed_images
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
@@ -40,6 +43,9 @@ from mmdel.registry import EMBEDDERS
 from mmdel.selection.guards import Guards
 from mmdel.selection.selector import BaseSelector, Ranking, build_selector
 from mmdel.subset import Subset, check_eta, size_at
+
+RANKING_BYTES, RESULT_BYTES = 28, 40
+"""An image's numbers in the file of a ranking, and in the other files of a run, its keys not counted."""
 
 
 @dataclass(frozen=True)
@@ -234,11 +240,19 @@ class DedupRunner:
                 'Every image is a copy of a test image, so there is nothing to choose from. Is exclude_near.against the pool?'
             )
         excluded = pa.concat_tables([excluded, leaked])
-        vectors = Vectors(embedded.source, embedded.table['image'].to_pylist(), self.center, self.progress)
+        self._require_space(embedded.table['image'])
+        vectors = Vectors(embedded.source, embedded.table['image'], self.center, self.progress)
         size = size_at(self.cut.ratio, len(vectors)) if self.cut.ratio is not None else None
         ranking = self._rank(vectors, embedded.table, size)
         subset = self._subset(embedded, vectors, ranking, excluded)
         return Chosen(subset, ranking, vectors, paths, embedded.unreadable)
+
+    def _require_space(self, images: pa.ChunkedArray) -> None:
+        """Refuse to begin what cannot be written in the end."""
+        text = pc.sum(pc.binary_length(images)).as_py()
+        disk_space.require(self.cache_dir, len(images) * RANKING_BYTES, 'ranking')
+        # a key stands in image, in removed_by, and in up to three lists
+        disk_space.require(self.work_dir, len(images) * RESULT_BYTES + 5 * text, 'results')
 
     # --- old decisions that stay
 
@@ -260,6 +274,7 @@ class DedupRunner:
         new, leaked = self._exclude_leaks(new)
         excluded = pa.concat_tables([excluded, leaked])
         table, vectors = update.merge(old, source, new, self.progress)
+        self._require_space(table['image'])
         request = {'guards': guards.config(), 'exclude_near': self._request()['exclude_near']}
         asked = {name: value for name, value in request.items() if value is not None}
         extended = update.extend(
@@ -348,7 +363,7 @@ class DedupRunner:
 
     def _exclude(self, embedded: Embedded, guards: Guards | None = None) -> tuple[Embedded, pa.Table]:
         """Set images aside before anything is compared, so that they remove no other."""
-        out = (guards or self.guards).excluded(embedded.table['image'].to_pylist())
+        out = (guards or self.guards).excluded(embedded.table['image'])
         return _set_aside(embedded, out, 'excluded')
 
     def _exclude_leaks(self, embedded: Embedded) -> tuple[Embedded, pa.Table]:
@@ -358,7 +373,8 @@ class DedupRunner:
             self.leaks = check_leaks(
                 embedded, self.exclude_near, self._encoder, str(self.cache_dir), self.device, self.progress
             )
-            out = np.isin(np.asarray(embedded.table['image'].to_pylist(), object), self.leaks.images)
+            copies = pa.array(self.leaks.images, pa.string())
+            out = pc.is_in(embedded.table['image'], copies).to_numpy()
             self.notes += list(self.leaks.notes)
         return _set_aside(embedded, out, 'leak')
 
@@ -423,20 +439,18 @@ def _set_aside(embedded: Embedded, out: NDArray[np.bool_], reason: str) -> tuple
         stays = np.flatnonzero(~out)
         source = ChosenRows(embedded.source, stays)
         embedded = replace(embedded, table=embedded.table.take(pa.array(stays)), source=source)
-    return embedded, aside.append_column('reason', pa.array([reason] * len(aside), pa.string()))
+    return embedded, aside.append_column('reason', pa.repeat(pa.scalar(reason, pa.string()), len(aside)))
 
 
 def _only(images: ImageTable, keys: set[str]) -> ImageTable:
     """The images and unusable files with these keys."""
-    chosen = images.table.filter(pa.compute.is_in(images.table['image'], pa.array(sorted(keys), pa.string())))
+    chosen = images.table.filter(pc.is_in(images.table['image'], pa.array(sorted(keys), pa.string())))
     return replace(images, table=chosen, ledger=tuple(row for row in images.ledger if row[0] in keys))
 
 
-def _paths(table: pa.Table) -> dict[str, str]:
+def _paths(table: pa.Table) -> Mapping[str, str]:
     """Key to file; {} for vectors without images."""
-    if 'path' not in table.column_names:
-        return {}
-    return dict(zip(table['image'].to_pylist(), table['path'].to_pylist(), strict=True))
+    return Files(table) if 'path' in table.column_names else {}
 
 
 def _inside(folder: Path, root: str) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mmdel.embedding.reader import file_state
@@ -68,9 +69,10 @@ class Origin:
             cache_dir (str): The folder of the embedding caches.
         """
         spelled = {}
-        for key, path in zip(table['image'].to_pylist(), table['path'].to_pylist(), strict=True):
-            if path != os.path.join(root, key):
-                spelled[key] = os.path.relpath(path, root)
+        usual = pc.binary_join_element_wise(os.path.join(root, ''), table['image'], '')
+        other = table.filter(pc.not_equal(usual, table['path']))
+        for key, path in zip(other['image'].to_pylist(), other['path'].to_pylist(), strict=True):
+            spelled[key] = os.path.relpath(path, root)
         return cls(root, spelled, os.path.abspath(cache_dir))
 
     def write(self, folder: Path) -> None:
@@ -154,7 +156,7 @@ class FinishedRun:
     @property
     def unreadable(self) -> list[tuple[str, str]]:
         """The ledger: ``(key, reason)`` of the files that could not be used; the subset file itself knows no reasons."""
-        keys = [row['image'] for row in self.subset.table.to_pylist() if row['reason'] == 'unreadable']
+        keys = self.subset.table['image'].filter(self.subset.has_reason('unreadable')).to_pylist()
         try:
             with open(self.folder / 'unreadable.csv', encoding='utf-8', newline='') as file:
                 reasons = {row['image']: row['reason'] for row in csv.DictReader(file)}
@@ -246,7 +248,7 @@ class FinishedRun:
         Raises:
             StoreError: They are not there any more, or are others now.
         """
-        keys = self.subset.table['image'].filter(self.subset.readable).to_pylist()
+        keys = self.subset.readable_rows['image']
         source = self._given(keys) if self.origin.embeddings else self._stored(keys)
         center = bool(self.subset.metadata.get('center'))
         vectors = Vectors(source, keys, center, progress, self.mean, resident=False)  # each is read a few times only
@@ -257,9 +259,15 @@ class FinishedRun:
             )
         return vectors
 
-    def _given(self, keys: list[str]) -> RowSource:
+    def _given(self, keys: pa.ChunkedArray) -> RowSource:
         embedded = read_given_vectors(self.origin.embeddings, self.origin.keys or None)
-        return _chosen(embedded.source, embedded.table['image'].to_pylist(), keys)
+        names = embedded.table['image']
+        if names.equals(keys):
+            return embedded.source
+        place = pc.index_in(keys, names)
+        if place.null_count:
+            raise StoreError('The given vectors have other keys now than the subset. Run tools/dedup.py again.')
+        return ChosenRows(embedded.source, place.to_numpy().astype(np.int64))
 
     @contextmanager
     def _opened(self) -> Iterator[EmbeddingStore | None]:
@@ -277,11 +285,11 @@ class FinishedRun:
             store.load()
             yield store
 
-    def _stored(self, keys: list[str]) -> RowSource:
+    def _stored(self, keys: pa.ChunkedArray) -> RowSource:
         paths = self.paths
         with self._opened() as store:
             if store is not None:
-                numbers = store.latest(pa.array([paths.get(key, '') for key in keys], pa.string()))
+                numbers = store.latest(pa.array([paths.get(key, '') for key in keys.to_pylist()], pa.string()))
                 if not (numbers < 0).any() and store.rows(numbers)['reason'].null_count == len(numbers):
                     return store.source(numbers)
         raise StoreError(
@@ -289,13 +297,3 @@ class FinishedRun:
             + (f' (looked in {self.origin.cache_dir})' if self.origin.cache_dir else f' (there is no {ORIGIN})')
             + '. Run tools/dedup.py again with the same config and work dir.'
         )
-
-
-def _chosen(source: RowSource, names: list[str], keys: list[str]) -> RowSource:
-    """The rows of some keys; the source as it is where those are all of them."""
-    if names == keys:
-        return source
-    place = {name: i for i, name in enumerate(names)}
-    if not set(keys) <= set(place):
-        raise StoreError('The given vectors have other keys now than the subset. Run tools/dedup.py again.')
-    return ChosenRows(source, np.array([place[key] for key in keys], np.int64))

@@ -204,7 +204,7 @@ def _neighbours(
     run: FinishedRun, key: str, count: int, vectors: Vectors
 ) -> tuple[tuple[str, float] | None, tuple[tuple[str, float], ...]]:
     """The most similar other kept image, and the most similar others; ties go to the smaller key."""
-    table = run.subset.table.filter(run.subset.readable)
+    table = run.subset.readable_rows
     images = table['image'].to_pylist()
     own = images.index(key)
     cosine: NDArray[np.float32] = np.empty(len(images), np.float32)

@@ -25,7 +25,7 @@ def write_leaks(folder: Path, report: LeakReport, subset: Subset) -> None:
         subset (Subset): Says what became of the images.
     """
     write_text(folder / RECORD, json.dumps(asdict(report), indent=1, sort_keys=True) + '\n')
-    reason = dict(zip(subset.images, subset.table['reason'].to_pylist(), strict=True))
+    reason = subset.reasons(pair.image for pair in report.pairs)
     names = [field.name for field in fields(Leak)]
     rows: list[list[Any]] = [[*names, 'reason']]
     for pair in report.pairs:

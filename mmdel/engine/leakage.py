@@ -128,7 +128,7 @@ def _config(run: FinishedRun, config: str | None, again: bool) -> Config:
 def _images(run: FinishedRun) -> ImageTable:
     """The images that took part in the run, with their files."""
     paths = run.paths
-    keys = run.subset.table['image'].filter(pa.array(run.subset.readable)).to_pylist()
+    keys = run.subset.readable_rows['image'].to_pylist()
     if not paths:
         raise DatasetError(f'Where the images of {run.folder} are is not known; name their folder with --images DIR')
     known = [key for key in keys if key in paths]

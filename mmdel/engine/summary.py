@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmdel.embedding.vectors import Vectors
@@ -93,7 +92,7 @@ def _rows_of_choice(
     rows.append((f'reached by {1 - coverage.TAIL:.0%} of the images', f'{np.quantile(cosine, coverage.TAIL):.4f}'))
     if ranking.gains is not None:
         rows.append(('objective, on the graph', f'{ranking.gains[keep].sum():,.1f}'))
-    objective = selector.objective(vectors, subset.table.filter(pa.array(readable)), kept, cosine)
+    objective = selector.objective(vectors, subset.readable_rows, kept, cosine)
     if objective is not None:
         rows.append(('objective, over all pairs', f'{objective:,.1f} of {len(vectors):,}'))
     return tuple(rows)

@@ -186,7 +186,7 @@ def merge(old: OldRun, source: RowSource, new: Embedded, progress: Stages = SILE
     Returns:
         tuple[pa.Table, Vectors]: The table has the columns that a selector sees, and ``new``, a bool.
     """
-    readable = old.subset.table.filter(pa.array(old.subset.readable))
+    readable = old.subset.readable_rows
     table = pa.concat_tables([_seen(readable, False), _seen(new.table, True)]).sort_by('image').combine_chunks()
     second = table['new'].to_numpy()
     place = np.where(second, source.shape[0] + np.cumsum(second), np.cumsum(~second)) - 1
@@ -225,7 +225,7 @@ def extend(
         SubsetError: The old subset and its centroids do not belong together.
     """
     second = table['new'].to_numpy()
-    rows, readable = np.flatnonzero(second), old.subset.table.filter(pa.array(old.subset.readable))
+    rows, readable = np.flatnonzero(second), old.subset.readable_rows
     ranking = selector.extend(vectors, table, _decided(old, np.flatnonzero(~second), readable), rows, progress)
     whole = _whole(ranking, second, readable, old.centroids)
     if not (len(rows) or len(set_aside) or unreadable):

@@ -4,6 +4,7 @@ previous = previous_subset(work_dir, request, None, overwrite=False)    # anothe
 write_results(work_dir, chosen, origin, leaks, config)
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class Chosen:
         subset (Subset): The decision.
         ranking (Ranking): What it was cut from.
         vectors (Vectors): Row i belongs to the i-th readable row of the subset.
-        paths (dict): Key to file; {} for vectors without images.
+        paths (Mapping): Key to file; {} for vectors without images.
         unreadable (tuple): ``(key, reason)`` of the files that could not be used.
         changes (Changes, optional): Where old decisions stay, how the images differ from theirs. Defaults to None.
     """
@@ -43,7 +44,7 @@ class Chosen:
     subset: Subset
     ranking: Ranking
     vectors: Vectors
-    paths: dict[str, str]
+    paths: Mapping[str, str]
     unreadable: tuple[tuple[str, str], ...]
     changes: Changes | None = None
 

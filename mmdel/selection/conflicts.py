@@ -10,6 +10,8 @@ pairs: each image is listed with its most similar opponent, not with all of them
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mmdel.embedding.vectors import Vectors
@@ -30,14 +32,19 @@ def list_conflicts(
         threshold (float): A cosine. Defaults to 0.95.
         progress (Stages): Shows the comparison. Defaults to ``SILENT``.
     """
-    table = subset.table.select(['image', 'label', 'keep']).filter(subset.readable)
-    image, label, keep = (table[name].to_pylist() for name in table.column_names)
-    pairs = conflict_pairs(find_conflicts(vectors, label, threshold, progress))
-    return [Conflict(image[a], label[a], keep[a], image[b], label[b], keep[b], cosine) for a, b, cosine in pairs]
+    table = subset.readable_rows.select(['image', 'label', 'keep'])
+    pairs = conflict_pairs(find_conflicts(vectors, table['label'], threshold, progress))
+    ours, theirs = (table.take(pa.array([pair[side] for pair in pairs], pa.int64())).to_pylist() for side in (0, 1))
+    return [
+        Conflict(*a.values(), *b.values(), cosine) for a, b, (_, _, cosine) in zip(ours, theirs, pairs, strict=True)
+    ]
 
 
 def find_conflicts(
-    vectors: Vectors, labels: Sequence[str | None], threshold: float = CONFLICT_THRESHOLD, progress: Stages = SILENT
+    vectors: Vectors,
+    labels: Sequence[str | None] | pa.ChunkedArray,
+    threshold: float = CONFLICT_THRESHOLD,
+    progress: Stages = SILENT,
 ) -> Neighbours:
     """For each labelled image, the most similar image with another label, where its cosine is above ``threshold``.
 
@@ -45,7 +52,7 @@ def find_conflicts(
 
     Args:
         vectors (Vectors): N vectors.
-        labels (Sequence[str | None]): [N]; None for images without a label, which are in no conflict.
+        labels (Sequence[str | None] | pa.ChunkedArray): [N]; None for images without a label, which are in no conflict.
         threshold (float): A cosine. Defaults to 0.95.
         progress (Stages): Shows the comparison. Defaults to ``SILENT``.
     """
@@ -72,9 +79,11 @@ def conflict_pairs(found: Neighbours) -> list[tuple[int, int, float]]:
     return sorted(((a, b, cosine) for (a, b), cosine in pairs.items()), key=lambda pair: (-pair[2], pair[0], pair[1]))
 
 
-def _by_label(labels: Sequence[str | None]) -> list[NDArray[np.int64]]:
-    rows: dict[str, list[int]] = {}
-    for row, label in enumerate(labels):
-        if label is not None:
-            rows.setdefault(label, []).append(row)
-    return [np.array(rows[label], np.int64) for label in sorted(rows)]
+def _by_label(labels: Sequence[str | None] | pa.ChunkedArray) -> list[NDArray[np.int64]]:
+    """The rows of each label, the label that sorts first first."""
+    column = labels.combine_chunks() if isinstance(labels, pa.ChunkedArray) else pa.array(labels, pa.string())
+    names = column.drop_null().unique().sort()
+    number = pc.index_in(column, names, skip_nulls=True).fill_null(-1).to_numpy()
+    order = np.argsort(number, kind='stable')
+    groups = np.split(order, np.searchsorted(number[order], np.arange(len(names) + 1)))
+    return groups[1:-1]

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mmdel.errors import ConfigError, GuardError
@@ -90,14 +91,14 @@ class Guards:
         }
         return {name: value for name, value in values.items() if value} or None
 
-    def excluded(self, images: Sequence[str]) -> NDArray[np.bool_]:
+    def excluded(self, images: pa.ChunkedArray) -> NDArray[np.bool_]:
         """Bool [images], which take no part.
 
         Raises:
             GuardError: An image to exclude is not there.
         """
         _known('exclude', self.exclude, images)
-        return np.isin(np.asarray(images, dtype=object), self.exclude) if self.exclude else np.zeros(len(images), bool)
+        return pc.is_in(images, pa.array(self.exclude, pa.string())).to_numpy()
 
     def must(self, table: pa.Table, masked: frozenset[str] = frozenset()) -> NDArray[np.bool_]:
         """Bool [rows], which rows stay whatever the ranking says.
@@ -111,10 +112,9 @@ class Guards:
         """
         if self.asks == 'labelled':
             return table['label'].is_valid().to_numpy()
-        images = table['image'].to_pylist()
-        _known('always_keep', self.always_keep, images)
-        wanted = masked if self.asks else set(self.always_keep)
-        return np.fromiter((image in wanted for image in images), bool, len(images))
+        _known('always_keep', self.always_keep, table['image'])
+        wanted = sorted(masked) if self.asks else self.always_keep
+        return pc.is_in(table['image'], pa.array(wanted, pa.string())).to_numpy()
 
     def of_new_images(self, old: Subset) -> 'Guards':
         """What is left of the guards where old decisions stay: those of images that ``old`` does not list.
@@ -128,7 +128,7 @@ class Guards:
                     f'With --update old decisions stay, so guards.{name} cannot be promised. Leave it out (--cfg-options '
                     f'guards.{name}=None), or choose from all images anew, without --update.'
                 )
-        reasons = dict(zip(old.images, old.table['reason'].to_pylist(), strict=True))
+        reasons = old.reasons((*self.always_keep, *self.exclude))
         for name, keys, wanted in (('always_keep', self.always_keep, 'kept'), ('exclude', self.exclude, 'excluded')):
             denied = [key for key in keys if reasons.get(key, wanted) != wanted]
             if denied:
@@ -157,8 +157,7 @@ class Guards:
         """
         if not (self.min_keep or self.max_keep or self.asks or self.always_keep):
             return subset
-        table = subset.table.filter(pa.array(subset.readable))
-        images = table['image'].to_pylist()
+        table = subset.readable_rows
         rank = table['rank'].to_numpy()
         order = np.argsort(rank)
         groups = _Groups(table, self.min_keep, self.max_keep)
@@ -170,18 +169,18 @@ class Guards:
             )
         groups.take(first, 'always_keep')
         floor = groups.fill_floors(order[~first[order]])
-        stage = np.full(len(images), 3)
+        stage = np.full(len(table), 3)
         stage[floor], stage[first] = 1, 0
         for row in order[stage[order] == 3].tolist():
             if groups.has_room(row):
                 groups.add(row)
                 stage[row] = 2
         least, most = int((stage <= 1).sum()), int((stage <= 2).sum())
-        guarded = np.empty(len(images), np.int64)
-        guarded[np.lexsort((rank, stage))] = np.arange(len(images))
+        guarded = np.empty(len(table), np.int64)
+        guarded[np.lexsort((rank, stage))] = np.arange(len(table))
         kept = subset.metadata['kept']
         if exact:
-            _check_size(kept, least, most, len(images))
+            _check_size(kept, least, most, len(table))
         else:
             kept = least + int(((stage == 2) & (rank < kept)).sum())
         return subset.reranked(guarded, kept, (least, most))
@@ -329,8 +328,11 @@ def _keys(name: str, images: str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(sorted(set(images)))
 
 
-def _known(name: str, wanted: Sequence[str], images: Sequence[str]) -> None:
-    missing = sorted(set(wanted) - set(images)) if wanted else []
+def _known(name: str, wanted: Sequence[str], images: pa.ChunkedArray) -> None:
+    if not wanted:
+        return
+    names = pa.array(wanted, pa.string())
+    missing = names.filter(pc.invert(pc.is_in(names, images))).sort().to_pylist()
     if missing:
         raise GuardError(
             f'guards.{name} names {len(missing):,} images that are not among the readable ones, first {missing[0]!r}. '

@@ -31,7 +31,7 @@ def nearest_kept(subset: Subset, vectors: Vectors, progress: Stages = SILENT) ->
     readable = subset.readable
     keep = subset.keep[readable]
     kept, removed = np.flatnonzero(keep), np.flatnonzero(~keep)
-    cluster = subset.table['cluster'].filter(readable)
+    cluster = subset.readable_rows['cluster']
     everywhere = len(kept) * len(removed) <= PAIRS or cluster.null_count > 0
     pairs = [(removed, kept)]
     if not everywhere:

@@ -107,7 +107,7 @@ def _highest_preferred(
 
     def compare(group: Group, order: Rows, start: int, stop: int) -> None:
         slots = np.arange(start, stop)
-        cosine, slot = settled_maximum(group.read(slots), slots, np.arange(stop), group)
+        cosine, slot = settled_maximum(group.read(slots), slots, np.arange(stop), group, own=slots)
         found.cosine[order[start:stop]] = cosine
         found.row[order[start:stop]] = np.where(slot < 0, -1, order[slot])
         tick(int(slots.sum()))
@@ -380,7 +380,9 @@ def _nearest_in_other_groups(
     def compare(start: int) -> None:
         mine = np.arange(start, min(start + settled.TILE_ROWS, len(order)))
         columns = np.arange(len(order))
-        cosine, slot = settled_maximum(everyone.read(mine), None, columns, everyone, labels=(label[mine], label))
+        cosine, slot = settled_maximum(
+            everyone.read(mine), None, columns, everyone, labels=(label[mine], label), own=mine
+        )
         found.cosine[order[mine]] = cosine
         found.row[order[mine]] = np.where(slot < 0, -1, order[slot])
         tick(len(mine) * len(order))

@@ -196,6 +196,7 @@ def settled_maximum(
     group: Group,
     proposer: Proposer | None = None,
     labels: tuple[Rows, Rows] | None = None,
+    own: Rows | None = None,
 ) -> tuple[NDArray[np.float32], Rows]:
     """The settled maximum of each row of ``x`` over the vectors of a group.
 
@@ -207,6 +208,8 @@ def settled_maximum(
         proposer (Proposer, optional): Defaults to None (the group's).
         labels (tuple, optional): Of the rows, [n], and of the group's slots; no row sees a column with its own. Not together with
             ``below``. Defaults to None.
+        own (NDArray[np.int64], optional): [n], slots of ``x`` itself where the group has it: what it has prepared is used
+            again. Defaults to None.
 
     Returns:
         tuple: Canonical cosine, float32 [n] (NaN if none), and slot, int64 [n] (-1 if none).
@@ -214,7 +217,7 @@ def settled_maximum(
     proposer = proposer or group.proposer
     if proposer is not FLOAT32 and not group.precision.pays():
         proposer = FLOAT32
-    left = proposer.rows(proposer.prepare(x))
+    left = proposer.rows(proposer.prepare(x) if own is None else group.prepared(proposer, own))
     # no row's highest cosine is lower than this
     floor = np.full(len(x), -np.inf)
     error = np.zeros(len(x))

@@ -5,11 +5,13 @@ least one of each source and class; of the images in a group, those closest to t
 which images would come back if a little more were kept: their rank.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmdel.findings import NearestKept
@@ -111,12 +113,10 @@ def make_gallery(subset: Subset, nearest: NearestKept, limit: int = GROUPS) -> G
         limit (int): How many groups are shown. Defaults to 240.
     """
     rows = _Rows(subset, nearest)
-    removed = np.flatnonzero(np.isin(rows.reason, ('duplicate', 'unselected')) & (nearest.row >= 0))
-    order = removed[np.lexsort((rows.rank[removed], nearest.row[removed]))]
-    groups = np.split(order, np.flatnonzero(np.diff(nearest.row[order])) + 1) if len(order) else []
-    groups.sort(key=lambda group: rows.rank[group[0]])
+    removed = np.flatnonzero(rows.removed & (nearest.row >= 0))
+    groups = _Groups(removed[np.lexsort((rows.rank[removed], nearest.row[removed]))], rows)
     chosen = sorted(_choose(groups, rows, limit))
-    far = np.flatnonzero(rows.reason == 'far')
+    far = np.flatnonzero(rows.far)
     far = far[np.argsort(-rows.distance[far], kind='stable')]
     return Gallery(
         groups=tuple(rows.group(groups[i]) for i in chosen),
@@ -131,70 +131,103 @@ class _Rows:
     """The readable rows of a subset, as the gallery reads them."""
 
     def __init__(self, subset: Subset, nearest: NearestKept) -> None:
-        table = subset.table.filter(subset.readable).combine_chunks()
-        text = {name: table[name].to_pylist() for name in ('image', 'source', 'label', 'removed_by')}
-        self.image, self.source, self.label, self.removed_by = text.values()
-        self.reason = table['reason'].to_numpy(zero_copy_only=False)
-        self.keep = table['keep'].to_numpy(zero_copy_only=False)
+        readable = subset.readable
+        table = subset.readable_rows
+        # as Arrow holds them: they may be millions, of which a page shows hundreds
+        text = (table[name].combine_chunks() for name in ('image', 'source', 'label', 'removed_by'))
+        self.image, self.source, self.label, self.removed_by = text
+        self.removed = subset.has_reason('duplicate', 'unselected')[readable]
+        self.far = subset.has_reason('far')[readable]
         self.rank = table['rank'].to_numpy()
-        self.distance = table['distance'].to_numpy(zero_copy_only=False).astype(np.float64)
-        self.redundancy = table['redundancy'].to_numpy(zero_copy_only=False).astype(np.float64)
+        self.distance = table['distance'].to_numpy()
+        self.redundancy = table['redundancy'].to_numpy()
         self.nearest = nearest
-        self._kept = {image for image, keep in zip(self.image, self.keep, strict=True) if keep}
+        self._keep = subset.keep[readable]
 
     def group(self, members: NDArray[np.int64]) -> KeptGroup:
         kept = int(self.nearest.row[members[0]])
-        everybody = [kept, *members.tolist()]
+        everybody = pa.array([kept, *members.tolist()])
         return KeptGroup(
-            kept=self.image[kept],
-            source=self.source[kept],
-            label=self.label[kept],
+            kept=self.image[kept].as_py(),
+            source=self.source[kept].as_py(),
+            label=self.label[kept].as_py(),
             size=len(members),
             lowest=float(self.nearest.cosine[members].min()),
             first=int(self.rank[members[0]]),
             cards=tuple(self.card(i) for i in members[:MEMBERS].tolist()),
-            sources=_distinct(self.source[i] for i in everybody),
-            labels=_distinct(self.label[i] for i in everybody),
+            sources=_distinct(self.source.take(everybody)),
+            labels=_distinct(self.label.take(everybody)),
         )
 
     def card(self, row: int) -> Card:
-        remover = self.removed_by[row]
+        remover = self.removed_by[row].as_py()
         return Card(
-            image=self.image[row],
+            image=self.image[row].as_py(),
             cosine=_number(self.nearest.cosine[row]),
             removed_by=remover,
             by_cosine=None if remover is None else _number(self.redundancy[row]),
-            by_kept=remover in self._kept,
+            by_kept=remover is not None and self._is_kept(remover),
             distance=_number(self.distance[row]),
-            source=self.source[row],
-            label=self.label[row],
+            source=self.source[row].as_py(),
+            label=self.label[row].as_py(),
         )
 
+    def _is_kept(self, key: str) -> bool:
+        row = bisect_left(range(len(self.image)), key, key=lambda row: self.image[row].as_py())
+        return row < len(self.image) and self.image[row].as_py() == key and bool(self._keep[row])
 
-def _choose(groups: Sequence[NDArray[np.int64]], rows: _Rows, limit: int) -> set[int]:
-    """Places in ``groups``, which stand closest to the cut first."""
-    largest = sorted(range(len(groups)), key=lambda i: (-len(groups[i]), i))
+
+class _Groups:
+    """The removed images of each kept one, closest to the cut first; and so are the groups themselves.
+
+    Args:
+        order (NDArray[np.int64]): Rows, those of a group together, by rank.
+        rows (_Rows): All rows.
+    """
+
+    def __init__(self, order: NDArray[np.int64], rows: _Rows) -> None:
+        starts = np.flatnonzero(np.diff(rows.nearest.row[order], prepend=-1))
+        stops = np.append(starts[1:], len(order))[: len(starts)]
+        by_cut = np.argsort(rows.rank[order[starts]])
+        self.order, self._starts, self.sizes = order, starts[by_cut], (stops - starts)[by_cut]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, place: int) -> NDArray[np.int64]:
+        return self.order[self._starts[place] : self._starts[place] + self.sizes[place]]
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Of each row in ``order``, the place of its group."""
+        in_order = np.argsort(self._starts)
+        return np.repeat(in_order, self.sizes[in_order])
+
+
+def _choose(groups: _Groups, rows: _Rows, limit: int) -> set[int]:
+    """Places of groups."""
+    largest = np.argsort(-groups.sizes, kind='stable')[:limit].tolist()
     chosen: set[int] = set()
-    for i in (*_one_of_each(groups, (rows.source, rows.label), limit // 3), *_in_turn(range(len(groups)), largest)):
+    for i in (*_one_of_each(groups, (rows.source, rows.label), limit // 3), *_in_turn(range(len(largest)), largest)):
         if len(chosen) == limit:
             break
         chosen.add(i)
     return chosen
 
 
-def _one_of_each(groups: Sequence[NDArray[np.int64]], columns: Sequence[Sequence[str | None]], limit: int) -> list[int]:
+def _one_of_each(groups: _Groups, columns: Sequence[pa.StringArray], limit: int) -> list[int]:
     """The first group with each value, the values of fewest images first."""
     found: list[tuple[int, int]] = []
     for column in columns:
-        first: dict[str, int] = {}
-        count: dict[str, int] = {}
-        for place, group in enumerate(groups):
-            for row in group.tolist():
-                value = column[row]
-                if value is not None:
-                    first.setdefault(value, place)
-                    count[value] = count.get(value, 0) + 1
-        found += [(count[value], place) for value, place in first.items()]
+        if column.null_count == len(column):
+            continue
+        values = column.dictionary_encode().indices.take(pa.array(groups.order))
+        known = values.is_valid().to_numpy(zero_copy_only=False)
+        number, places = values.drop_null().to_numpy(), groups.places[known]
+        first = np.full(int(number.max(initial=-1)) + 1, len(groups))
+        np.minimum.at(first, number, places)
+        count = np.bincount(number, minlength=len(first))
+        found += [(size, place) for size, place in zip(count.tolist(), first.tolist(), strict=True) if size]
     return [place for _, place in sorted(found)[:limit]]
 
 
@@ -203,8 +236,8 @@ def _in_turn(*orders: Iterable[int]) -> Iterator[int]:
         yield from places
 
 
-def _distinct(values: Iterable[str | None]) -> tuple[str, ...]:
-    return tuple(sorted({value for value in values if value is not None}))
+def _distinct(values: pa.StringArray) -> tuple[str, ...]:
+    return tuple(sorted(values.drop_null().unique().to_pylist()))
 
 
 def _number(value: Any) -> float | None:

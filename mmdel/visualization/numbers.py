@@ -105,7 +105,7 @@ def retention(subset: Subset, column: str) -> list[Group]:
         subset (Subset): The cut.
         column (str): One of :data:`GROUPINGS`.
     """
-    rows = subset.table.select([column, 'keep']).filter(subset.readable)
+    rows = subset.readable_rows.select([column, 'keep'])
     rows = rows.filter(rows[column].is_valid())
     rows = rows.set_column(1, 'keep', rows['keep'].cast('int64'))
     counts = rows.group_by(column).aggregate([('keep', 'count'), ('keep', 'sum')]).to_pylist()

@@ -166,7 +166,7 @@ def plot_pictures(shown: Sequence[tuple[str, str]], paths: Mapping[str, str], co
 
 def _values(subset: Subset, column: str) -> NDArray[np.float32]:
     """The column of the readable images, without what is missing."""
-    values = subset.table[column].filter(subset.readable).drop_null().to_numpy()
+    values = subset.readable_rows[column].drop_null().to_numpy()
     return values[~np.isnan(values)]
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from mmdel import disk_space
 from mmdel.files import csv_text, write_text
 from mmdel.findings import CONFLICT_THRESHOLD, Conflict, Leak, LeakReport, NearestKept, orphans
 from mmdel.subset import Subset, effective_eta
@@ -157,8 +158,10 @@ def _render(subset: Subset, findings: Findings, numbers: dict[str, Any], labelle
         leaks=findings.leaks,
         shown_leaks=leaks,
         tested=draw(tested, {file: file for file in tested}),
-        reason=defaultdict(str, zip(subset.images, subset.table['reason'].to_pylist(), strict=True)),
-        leaks_kept=len(set(findings.leaks.images) & set(subset.kept)) if findings.leaks else 0,
+        reason=defaultdict(str, subset.reasons(pair.image for pair in leaks)),
+        leaks_kept=sum(reason == 'kept' for reason in subset.reasons(findings.leaks.images).values())
+        if findings.leaks
+        else 0,
         unreadable=findings.unreadable,
         updates=subset.metadata.get('updates') or (),
         since=[(image, change) for image, change in findings.changes if change in ('gone', 'changed')],
@@ -191,7 +194,7 @@ def _template() -> jinja2.Template:
         percent=lambda value, digits=1: f'{value:.{digits}%}',
         cosine=lambda value: 'none' if value is None else f'{value:.3f}',
         exact=lambda value: f'{value:.6g}',
-        bytes=_bytes,
+        bytes=disk_space.size,
         hours=_hours,
     )
     return environment.from_string(_part('report.html'))
@@ -199,16 +202,6 @@ def _template() -> jinja2.Template:
 
 def _part(name: str) -> str:
     return (resources.files('mmdel.visualization') / 'page' / name).read_text(encoding='utf-8')
-
-
-def _bytes(value: int) -> str:
-    """A size as people read it, in powers of ten as disks are sold."""
-    size = float(value)
-    for unit in ('B', 'kB', 'MB', 'GB', 'TB'):
-        if size < 1000 or unit == 'TB':
-            break
-        size /= 1000
-    return f'{size:.0f} B' if unit == 'B' else f'{size:.1f} {unit}'
 
 
 def _hours(value: float) -> str:

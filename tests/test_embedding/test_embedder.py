@@ -3,6 +3,7 @@ import pickle
 import random
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -13,9 +14,10 @@ import torch
 from mmcv.transforms import BaseTransform
 from torch import nn
 
+from mmdel import disk_space
 from mmdel.datasets.frames import read_frame, resize
 from mmdel.embedding import Embedded, embed_images
-from mmdel.errors import ConfigError, DatasetError, VectorError
+from mmdel.errors import ConfigError, DatasetError, StoreError, VectorError
 from mmdel.progress import Stages
 from mmdel.registry import TRANSFORMS
 
@@ -74,6 +76,22 @@ def test_second_run__opens_no_image_and_no_worker(
     assert again.seen == 0
     assert messages[0].startswith('0 of 20 images have vectors') and '20 are embedded now' in messages[0]
     assert messages[1].startswith('20 of 20 images have vectors') and 'embedded now' not in messages[1]
+
+
+def test_full_disk__is_said_after_the_first_shard_and_what_is_there_is_kept(
+    image_folder: Path, table_of: Make, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = str(tmp_path / 'cache')
+    with monkeypatch.context() as full:
+        full.setattr(disk_space.shutil, 'disk_usage', lambda folder: SimpleNamespace(free=100))
+        with pytest.raises(StoreError, match='vectors of new images: up to'):
+            embed_images(table_of(image_folder), tiny(), cache, num_workers=0)
+    kept = len(list(Path(cache).rglob('*.npy')))
+    assert kept == 1
+    embedded = embed_images(table_of(image_folder), tiny(), cache, num_workers=0)
+    assert vectors(embedded) == vectors(
+        embed_images(table_of(image_folder), tiny(), str(tmp_path / 'other'), num_workers=0)
+    )
 
 
 def test_growing_and_changing_dataset__only_what_is_new_is_embedded(

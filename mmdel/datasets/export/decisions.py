@@ -148,7 +148,7 @@ def export_fiftyone(
     out = Path(out)
     _free(out / 'samples.json', overwrite)
     exported, files = None, {key: os.path.abspath(path) for key, path in paths.items() if not is_frame(key)}
-    frames = np.array([is_frame(key) for key in subset.images]) & subset.readable
+    frames = subset.frames & subset.readable
     if root is not None and frames.any():
         table = subset.table.set_column(SCHEMA.get_field_index('keep'), SCHEMA.field('keep'), pa.array(frames))
         exported = export_images(replace(subset, table=table), root, out / FRAMES, progress=progress)
