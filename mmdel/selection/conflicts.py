@@ -36,7 +36,8 @@ def list_conflicts(
     pairs = conflict_pairs(find_conflicts(vectors, table['label'], threshold, progress))
     ours, theirs = (table.take(pa.array([pair[side] for pair in pairs], pa.int64())).to_pylist() for side in (0, 1))
     return [
-        Conflict(*a.values(), *b.values(), cosine) for a, b, (_, _, cosine) in zip(ours, theirs, pairs, strict=True)
+        Conflict(a['image'], a['label'], a['keep'], b['image'], b['label'], b['keep'], cosine)
+        for a, b, (_, _, cosine) in zip(ours, theirs, pairs, strict=True)
     ]
 
 

@@ -278,7 +278,7 @@ class ArrayTile:
     def at_least(
         self, threshold: NDArray[np.float32], rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return _true_cells(self._cells, threshold, rows)
+        return _true_cells(self._cells, threshold[rows], rows)
 
     def values(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
         return self._cells[row, column]
@@ -309,7 +309,8 @@ class BFloat16Tile:
     def at_least(
         self, threshold: NDArray[np.float32], rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        if not self._ordered and (threshold[rows] <= 0).any():
+        threshold = threshold[rows]
+        if not self._ordered and (threshold <= 0).any():
             self._order()
         bits = np.ascontiguousarray(threshold).view(np.uint32)
         # rounded down: cut off above zero, and one step further below it
@@ -388,8 +389,8 @@ def _highest(cells: NDArray[Any], axis: int) -> NDArray[Any]:
 def _true_cells(
     cells: NDArray[Any], threshold: NDArray[Any], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Row and column of the cells of some rows that are at least their row's threshold."""
-    row, column = np.divmod(np.flatnonzero(cells[rows] >= threshold[rows, None]), cells.shape[1])
+    """Row and column of the cells of some rows that are at least their row's threshold, [rows]."""
+    row, column = np.divmod(np.flatnonzero(cells[rows] >= threshold[:, None]), cells.shape[1])
     return rows[row], column
 
 

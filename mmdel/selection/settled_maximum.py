@@ -239,13 +239,16 @@ def settled_maximum(
                 tile.hide(stop - start, slots >= below[start:stop, None])
         if labels is not None and (same := labels[0][:, None] == labels[1][slots]).any():
             tile.hide(len(x), same)
-        # candidates are near the best of this tile, too: it may be far above all before
-        highest = tile.highest(above_zero=bool((low - rows.offset - wrong > 0)[open_].all()))
-        np.maximum(low, proposer.least(highest) + rows.offset - wrong, out=low)
-        threshold = (low - rows.offset - wrong).astype(np.float32)
-        open_ &= (highest >= threshold) & ~np.isneginf(highest)
-        row, column = tile.at_least(threshold, np.flatnonzero(open_))
         cells += len(open_) * len(slots)
+        threshold = low - rows.offset - wrong
+        highest = tile.highest(above_zero=bool((threshold > 0)[open_].all()))
+        hit = np.flatnonzero(open_ & (highest >= threshold.astype(np.float32)) & ~np.isneginf(highest))
+        if not len(hit):
+            continue
+        # candidates are near the best of this tile, too: it may be far above all before
+        low[hit] = np.maximum(low[hit], proposer.least(highest[hit]) + rows.offset[hit] - wrong[hit])
+        threshold[hit] = low[hit] - rows.offset[hit] - wrong[hit]
+        row, column = tile.at_least(threshold.astype(np.float32), hit)
         many = np.bincount(row, minlength=len(open_)) > proposer.candidates
         if many.any():
             dense[start:] |= many
@@ -259,10 +262,10 @@ def settled_maximum(
             least, most = proposer.least(value), proposer.most(value)
             found.add(start + row, slots[column], least + shift - wrong[row], most + shift + wrong[row])
 
-    row, slots = found.possible(dense)
+    row, slots, most = found.possible(dense)
     pairs = len(row)
     if proposer is not FLOAT32:
-        row, slots = _refined(x, row, slots, group.read)
+        row, slots = _refined(x, row, slots, most, group.read)
     best = np.full(len(x), np.nan, np.float32)
     slot = np.full(len(x), -1, np.int64)
     settled = settle(x, row, slots, group.read)
@@ -303,11 +306,11 @@ class _Candidates:
             self._parts = [self._joined()]
             self._size = len(self._parts[0][0])
 
-    def possible(self, out: NDArray[np.bool_]) -> tuple[Rows, Rows]:
-        """Row and slot of those that still may be the highest, without the rows that are out, bool [n]."""
-        row, slot, _ = self._joined()
+    def possible(self, out: NDArray[np.bool_]) -> tuple[Rows, Rows, NDArray[np.float64]]:
+        """Row, slot and upper bound of those that still may be the highest, without the rows that are out, bool [n]."""
+        row, slot, most = self._joined()
         left = ~out[row]
-        return row[left], slot[left]
+        return row[left], slot[left], most[left]
 
     def _joined(self) -> tuple[Rows, Rows, NDArray[np.float64]]:
         nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
@@ -386,16 +389,34 @@ def settle(x: NDArray[np.float32], row: Rows, slot: Rows, read: Read) -> NDArray
     return settled
 
 
-def _refined(x: NDArray[np.float32], row: Rows, slot: Rows, read: Read) -> tuple[Rows, Rows]:
-    """Those of the pairs whose float32 product lies within the proven bound of their row's best: few are left to settle."""
+def _refined(x: NDArray[np.float32], row: Rows, slot: Rows, most: NDArray[np.float64], read: Read) -> tuple[Rows, Rows]:
+    """Those of the pairs whose float32 product lies within the proven bound of their row's best: few are left to settle.
+
+    ``most`` is an upper bound of each cosine. The most promising pair of each row comes first: most others lie below it then, and
+    need no product.
+    """
+    margin = proposers.float32_margin(x.shape[1])
+    order = np.lexsort((-most, row))
+    is_first = np.diff(row[order], prepend=-1) != 0
+    first, rest = order[is_first], order[~is_first]
+    highest = np.full(len(x), -np.inf, np.float32)
+    highest[row[first]] = leader = _products(x, row[first], slot[first], read)
+    rest = rest[most[rest] >= highest[row[rest]] - margin]
+    product = np.concatenate([leader, _products(x, row[rest], slot[rest], read)])
+    left = np.concatenate([first, rest])
+    row, slot = row[left], slot[left]
+    np.maximum.at(highest, row, product)
+    near = product >= highest[row] - margin
+    return row[near], slot[near]
+
+
+def _products(x: NDArray[np.float32], row: Rows, slot: Rows, read: Read) -> NDArray[np.float32]:
+    """float32 products of the pairs ``(x[row], read(slot))``."""
     product = np.empty(len(row), np.float32)
     for start in range(0, len(row), PAIRS):
         part = slice(start, start + PAIRS)
         product[part] = np.einsum('ij,ij->i', x[row[part]], read(slot[part]))
-    highest = np.full(len(x), -np.inf, np.float32)
-    np.maximum.at(highest, row, product)
-    near = product >= highest[row] - proposers.float32_margin(x.shape[1])
-    return row[near], slot[near]
+    return product
 
 
 def tiles(columns: Rows, below: Rows | None) -> Iterator[Rows]:
