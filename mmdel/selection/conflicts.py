@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from mmdel.embedding.vectors import Vectors
 from mmdel.findings import CONFLICT_THRESHOLD, Conflict
 from mmdel.progress import SILENT, Stages
-from mmdel.selection.redundancy import Neighbours, near_other_group, nearest_in_other_groups
+from mmdel.selection.between_groups import near_other_group, nearest_in_other_groups
+from mmdel.selection.redundancy import Neighbours
 from mmdel.subset import Subset
 
 

@@ -131,7 +131,7 @@ def _highest_preferred(
                 workers.submit(compare, group, order, start, stop)
         for batch in _batches([order for order in groups if 0 < len(order) <= SMALL_GROUP]):
             workers.submit(compare_small, batch)
-    _log(products)
+    log_fallen(products)
     return found.settled()
 
 
@@ -205,7 +205,7 @@ def _greedy(
     with Workers(threads, claim) as workers:
         for order in sorted(groups, key=len, reverse=True):
             workers.submit(decide, order)
-    _log(products)
+    log_fallen(products)
     return found.settled(), np.flatnonzero(kept)
 
 
@@ -256,141 +256,7 @@ def _nearest(
             step = settled.TILE_ROWS if group.held else UNHELD_TILES * settled.TILE_ROWS
             for start in range(0, len(rows), step):
                 workers.submit(compare, rows[start : start + step], columns, group)
-    _log(products)
-    return found.settled()
-
-
-def near_other_group(
-    vectors: Vectors,
-    groups: Sequence[Rows],
-    threshold: float,
-    tick: Tick = lambda done: None,
-    threads: int | None = None,
-    precision: str = 'auto',
-    device: str = 'cpu',
-) -> NDArray[np.bool_]:
-    """Which rows *may* have a row in another group that is more similar than a threshold; no row that has one is left out.
-
-    Each pair is multiplied once, and nothing is settled: :func:`nearest_in_other_groups` among these rows is then cheap.
-
-    Args:
-        vectors (Vectors): All vectors.
-        groups (Sequence[NDArray[np.int64]]): Disjoint groups of rows.
-        threshold (float): A cosine.
-        tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
-        threads (int, optional): Defaults to None (all cores).
-        precision (str): Of the products, see :func:`highest_preferred`. Defaults to 'auto'.
-        device (str): Where they are made. Defaults to 'cpu'.
-
-    Returns:
-        NDArray[np.bool_]: [N].
-    """
-    work = partial(
-        _near_other_group, groups=groups, threshold=threshold, threads=threads, precision=precision, device=device
-    )
-    found = np.zeros(len(vectors), bool)
-    for rows in sharing.share(work, vectors, tick, is_worth(vectors, sum(map(len, groups)) ** 2 // 2)):
-        found[rows] = True
-    return found
-
-
-def _near_other_group(
-    vectors: Vectors,
-    claim: sharing.Claim,
-    tick: Tick,
-    groups: Sequence[Rows],
-    threshold: float,
-    threads: int | None,
-    precision: str,
-    device: str,
-) -> Rows:
-    found = np.zeros(len(vectors), bool)
-    if not groups:
-        return np.flatnonzero(found)
-    order = np.concatenate(groups)
-    label = np.repeat(np.arange(len(groups)), [len(rows) for rows in groups])
-    everyone = Group(vectors, order, Precision(precision, device))
-    cut = np.float64(np.float32(threshold))
-
-    def compare(start: int) -> None:
-        proposer = everyone.proposer
-        mine = np.arange(start, min(start + settled.TILE_ROWS, len(order)))
-        rows = proposer.rows(everyone.prepared(proposer, mine))
-        aimed = False
-        for other in range(start, len(order), settled.TILE_COLUMNS):
-            theirs = np.arange(other, min(other + settled.TILE_COLUMNS, len(order)))
-            if label[mine[0]] == label[theirs[-1]]:
-                continue
-            columns = everyone.prepared(proposer, theirs)
-            if not aimed:
-                proposer.aim(rows, cut - proposer.bound(rows, columns).max(keepdims=True))
-                aimed = True
-            tile = proposer.tile(rows, columns)
-            if label[mine[-1]] >= label[theirs[0]]:
-                tile.hide(len(mine), label[mine][:, None] == label[theirs])
-            lowest = proposer.rounded_down(float(cut - rows.offset[0] - proposer.bound(rows, columns).max()))
-            found[order[mine[tile.highest(above_zero=lowest > 0) >= lowest]]] = True
-            found[order[theirs[tile.highest(axis=0, above_zero=lowest > 0) >= lowest]]] = True
-            tick(len(mine) * len(theirs))
-
-    with Workers(threads, claim) as workers:
-        for start in range(0, len(order), settled.TILE_ROWS):
-            workers.submit(compare, start)
-    return np.flatnonzero(found)
-
-
-def nearest_in_other_groups(
-    vectors: Vectors,
-    groups: Sequence[Rows],
-    tick: Tick = lambda done: None,
-    threads: int | None = None,
-    precision: str = 'auto',
-    device: str = 'cpu',
-) -> Neighbours:
-    """For each row of some groups the most similar row of another one; ties go to the group, then the row, that is listed first.
-
-    Args:
-        vectors (Vectors): All vectors.
-        groups (Sequence[NDArray[np.int64]]): Disjoint groups of rows.
-        tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
-        threads (int, optional): Defaults to None (all cores).
-        precision (str): Of the products, see :func:`highest_preferred`. Defaults to 'auto'.
-        device (str): Where they are made. Defaults to 'cpu'.
-    """
-    work = partial(_nearest_in_other_groups, groups=groups, threads=threads, precision=precision, device=device)
-    worth = is_worth(vectors, sum(map(len, groups)) ** 2)
-    return Neighbours.joined(len(vectors), sharing.share(work, vectors, tick, worth))
-
-
-def _nearest_in_other_groups(
-    vectors: Vectors,
-    claim: sharing.Claim,
-    tick: Tick,
-    groups: Sequence[Rows],
-    threads: int | None,
-    precision: str,
-    device: str,
-) -> tuple[Rows, NDArray[np.float32], Rows]:
-    found = Neighbours.none(len(vectors))
-    products = Precision(precision, device)
-    order = np.concatenate([np.empty(0, np.int64), *groups])
-    label = np.repeat(np.arange(len(groups)), [len(rows) for rows in groups])
-    everyone = Group(vectors, order, products)
-
-    def compare(start: int) -> None:
-        mine = np.arange(start, min(start + settled.TILE_ROWS, len(order)))
-        columns = np.arange(len(order))
-        cosine, slot = settled_maximum(
-            everyone.read(mine), None, columns, everyone, labels=(label[mine], label), own=mine
-        )
-        found.cosine[order[mine]] = cosine
-        found.row[order[mine]] = np.where(slot < 0, -1, order[slot])
-        tick(len(mine) * len(order))
-
-    with Workers(threads, claim) as workers:
-        for start in range(0, len(order), settled.TILE_ROWS):
-            workers.submit(compare, start)
-    _log(products)
+    log_fallen(products)
     return found.settled()
 
 
@@ -492,7 +358,8 @@ def _batches(groups: list[Rows]) -> Iterator[list[Rows]]:
         yield batch
 
 
-def _log(products: Precision) -> None:
+def log_fallen(products: Precision) -> None:
+    """Say how many images low precision could not settle."""
     if products.fallen:
         print_log(
             f'{products.fallen:,} of {products.compared:,} images had too many near-equal neighbours for low precision and were '

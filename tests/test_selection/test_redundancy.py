@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, Vectors
-from mmdel.selection import proposers, redundancy, settled_maximum
+from mmdel.selection import between_groups, proposers, redundancy, settled_maximum
 from mmdel.selection.workers import Workers
 
 PRECISIONS = ['float32', 'bfloat16'] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ['float32']
@@ -184,7 +184,7 @@ def test_near_other_group__leaves_nobody_out(raw, center):
         above = (apart & (matrix > np.float32(threshold))).any(axis=1)
         far = ~(apart & (matrix > np.float32(threshold) - 0.03)).any(axis=1)
         for precision in PRECISIONS:
-            found = redundancy.near_other_group(vectors, groups, threshold, precision=precision)
+            found = between_groups.near_other_group(vectors, groups, threshold, precision=precision)
             assert found[above].all()
             assert not found[far].any()
 
@@ -196,7 +196,7 @@ def test_nearest_in_other_groups__is_the_highest_of_the_matrix(raw, center):
     label = np.random.default_rng(6).integers(0, 4, len(raw))
     groups = [np.flatnonzero(label == c) for c in range(3)]
     for precision in PRECISIONS:
-        found = redundancy.nearest_in_other_groups(vectors, groups, precision=precision)
+        found = between_groups.nearest_in_other_groups(vectors, groups, precision=precision)
         assert (found.row[label == 3] == -1).all()
         for group in groups:
             others = np.concatenate([other for other in groups if other is not group])
@@ -276,8 +276,8 @@ def test_result__does_not_depend_on_who_does_which_piece(size, clusters, process
         yield found
         yield kept
         yield redundancy.nearest(vectors, [(order[:half], order[half:]), (order[half:], order[:half])])
-        yield redundancy.near_other_group(vectors, groups, 0.9)
-        yield redundancy.nearest_in_other_groups(vectors, groups)
+        yield between_groups.near_other_group(vectors, groups, 0.9)
+        yield between_groups.nearest_in_other_groups(vectors, groups)
         yield from redundancy.nearest_centroid(vectors, order, vectors.read(order[:3]))
 
     def share(work, common, tick, worth):
