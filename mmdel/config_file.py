@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, ConfigDict, DictAction
 
@@ -55,11 +56,21 @@ def part_names(folder: Path) -> list[str]:
 
 
 def merge_options(cfg: Config, options: Sequence[str] | None) -> None:
-    """Change keys of a config by KEY=VALUE, as every OpenMMLab tool reads them.
+    """Change keys of a config by KEY=VALUE, as every OpenMMLab tool reads them, but for spaces: those in a path stay.
 
     mmengine's own way needs mmengine while arguments are parsed, which would slow ``--help`` down.
     """
     if options:
         parser = argparse.ArgumentParser()
-        parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+        parser.add_argument('--cfg-options', nargs='+', action=_Options)
         cfg.merge_from_dict(parser.parse_args(['--cfg-options', *options]).cfg_options)
+
+
+class _Options(DictAction):
+    """mmengine takes all spaces out of a value, so that ``data_root=/my data`` names another folder."""
+
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:
+        if ' ' in val and ',' not in val and not val.startswith(('(', '[')):
+            return val.strip('\'"')
+        return DictAction._parse_iterable(val)

@@ -34,7 +34,7 @@ PRECISIONS = ('auto', 'float32', 'bfloat16')
 CANDIDATES = 16
 """Rows with more float32 candidates than this in one tile are settled by float64 products, not pair by pair."""
 
-LOW_CANDIDATES = 128
+LOW_CANDIDATES = 256
 """Rows with more low-precision candidates than this in one tile are compared again in float32."""
 
 AIM = 2.0**-10

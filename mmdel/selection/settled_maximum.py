@@ -52,7 +52,7 @@ SAMPLE = 1024
 UNPROFITABLE = 0.25
 """Share of rows that fall back to float32, in one tile or among all rows, from which float32 is used at once."""
 
-PAIR_CELLS = 150
+PAIR_CELLS = 90
 """Low precision saves as much time on so many products as it takes to settle a pair: its vectors are far apart in memory."""
 
 TRIED_ROWS = 512

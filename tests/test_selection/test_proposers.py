@@ -127,7 +127,7 @@ def test_ranking__same_for_any_precision_tile_and_thread_count(kind, options, mo
 @needs_bfloat16
 def test_unprofitable__whole_blocks_go_to_float32_and_are_counted(monkeypatch):
     rng = np.random.default_rng(1)
-    size = 600
+    size = 1500
     raw = rng.standard_normal(64) + 1e-5 * rng.standard_normal((size, 64))
     raw[0] = -raw[0]  # so that the mean is not where the others are
     raw[1 : size // 2] *= -1
