@@ -1,6 +1,7 @@
 """Lists of images as text files, one a line, that other programs read."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,9 +15,12 @@ from mmdel.files import atomic
 ROWS = 65_536
 """Rows that are text at a time."""
 
+SUFFIX = re.compile(r'\.([A-Za-z][A-Za-z0-9]{0,4})')
+"""What counts as the ending of a file: other dots are part of a name, as in ``1.2.840.10008``."""
+
 
 def write_lists(folder: Path, images: pa.Table, classes: Sequence[str]) -> list[Path]:
-    """Write ``keep.txt``, ``keep_labels.txt`` (where every image has a label) and ``keep_stems.<suffix>.txt``.
+    """Write ``keep.txt``, ``keep_labels.txt`` (where every image has a label) and for each ending ``keep_stems.<suffix>.txt``.
 
     Args:
         folder (Path): Where they go; lists that are not written now are removed from it.
@@ -45,10 +49,11 @@ def write_lists(folder: Path, images: pa.Table, classes: Sequence[str]) -> list[
                 numbers = batch['number'].to_pylist()
                 write('keep_labels.txt', (f'{key} {place}' for key, place in zip(keys, numbers, strict=True)))
             stems: dict[str, list[str]] = {}
-            for stem, suffix in map(os.path.splitext, keys):
-                stems.setdefault(suffix.lstrip('.'), []).append(stem)
-            for suffix, names in stems.items():
-                write(f'keep_stems.{suffix}.txt', names)
+            for stem, ending in map(os.path.splitext, keys):
+                if suffix := SUFFIX.fullmatch(ending):
+                    stems.setdefault(suffix[1], []).append(stem)
+            for name, lines in stems.items():
+                write(f'keep_stems.{name}.txt', lines)
     for old in folder.glob('keep*.txt'):
         if old.name not in lists:
             old.unlink()

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mmdel import plain_lists
 from mmdel.errors import ConfigError, SubsetError
 from mmdel.subset import SCHEMA, Subset, size_at
 
@@ -106,6 +107,36 @@ def test_lists__plain_labels_and_stems(tmp_path):
         'keep_stems.jpg.txt': 'a b/x\n',
         'keep_stems.JPG.txt': 'a b/y\n',
     }
+
+
+@pytest.mark.parametrize('rows', [1, 2, 3, 100])
+def test_lists__whole_and_in_order_for_any_batch(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(plain_lists, 'ROWS', rows)
+    images = [f'{i}.{"png" if i % 3 else "jpg"}' for i in range(8)]
+    table = pa.table({'image': images, 'rank': range(8), 'label': ['n'] * 8})
+    Subset.from_ranking(table, {'classes': ['n']}).write_lists(tmp_path)
+    assert (tmp_path / 'keep.txt').read_text().split() == images
+    assert (tmp_path / 'keep_labels.txt').read_text().splitlines() == [f'{image} 0' for image in images]
+    assert (tmp_path / 'keep_stems.jpg.txt').read_text().split() == ['0', '3', '6']
+    assert (tmp_path / 'keep_stems.png.txt').read_text().split() == ['1', '2', '4', '5', '7']
+
+
+def test_lists__dots_of_an_identifier_are_no_ending(tmp_path):
+    images = [f'1.2.840.{i}' for i in range(2000)]
+    table = pa.table({'image': sorted(images), 'rank': range(2000)})
+    files = Subset.from_ranking(table, {}).write_lists(tmp_path)
+    assert [path.name for path in files] == ['keep.txt']
+
+
+def test_frames_and_reasons__of_each_row():
+    images = ['a.jpg', 'b#12.jpg', 'clip.avi#000003', 'dir#1/c.jpg']
+    table = pa.table({'image': images, 'rank': [3, 0, 1, 2]})
+    subset = Subset.from_ranking(table, {}, unreadable=(('x.jpg', 'gone'),), kept=2)
+    assert subset.frames.tolist() == [False, False, True, False, False]
+    assert subset.has_reason('kept').tolist() == subset.keep.tolist() == [False, True, True, False, False]
+    assert subset.has_reason('unreadable', 'kept').tolist() == [False, True, True, False, True]
+    assert subset.reasons(['x.jpg', 'a.jpg', 'nowhere']) == {'a.jpg': 'unselected', 'x.jpg': 'unreadable'}
+    assert subset.readable_rows['image'].to_pylist() == images
 
 
 def test_lists__no_label_list_where_one_kept_image_has_none(tmp_path):

@@ -221,6 +221,8 @@ class Vectors:
     def read(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:
         """Unit vectors, float32 [n, dim], C-contiguous."""
         if self._unit is not None:
+            if isinstance(rows, np.ndarray) and is_run(rows):
+                return self._unit[rows[0] : rows[-1] + 1]  # a view, no copy
             return np.ascontiguousarray(self._unit[rows])
         index = np.arange(len(self))[rows]
         out = np.empty((len(index), self.dim), np.float32)
@@ -263,6 +265,11 @@ class Vectors:
                 f'{int(bad.sum())} of {len(bad)} vectors {what}, first {names}. '
                 'Remove these images, or make their vectors again with an encoder that gives finite, non-zero ones.'
             )
+
+
+def is_run(rows: NDArray[np.int64]) -> bool:
+    """Whether rows follow each other one by one, so that a slice names them."""
+    return len(rows) > 0 and int(rows[-1]) - int(rows[0]) == len(rows) - 1 and bool((np.diff(rows) == 1).all())
 
 
 def canonical_cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:

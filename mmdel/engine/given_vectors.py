@@ -50,7 +50,7 @@ def _row_numbers(rows: int) -> pa.StringArray:
 def _read_keys(path: str, rows: int, embeddings: str) -> pa.ChunkedArray:
     """The lines of a file, which may be millions: never all of them as Python objects."""
     try:
-        keys = pa.chunked_array(_lines(path), pa.string())
+        keys = pa.chunked_array([*_lines(path)], pa.string())
     except (OSError, pa.ArrowInvalid) as error:
         raise DatasetError(f'The keys file {path} cannot be read as UTF-8 text ({error}).') from error
     if len(keys) != rows:

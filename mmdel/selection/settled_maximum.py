@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mmdel.embedding.vectors import canonical_cosine
+from mmdel.embedding.vectors import canonical_cosine, is_run
 from mmdel.selection import proposers
 from mmdel.selection.proposers import Float32, LowPrecision, Prepared, Proposer, float64_margin
 
@@ -167,13 +167,13 @@ class Group:
             with self._lock:
                 if self._whole is None:
                     self._whole = self._vectors.read(self._order)
-        if _contiguous(slots):
+        if is_run(slots):
             return self._whole[slots[0] : slots[-1] + 1]  # a view, no copy
         return self._whole[slots]
 
     def prepared(self, proposer: Proposer, slots: Rows) -> Prepared:
         """Vectors as a proposer multiplies them."""
-        if proposer is not self._proposer or proposer is FLOAT32 or not self.held or not _contiguous(slots):
+        if proposer is not self._proposer or proposer is FLOAT32 or not self.held or not is_run(slots):
             return proposer.prepare(self.read(slots))
         block = int(slots[0]) // TILE_COLUMNS
         first = block * TILE_COLUMNS
@@ -427,7 +427,3 @@ def tiles(columns: Rows, below: Rows | None) -> Iterator[Rows]:
     bounds = [*range(0, wide, TILE_COLUMNS), *range(wide, stop, DIAGONAL_COLUMNS), stop]
     for start, end in itertools.pairwise(bounds):
         yield columns[start:end]
-
-
-def _contiguous(slots: Rows) -> bool:
-    return len(slots) > 0 and int(slots[-1]) - int(slots[0]) == len(slots) - 1 and bool((np.diff(slots) == 1).all())

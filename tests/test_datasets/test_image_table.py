@@ -1,12 +1,13 @@
 import os
 
+import pyarrow as pa
 import pytest
 from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
 from mmpretrain.datasets import CustomDataset
 from mmseg.datasets import BaseSegDataset
 
 from mmdel.datasets import DataDEL
-from mmdel.datasets.image_table import SCHEMA, image_table, masked_images
+from mmdel.datasets.image_table import SCHEMA, Files, image_table, masked_images
 from mmdel.errors import DatasetError
 
 
@@ -169,3 +170,13 @@ def test_masked__else_a_file_of_the_same_name_in_masks_beside_images(tmp_path, m
     ])  # fmt: skip
     found = masked_images(image_table(DataDEL(str(folder))))
     assert found == {'images/a.jpg', 'images/deep/c.jpg', 'images/images/b.jpg'}
+
+
+def test_files__look_up_like_a_dict():
+    keys = sorted(['b.jpg', 'a/é.jpg', 'a/e.jpg', 'Z'])
+    files = Files(pa.table({'image': keys, 'path': [f'/data/{key}' for key in keys]}))
+    assert dict(files) == {key: f'/data/{key}' for key in keys}
+    assert [files.get(key) for key in ('', 'a', 'zz', 'a/e.jpg')] == [None, None, None, '/data/a/e.jpg']
+    assert 'Z' in files and 'Y' not in files
+    nothing = Files(pa.table({'image': pa.array([], pa.string()), 'path': pa.array([], pa.string())}))
+    assert not len(nothing) and nothing.get('a') is None

@@ -4,11 +4,14 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import Vectors
+from mmdel.engine import given_vectors
 from mmdel.engine.given_vectors import read_given_vectors
+from mmdel.errors import DatasetError
 from mmdel.selection.meddel import MedDEL
 
 
@@ -51,3 +54,34 @@ def test_row_numbers__sort_as_the_rows_do(tmp_path):
     keys = read_given_vectors(str(tmp_path / 'v.npy'), None).table['image'].to_pylist()
     assert keys == sorted(keys) and [int(key) for key in keys] == list(range(120))
     assert keys[7] == '007'
+
+
+@pytest.mark.parametrize('block', [1, 2, 7, 1000])
+@pytest.mark.parametrize('end', ['\n', '\r\n'])
+@pytest.mark.parametrize('last', [True, False])
+def test_keys__are_the_lines_however_they_are_read(tmp_path, monkeypatch, block, end, last):
+    monkeypatch.setattr(given_vectors, 'BLOCK_BYTES', block)
+    names = ['z.jpg', 'a b/é.jpg', 'm', 'a b/e.jpg', '  ']
+    (tmp_path / 'k.txt').write_bytes((end.join(names) + end * last).encode())
+    np.save(tmp_path / 'v.npy', np.arange(5, dtype=np.float32)[:, None] + 1)
+    embedded = read_given_vectors(str(tmp_path / 'v.npy'), str(tmp_path / 'k.txt'))
+    assert embedded.table['image'].to_pylist() == sorted(names)
+    assert [names[int(row) - 1] for row in embedded.source.read(slice(None))[:, 0]] == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ('text', 'problem'),
+    [
+        (b'a\nb\n', 'has 2 lines'),
+        (b'a\nb\nc\nd', 'has 4 lines'),
+        (b'', 'has 0 lines'),
+        (b'a\nb\n\xff\n', 'cannot be read as UTF-8'),
+        (b'a\nb\na\n', "the key 'a' stands twice"),
+    ],
+)
+def test_keys__what_cannot_be_used_is_named(tmp_path, text, problem):
+    (tmp_path / 'k.txt').write_bytes(text)
+    np.save(tmp_path / 'v.npy', np.ones((3, 2), np.float32))
+    with pytest.raises(DatasetError, match=problem) as caught:
+        read_given_vectors(str(tmp_path / 'v.npy'), str(tmp_path / 'k.txt'))
+    assert 'k.txt' in str(caught.value)
