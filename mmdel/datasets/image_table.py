@@ -8,7 +8,6 @@ The keys are the ones that :class:`mmdel.datasets.meddel_dataset.MedDELDataset` 
 
 import hashlib
 import os
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,8 +45,8 @@ class Files(Mapping[str, str]):
         self._keys, self._files = (table[name].combine_chunks() for name in ('image', 'path'))
 
     def __getitem__(self, key: str) -> str:
-        row = bisect_left(range(len(self)), key, key=lambda row: self._keys[row].as_py())
-        if row == len(self) or self._keys[row].as_py() != key:
+        row = keys.row_of(self._keys, key)
+        if row is None:
             raise KeyError(key)
         return self._files[row].as_py()
 

@@ -17,9 +17,11 @@ import os
 import posixpath
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
 from mmengine.dataset import BaseDataset
 
 _UNSAFE = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
@@ -131,6 +133,12 @@ def unique_keys(paths: Iterable[str]) -> tuple[list[tuple[str, str]], list[tuple
         elif taken[key] != path:
             refused[escape(path)] = f'the name is another spelling of {key}, which is used instead'
     return usable, sorted(refused.items())
+
+
+def row_of(images: pa.StringArray, key: str) -> int | None:
+    """The row of a key among sorted ones, [N], found by halving; None where it is not there."""
+    row = bisect_left(range(len(images)), key, key=lambda row: images[row].as_py())
+    return row if row < len(images) and images[row].as_py() == key else None
 
 
 # --- bases

@@ -23,7 +23,6 @@ from mmengine.registry import DATASETS, init_default_scope
 from numpy.typing import NDArray
 
 import mmdel
-from mmdel import disk_space
 from mmdel.datasets.image_table import Files, ImageTable, dataset_digest, image_table, masked_images
 from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.embedding.embedder import Embedded, embed_images
@@ -35,7 +34,7 @@ from mmdel.engine.leak_check import ExcludeNear, check_leaks
 from mmdel.engine.ranking_cache import cached_ranking
 from mmdel.engine.reporting import report
 from mmdel.engine.summary import Summary, summarise
-from mmdel.engine.work_dir import Chosen, previous_subset, write_results
+from mmdel.engine.work_dir import Chosen, previous_subset, require_space, write_results
 from mmdel.errors import ConfigError, GuardError, LockedError, SubsetError
 from mmdel.findings import CONFLICT_THRESHOLD, LeakReport
 from mmdel.progress import SILENT, Stages
@@ -43,9 +42,6 @@ from mmdel.registry import EMBEDDERS
 from mmdel.selection.guards import Guards
 from mmdel.selection.selector import BaseSelector, Ranking, build_selector
 from mmdel.subset import Subset, check_eta, size_at
-
-RANKING_BYTES, RESULT_BYTES = 28, 40
-"""An image's numbers in the file of a ranking, and in the other files of a run, its keys not counted."""
 
 
 @dataclass(frozen=True)
@@ -240,19 +236,12 @@ class DedupRunner:
                 'Every image is a copy of a test image, so there is nothing to choose from. Is exclude_near.against the pool?'
             )
         excluded = pa.concat_tables([excluded, leaked])
-        self._require_space(embedded.table['image'])
+        require_space(self.work_dir, self.cache_dir, embedded.table['image'])
         vectors = Vectors(embedded.source, embedded.table['image'], self.center, self.progress)
         size = size_at(self.cut.ratio, len(vectors)) if self.cut.ratio is not None else None
         ranking = self._rank(vectors, embedded.table, size)
         subset = self._subset(embedded, vectors, ranking, excluded)
         return Chosen(subset, ranking, vectors, paths, embedded.unreadable)
-
-    def _require_space(self, images: pa.ChunkedArray) -> None:
-        """Refuse to begin what cannot be written in the end."""
-        text = pc.sum(pc.binary_length(images)).as_py()
-        disk_space.require(self.cache_dir, len(images) * RANKING_BYTES, 'ranking')
-        # a key stands in image, in removed_by, and in up to three lists
-        disk_space.require(self.work_dir, len(images) * RESULT_BYTES + 5 * text, 'results')
 
     # --- old decisions that stay
 
@@ -274,7 +263,7 @@ class DedupRunner:
         new, leaked = self._exclude_leaks(new)
         excluded = pa.concat_tables([excluded, leaked])
         table, vectors = update.merge(old, source, new, self.progress)
-        self._require_space(table['image'])
+        require_space(self.work_dir, self.cache_dir, table['image'])
         request = {'guards': guards.config(), 'exclude_near': self._request()['exclude_near']}
         asked = {name: value for name, value in request.items() if value is not None}
         extended = update.extend(

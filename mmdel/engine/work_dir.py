@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from mmengine.logging import MMLogger
 
+from mmdel import disk_space
 from mmdel.embedding.vectors import Vectors
 from mmdel.engine.finished_run import CHANGES, Origin
 from mmdel.engine.leak_record import remove_leaks, write_leaks
@@ -23,6 +26,9 @@ from mmdel.selection.selector import Ranking
 from mmdel.subset import Subset
 
 SUBSET = 'subset.parquet'
+
+RANKING_BYTES, RESULT_BYTES = 28, 40
+"""An image's numbers in the file of a ranking, and in the other files of a run, its keys not counted."""
 
 REQUEST = ('selector', 'embedder_type', 'center', 'asked', 'guards', 'exclude_near')
 """Metadata that say what was asked for; a work dir that holds the answer to another question is not overwritten unasked."""
@@ -76,6 +82,23 @@ def previous_subset(folder: Path, request: dict[str, Any], old: OldRun | None, o
             'Give this run its own --work-dir, or replace the old result with --overwrite.'
         )
     return previous
+
+
+def require_space(folder: Path, cache_dir: Path, images: pa.ChunkedArray) -> None:
+    """Say what a run will write, and refuse to begin what cannot be written in the end.
+
+    Args:
+        folder (Path): The work dir.
+        cache_dir (Path): Where the ranking is kept.
+        images (pa.ChunkedArray): [N], the keys.
+
+    Raises:
+        StoreError: It has no room.
+    """
+    text = pc.sum(pc.binary_length(images)).as_py()
+    disk_space.require(cache_dir, len(images) * RANKING_BYTES, 'ranking')
+    # a key stands in image, in removed_by, and in up to three lists
+    disk_space.require(folder, len(images) * RESULT_BYTES + 5 * text, 'results')
 
 
 def write_results(

@@ -5,7 +5,6 @@ least one of each source and class; of the images in a group, those closest to t
 which images would come back if a little more were kept: their rank.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mmdel.datasets.keys import row_of
 from mmdel.findings import NearestKept
 from mmdel.subset import Subset
 
@@ -173,8 +173,8 @@ class _Rows:
         )
 
     def _is_kept(self, key: str) -> bool:
-        row = bisect_left(range(len(self.image)), key, key=lambda row: self.image[row].as_py())
-        return row < len(self.image) and self.image[row].as_py() == key and bool(self._keep[row])
+        row = row_of(self.image, key)
+        return row is not None and bool(self._keep[row])
 
 
 class _Groups:
