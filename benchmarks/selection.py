@@ -35,21 +35,24 @@ SIDE = 4096
 """Rows of the bare product's two factors."""
 
 
+def draw_scenes(rng: np.random.Generator, images: int, dim: int) -> np.ndarray:
+    """The middles of scenes of about 60 of so many images, float32 [scenes, dim]."""
+    organs = rng.standard_normal((20, dim), dtype=np.float32)
+    scenes = max(1, images // 60)
+    return organs[rng.integers(0, 20, scenes)] + 0.6 * rng.standard_normal((scenes, dim), dtype=np.float32)
+
+
 def draw_vectors(images: int, dim: int, seed: int = 0) -> np.ndarray:
     """Like video: 20 organs, scenes of about 60 frames, small changes between frames; float32 [images, dim]."""
     rng = np.random.default_rng(seed)
-    organs = rng.standard_normal((20, dim), dtype=np.float32)
-    scenes = max(1, images // 60)
-    scene = organs[rng.integers(0, 20, scenes)] + 0.6 * rng.standard_normal((scenes, dim), dtype=np.float32)
-    return scene[rng.integers(0, scenes, images)] + 0.3 * rng.standard_normal((images, dim), dtype=np.float32)
+    scene = draw_scenes(rng, images, dim)
+    return scene[rng.integers(0, len(scene), images)] + 0.3 * rng.standard_normal((images, dim), dtype=np.float32)
 
 
 def write_vectors(path: Path, images: int, dim: int, rows: int = 100_000) -> None:
     """The same in float16, drawn and written some rows at a time."""
     rng = np.random.default_rng(0)
-    organs = rng.standard_normal((20, dim), dtype=np.float32)
-    scenes = max(1, images // 60)
-    scene = organs[rng.integers(0, 20, scenes)] + 0.6 * rng.standard_normal((scenes, dim), dtype=np.float32)
+    scene = draw_scenes(rng, images, dim)
     with open(path, 'wb') as file:
         np.lib.format.write_array_header_1_0(
             file,
@@ -62,7 +65,7 @@ def write_vectors(path: Path, images: int, dim: int, rows: int = 100_000) -> Non
         for start in range(0, images, rows):
             size = min(rows, images - start)
             noise = 0.3 * rng.standard_normal((size, dim), dtype=np.float32)
-            file.write((scene[rng.integers(0, scenes, size)] + noise).astype(np.float16).data)
+            file.write((scene[rng.integers(0, len(scene), size)] + noise).astype(np.float16).data)
 
 
 def best_of(times: int, work: Callable[[], object]) -> float:
