@@ -31,7 +31,7 @@ def main() -> None:
         np.save(folder / 'vectors.npy', draw_vectors(args.images, args.dim))
         before, library = bare_rate(args.dim)
         options = ('--selector', 'coverage', '--ratio', str(args.ratio), '--no-report', '--cfg-options')
-        run = run_dedup(folder / 'vectors.npy', folder, 'coverage', *options)
+        run = run_dedup(('--embeddings', folder / 'vectors.npy'), folder, 'coverage', *options)
         rate = max(before, bare_rate(args.dim)[0])
     bare = args.images**2 * 2 * args.dim / rate
     stages, raw = run['stages'], args.images * args.dim * 4

@@ -93,8 +93,8 @@ def bare_rate(dim: int, precision: str = 'float32') -> tuple[float, str]:
     return 2 * SIDE * SIDE * dim / seconds, name
 
 
-def run_dedup(vectors: Path, folder: Path, name: str, *options: str) -> dict:
-    """One run of the command; its stage times in seconds, its wall time, its peak memory in bytes, and sha256 of the subset."""
+def run_dedup(source: tuple[str, Path], folder: Path, name: str, *options: str) -> dict:
+    """One run of the command on what an option names: stage times and wall time in seconds, peak memory in bytes, the subset."""
     work_dir = folder / name
     script = (
         'import json, re, runpy, sys\n'
@@ -109,10 +109,10 @@ def run_dedup(vectors: Path, folder: Path, name: str, *options: str) -> dict:
     )
     command = [
         sys.executable, '-c', script, str(ROOT / 'tools/dedup.py'), str(ROOT / 'configs/meddel_eta08.py'),
-        '--embeddings', str(vectors), '--work-dir', str(work_dir), *options, f'cache_dir={folder / f"cache of {name}"}',
+        *map(str, source), '--work-dir', str(work_dir), *options, f'cache_dir={folder / f"cache of {name}"}',
     ]  # fmt: skip
     start = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     wall = time.perf_counter() - start
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
@@ -151,9 +151,8 @@ def scale(sizes: list[int], dim: int) -> None:
             folder = Path(name)
             write_vectors(folder / 'vectors.npy', size, dim)
             before = bare_rate(dim)[0]
-            run = run_dedup(
-                folder / 'vectors.npy', folder, 'run', '--cfg-options', 'selector.scope=cluster', 'center=True'
-            )
+            options = ('--cfg-options', 'selector.scope=cluster', 'center=True')
+            run = run_dedup(('--embeddings', folder / 'vectors.npy'), folder, 'run', *options)
             rate = max(before, bare_rate(dim)[0])
             clusters = len(np.unique(run['table']['cluster'].to_numpy()))
         spent = sum(run['stages'].get(stage, 0) for stage in stages)
@@ -314,9 +313,8 @@ def main() -> None:
             for precision in ('auto', 'float32'):
                 before = {kind: bare_rate(args.dim, kind) for kind in ('float32', 'bfloat16')}
                 options = (f'selector.scope={scope}', f'center={which == "centred"}', f'selector.precision={precision}')
-                run = run_dedup(
-                    folder / f'{which}.npy', folder, f'{which} {scope} {precision}', '--cfg-options', *options
-                )
+                source = ('--embeddings', folder / f'{which}.npy')
+                run = run_dedup(source, folder, f'{which} {scope} {precision}', '--cfg-options', *options)
                 digests.add(run['digest'])
                 spent = sum(run['stages'][stage] for stage in stages)
                 print(f'{which}, {scope}, precision {precision}, {" + ".join(stages)}: {spent:.2f} s')

@@ -5,7 +5,7 @@
 Makes videos of real frames in four codecs, and of the frames that come out of each a folder of JPEG files (quality 95), then
 embeds both by turns with empty caches: with thumbnails, where decoding decides, and with a ViT. The ratio is the rate from the
 video over the rate from the files. Peak memory (of the process and of its largest worker) is measured in processes of their own,
-for the same film once and several times over. Last, listing: as many file names as DataDEL has, scanned twice.
+for the same film once and several times over.
 """
 
 import argparse
@@ -26,10 +26,9 @@ import torch
 from mmengine.logging import MMLogger
 
 import mmdel
-from mmdel.datasets import DataDEL, listing_cache, videos
+from mmdel.datasets import DataDEL, videos
 from mmdel.datasets.frames import read_frame
 from mmdel.datasets.image_table import image_table
-from mmdel.datasets.listing import list_images
 from mmdel.datasets.videos import index
 from mmdel.embedding import BaseEmbedder, PixelEmbedder, ViTEmbedder, embed_images
 
@@ -40,8 +39,6 @@ CODECS = {
     'MJPEG, AVI': ('clip.avi', 'mjpeg', 1, {'qmin': '2', 'qmax': '3'}),
 }
 VIT = dict(type='mmpretrain.VisionTransformer', arch='dinov2-small', patch_size=14, layer_scale_init_value=1e-5)
-LISTED = 165_317
-"""Frames in the pre-training rows of Table 1."""
 
 
 def make_video(
@@ -99,7 +96,7 @@ def main() -> None:
     files = sorted(args.images.rglob('*.jpg'))[: args.count]
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        index.INDEX_DIR, listing_cache.LISTING_DIR = str(work / 'indices'), str(work / 'listings')
+        index.INDEX_DIR = str(work / 'indices')
         jobs = [('pixels', PixelEmbedder(), len(files))] + (
             [('ViT-S/14', ViTEmbedder(VIT), args.vit)] if args.vit else []
         )
@@ -124,21 +121,6 @@ def main() -> None:
             own, workers = peak_memory(work / f'long{times}')
             print(
                 f'{300 * times} frames in one video: peak {own:.0f} MiB, largest worker {workers:.0f} MiB', flush=True
-            )
-        (work / 'one.jpg').write_bytes(files[0].read_bytes())
-        for number in range(LISTED):
-            path = work / 'names' / f'{number % 60:02d}' / f'{number:06d}.jpg'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.symlink_to('../../one.jpg')
-        time.sleep(3)  # a listing is not kept while a folder may still be changing
-        for _ in range(2):
-            start = time.perf_counter()
-            list_images(work / 'names', with_videos=True)
-            listed = time.perf_counter() - start
-            start = time.perf_counter()
-            DataDEL(str(work / 'names'))
-            print(
-                f'{LISTED:,} links listed in {listed:.2f} s, a dataset of them in {time.perf_counter() - start:.2f} s'
             )
 
 

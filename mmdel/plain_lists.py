@@ -10,10 +10,8 @@ from typing import TextIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmdel.blocks import BLOCK
 from mmdel.files import atomic
-
-ROWS = 65_536
-"""Rows that are text at a time."""
 
 SUFFIX = re.compile(r'\.([A-Za-z][A-Za-z0-9]{0,4})')
 """What counts as the ending of a file: other dots are part of a name, as in ``1.2.840.10008``."""
@@ -42,7 +40,7 @@ def write_lists(folder: Path, images: pa.Table, classes: Sequence[str]) -> list[
             lists[name].writelines(line + '\n' for line in lines)
 
         write('keep.txt', ())
-        for batch in pa.table({'image': images['image'], 'number': number}).to_batches(ROWS):
+        for batch in pa.table({'image': images['image'], 'number': number}).to_batches(BLOCK):
             keys = batch['image'].to_pylist()
             write('keep.txt', keys)
             if labelled:

@@ -1,13 +1,18 @@
 """DataDEL: images and video frames of any folders as an OpenMMLab dataset, with what their names and folders tell."""
 
 import os
+import pickle
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
+from itertools import chain, groupby
 from typing import Any
 
+import numpy as np
 from mmengine.dataset import BaseDataset
+from numpy.typing import NDArray
 
 from mmdel.datasets import keys
 from mmdel.datasets.catalog import CATALOG
@@ -72,6 +77,8 @@ class DataDEL(BaseDataset):
         {'img_path': 'data/datadel/gastrovision/Cecum/0a.jpg', 'source': 'gastrovision', 'gt_label': 3, 'sample_idx': 0}
     """
 
+    data_list: Sequence[dict]
+
     def __init__(
         self,
         data_root: str,
@@ -98,8 +105,12 @@ class DataDEL(BaseDataset):
             **kwargs,
         )
 
-    def load_data_list(self) -> list[dict]:
+    def load_data_list(self) -> Sequence[dict]:
         """List the images and read what their paths tell.
+
+        Returns:
+            Sequence[dict]: The items; with ``serialize_data`` each is made when it is asked for, so that millions of them need
+            not be there at once.
 
         Raises:
             DatasetError: A folder or list is missing, holds no usable image or images of a downstream dataset, or a class that
@@ -108,27 +119,22 @@ class DataDEL(BaseDataset):
         self._check_root()
         listing = self._read_list() if self.ann_file else self._scan()
         self._refuse_downstream(listing)
-        items = {key: self._describe(key, path) for key, path in zip(listing.keys, listing.paths, strict=True)}
-        ledger, notes = [*listing.ledger], [*listing.notes]
+        names, ledger, notes = listing.keys, [*listing.ledger], [*listing.notes]
         if self._step is not None:
-            videos, unusable = list_frames(listing.videos, self._step)
+            videos, unusable = list_frames([(key, listing.path(key)) for key in listing.videos], self._step)
             ledger += unusable
-            for video in videos:
-                told = self._describe(video.key, video.path)
-                for number in video.frames.tolist():
-                    frame = {**told, 'img_path': frame_path(video.path, number), 'frame': number}
-                    items[frame_path(video.key, number)] = frame
+            frames = (frame_path(video.key, number) for video in videos for number in video.frames.tolist())
+            names = tuple(name for name, _ in groupby(sorted(chain(names, frames))))
         elif listing.videos:
             notes.append(
                 f'{_count(len(listing.videos), "video")} left out. Take frames of them with videos=, for instance --videos 1fps'
             )
         self.ledger, self.notes = tuple(sorted(ledger)), tuple(notes)
-        if not items:
+        if not names:
             why = _examples(self.ledger) or self.notes[-1]
             raise DatasetError(f'None of the images of {self.data_root} can be used: {why}.')
-        data_list = [items[key] for key in sorted(items)]
-        self._number_labels(data_list)
-        return data_list
+        items = _Items(names, partial(self._item, listing=listing, labels=self._labels(names)))
+        return items if self.serialize_data else list(items)
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """The label of an item as a list, empty where it has none."""
@@ -136,6 +142,15 @@ class DataDEL(BaseDataset):
         return [info['gt_label']] if 'gt_label' in info else []
 
     # --- private
+
+    def _serialize_data(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """As in ``BaseDataset``, item by item: there, all items and the bytes of each are in memory together."""
+        data, ends = bytearray(), np.empty(len(self.data_list), np.int64)
+        for place, item in enumerate(self.data_list):
+            data += pickle.dumps(item, protocol=4)
+            ends[place] = len(data)
+        self.data_list = []
+        return np.frombuffer(data, np.uint8), ends
 
     def _check_root(self) -> None:
         if not os.path.isdir(self.data_root):
@@ -171,7 +186,7 @@ class DataDEL(BaseDataset):
         """A downstream dataset lies in ``<id>/images`` and ``<id>/masks``, wherever that is."""
         if self.allow_downstream:
             return
-        folders = {key.rpartition('/')[0] for key in (*listing.keys, *(key for key, _ in listing.videos))}
+        folders = {key.rpartition('/')[0] for key in chain(listing.keys, listing.videos)}
         found = sorted({match[1].lower() for folder in folders if (match := _DOWNSTREAM.search(folder))})
         if found:
             raise DatasetError(
@@ -185,9 +200,9 @@ class DataDEL(BaseDataset):
 
     def _scan(self) -> Listing:
         listing = list_images(self.data_root, self.sources, with_videos=True)
-        names = [*listing.keys, *(key for key, _ in listing.videos if self._step is not None)]
-        empty = [source for source in self.sources if not any(name.startswith(source + '/') for name in names)]
-        if empty and names:
+        names = (listing.keys, listing.videos if self._step is not None else ())
+        empty = [source for source in self.sources if not any(name.startswith(source + '/') for name in chain(*names))]
+        if empty and any(names):
             raise DatasetError(
                 f'There is no usable image below {", ".join(empty)} in {self.data_root}. '
                 'Put the images there, or leave the folder out of sources=(...).'
@@ -195,32 +210,33 @@ class DataDEL(BaseDataset):
         return listing
 
     def _read_list(self) -> Listing:
+        images: list[str] = []
+        films: list[str] = []
+        ledger: dict[str, str] = {}
+        for line in self._lines():
+            image = self._relative(line)
+            if image is None:
+                continue
+            problem = self._problem(image)
+            if problem:
+                ledger[image] = problem
+            else:
+                (films if is_video(image) else images).append(image)
+        if not (images or films or ledger):
+            raise DatasetError(f'The list {self.ann_file} names no image. Write one path relative to data_root a line.')
+        videos = select(self.data_root, films, ())
+        listing = select(self.data_root, images, chain(ledger.items(), videos.ledger))
+        return replace(listing, spelled={**listing.spelled, **videos.spelled}, videos=videos.keys)
+
+    def _lines(self) -> Iterator[str]:
         try:
-            text = Path(self.ann_file).read_bytes().removeprefix(b'\xef\xbb\xbf').decode('utf-8', 'surrogateescape')
+            # lines end at line feeds alone: names may hold other characters that text is cut at
+            with open(self.ann_file, encoding='utf-8-sig', errors='surrogateescape', newline='\n') as lines:
+                yield from (line.rstrip('\r\n') for line in lines)
         except OSError as error:
             raise DatasetError(
                 f'The list {self.ann_file} cannot be read ({error.strerror}). ann_file is relative to data_root.'
             ) from error
-        images: list[str] = []
-        films: list[str] = []
-        ledger: list[tuple[str, str]] = []
-        seen: set[str] = set()
-        for line in text.split('\n'):  # not splitlines, which also cuts at characters that names may hold
-            image = self._relative(line.rstrip('\r'))
-            if image is None or image in seen:
-                continue
-            seen.add(image)
-            problem = self._problem(image)
-            if problem:
-                ledger.append((image, problem))
-            elif is_video(image):
-                films.append(image)
-            else:
-                images.append(image)
-        if not seen:
-            raise DatasetError(f'The list {self.ann_file} names no image. Write one path relative to data_root a line.')
-        videos, paths, refused = select(self.data_root, films, ())
-        return Listing(*select(self.data_root, images, [*ledger, *refused]), (), tuple(zip(videos, paths, strict=True)))
 
     def _relative(self, line: str) -> str | None:
         """The path of a line relative to the root, None for a blank line."""
@@ -243,12 +259,22 @@ class DataDEL(BaseDataset):
             return f'listed in {self.ann_file} but not there'
         return file_problem(path)
 
-    def _describe(self, key: str, path: str) -> dict[str, Any]:
+    def _item(self, key: str, listing: Listing, labels: Mapping[str, int]) -> dict[str, Any]:
+        item = {'img_path': listing.path(key), **self._told(key)}
+        if 'label' in item:
+            item['gt_label'] = labels[item.pop('label')]
+        return item
+
+    def _source(self, key: str) -> str:
+        within = [source for source in self.sources if key.startswith(source + '/')]
+        return max(within, key=len) if within else key.rpartition('/')[0].split('/')[0]
+
+    def _told(self, key: str) -> dict[str, Any]:
+        """What the key of an image tells of it."""
         frame = split_frame(key)
         file = frame[0] if frame else key
-        within = [source for source in self.sources if key.startswith(source + '/')]
-        source = max(within, key=len) if within else key.rpartition('/')[0].split('/')[0]
-        item: dict[str, Any] = {'img_path': path, 'source': source}
+        source = self._source(key)
+        item: dict[str, Any] = {'source': source}
         if is_video(file):
             item['video'] = file
         layout = LAYOUTS.get(posixpath.basename(source))
@@ -261,19 +287,41 @@ class DataDEL(BaseDataset):
             item['frame'] = int(item['frame'])
         return item
 
-    def _number_labels(self, items: list[dict[str, Any]]) -> None:
-        """Turn the label names of items into ``gt_label``."""
-        found = {item['label'] for item in items if 'label' in item}
+    def _labels(self, names: Sequence[str]) -> dict[str, int]:
+        """The numbers of the labels that keys tell."""
+        found = {
+            told['label']
+            for key in names
+            if posixpath.basename(self._source(key)) in LAYOUTS and 'label' in (told := self._told(key))
+        }
         classes = self._metainfo.setdefault('classes', tuple(sorted(found))) if found else ()
         unknown = sorted(found - set(classes))
         if unknown:
             raise DatasetError(
                 f'{self.data_root} holds the classes {", ".join(unknown)}, which metainfo["classes"] does not name.'
             )
-        numbers = {name: number for number, name in enumerate(classes)}
-        for item in items:
-            if 'label' in item:
-                item['gt_label'] = numbers[item.pop('label')]
+        return {name: number for number, name in enumerate(classes)}
+
+
+class _Items(Sequence[dict]):
+    """Items that are made when they are asked for.
+
+    Args:
+        names (Sequence[str]): Their keys.
+        make (Callable): The item of a key.
+    """
+
+    def __init__(self, names: Sequence[str], make: Callable[[str], dict[str, Any]]) -> None:
+        self._names = names
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return list(map(self._make, self._names[place]))
+        return self._make(self._names[place])
 
 
 def _frame_problem(video: str, number: int) -> str | None:

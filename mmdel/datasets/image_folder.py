@@ -21,8 +21,8 @@ def by_stem(folder: str | os.PathLike[str]) -> dict[str, str]:
     listing = list_images(folder)
     paths: dict[str, str] = {}
     twins = []
-    for key, path in zip(listing.keys, listing.paths, strict=True):
-        stem = os.path.splitext(key)[0]
+    for key in listing.keys:
+        stem, path = os.path.splitext(key)[0], listing.path(key)
         if stem in paths:
             twins.append(f'{os.path.basename(paths[stem])} and {os.path.basename(path)}')
         paths.setdefault(stem, path)

@@ -12,9 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from mmengine.dataset import BaseDataset
 
+from mmdel.blocks import blocks, values
 from mmdel.datasets import keys, wrappers
 from mmdel.errors import DatasetError
 
@@ -30,8 +33,8 @@ SCHEMA = pa.schema(
     ]
 )
 
-ROWS = 65_536
-"""Rows that are Python objects at a time."""
+_ITEM = SCHEMA.remove(0).append(pa.field('mask', pa.string()))
+_ROWS = _ITEM.insert(0, SCHEMA.field('image'))
 
 
 class Files(Mapping[str, str]):
@@ -95,8 +98,8 @@ def image_table(dataset: Any, root: str | None = None) -> ImageTable:
     leaves = wrappers.leaf_datasets(dataset)
     for leaf in leaves:
         leaf.full_init()
-    paths = [keys.absolute_paths(wrappers.image_paths(leaf)) for leaf in leaves]
-    base = keys.table_base(leaves, paths) if root is None else os.path.abspath(root)
+    items = [_Items.of(leaf) for leaf in leaves]
+    base = keys.table_base(leaves, [part.examples for part in items]) if root is None else os.path.abspath(root)
     if base is None:
         raise DatasetError(
             'The images of the dataset share no folder, so they have no common keys. Give them one root.'
@@ -104,17 +107,17 @@ def image_table(dataset: Any, root: str | None = None) -> ImageTable:
     if not keys.is_utf8(base):
         raise DatasetError(f'The name of the folder {keys.escape(base)} is not UTF-8. Rename it, or link to it.')
 
-    rows: dict[str, dict[str, Any]] = {}
     ledger: dict[str, str] = {}
-    masks: dict[str, str] = {}
-    for leaf, leaf_paths in zip(leaves, paths, strict=True):
-        _add_rows(leaf, leaf_paths, base, rows, ledger, masks)
+    rows = _sorted(pa.Table.from_batches(_with_keys(items, base, ledger), _ROWS))
+    for leaf in leaves:
         _add_ledger(leaf, base, ledger)
-    table = pa.Table.from_pylist([rows[key] for key in sorted(rows)], schema=SCHEMA)
-    lost = tuple(sorted((key, reason) for key, reason in ledger.items() if key not in rows))
+    named = rows.select(['image', 'mask']).filter(rows['mask'].is_valid()).rename_columns(['image', 'path'])
+    table = rows.select(SCHEMA.names)
+    used = set(table['image'].filter(pc.is_in(table['image'], pa.array(ledger, pa.string()))).to_pylist())
+    lost = tuple(sorted((key, reason) for key, reason in ledger.items() if key not in used))
     notes = tuple(dict.fromkeys(note for leaf in leaves for note in getattr(leaf, 'notes', ())))
     labelled = table['label'].null_count < len(table)
-    return ImageTable(base, table, lost, _classes(leaves) if labelled else (), notes, masks)
+    return ImageTable(base, table, lost, _classes(leaves) if labelled else (), notes, Files(named))
 
 
 def dataset_digest(table: pa.Table) -> str:
@@ -126,9 +129,8 @@ def dataset_digest(table: pa.Table) -> str:
     if 'bytes' not in table.column_names:
         table = table.append_column('bytes', pa.nulls(len(table), pa.int64()))
     digest = hashlib.sha256()
-    for batch in table.select(['image', 'bytes']).to_batches(ROWS):
-        for image, size in zip(batch['image'].to_pylist(), batch['bytes'].to_pylist(), strict=True):
-            digest.update(f'{image}\t{"" if size is None else size}\n'.encode())
+    for image, size in zip(values(table['image']), values(table['bytes']), strict=True):
+        digest.update(f'{image}\t{"" if size is None else size}\n'.encode())
     return digest.hexdigest()
 
 
@@ -143,7 +145,7 @@ def masked_images(images: ImageTable) -> frozenset[str]:
     """
     found = []
     stems: dict[str, set[str]] = {}
-    for key, path in zip(images.table['image'].to_pylist(), images.table['path'].to_pylist(), strict=True):
+    for key, path in zip(values(images.table['image']), values(images.table['path']), strict=True):
         named = images.masks.get(key)
         if named is not None:
             if os.path.isfile(named):
@@ -162,41 +164,119 @@ def masked_images(images: ImageTable) -> frozenset[str]:
     return frozenset(found)
 
 
-def _add_rows(
-    leaf: BaseDataset,
-    paths: Sequence[str],
-    base: str,
-    rows: dict[str, dict[str, Any]],
-    ledger: dict[str, str],
-    masks: dict[str, str],
-) -> None:
-    classes = leaf.metainfo.get('classes')
-    for index, (key, path) in enumerate(zip(keys.keys_under(base, paths), paths, strict=True)):
+@dataclass
+class _Items:
+    """What a leaf tells of its images.
+
+    Args:
+        batches (list[pa.RecordBatch]): Of :data:`_ITEM`, in the order of the items.
+        unwritable (list[str]): Absolute paths that are not UTF-8, of other items.
+        examples (list[str]): Of the absolute paths one for each folder.
+    """
+
+    batches: list[pa.RecordBatch]
+    unwritable: list[str]
+    examples: list[str]
+
+    @classmethod
+    def of(cls, leaf: BaseDataset) -> '_Items':
+        classes = leaf.metainfo.get('classes')
+        found = cls([], [], [])
+        folders: dict[str, str] = {}
+        for block in blocks(wrappers.items(leaf)):
+            rows = []
+            for path, (_, info) in zip(keys.absolute_paths(path for path, _ in block), block, strict=True):
+                folders.setdefault(keys.folder_of(path), path)
+                if keys.is_utf8(path):
+                    rows.append(_row(path, info, classes))
+                else:
+                    found.unwritable.append(path)
+            found.batches.append(pa.RecordBatch.from_pylist(rows, schema=_ITEM))
+        found.examples = list(folders.values())
+        return found
+
+
+def _row(path: str, info: Mapping[str, Any], classes: Sequence[str] | None) -> dict[str, Any]:
+    return {
+        'path': path,
+        'source': _text(info.get('source')),
+        'label': _label(info.get('gt_label'), classes),
+        'video': _text(info.get('video')),
+        'frame': None if info.get('frame') is None else int(info['frame']),
+        'centre': _text(info.get('centre')),
+        'mask': os.fspath(info['seg_map_path']) if info.get('seg_map_path') else None,
+    }
+
+
+def _with_keys(items: Sequence[_Items], base: str, ledger: dict[str, str]) -> Iterator[pa.RecordBatch]:
+    """All rows with their keys; those whose names cannot be used go to the ledger."""
+    for part in items:
+        while part.batches:  # each is let go as soon as its rows have keys
+            batch = part.batches.pop(0)
+            paths = batch['path'].to_pylist()
+            images = _keys(base, paths)
+            usable = _refuse_unusable(images, paths, ledger)
+            yield pa.RecordBatch.from_arrays([pa.array(images, pa.string()), *batch.columns], schema=_ROWS).filter(
+                usable
+            )
+        _refuse_unusable(_keys(base, part.unwritable), part.unwritable, ledger)
+
+
+def _keys(base: str, paths: Sequence[str]) -> list[str]:
+    found = []
+    for key, path in zip(keys.keys_under(base, paths), paths, strict=True):
         if key is None:
-            raise DatasetError(f'{path} does not lie below the root {base}. Give a root above all images.')
-        problem = keys.name_problem(path) if '\\' in key else None  # only escaped keys hold a backslash
-        if problem:
-            ledger[key] = problem
-            continue
-        if key in rows:
-            if rows[key]['path'] != path:
-                raise DatasetError(
-                    f'Two images have the key {key}: {rows[key]["path"]} and {path}. '
-                    'Rename one of them, or leave it out.'
-                )
-            continue
-        info = leaf.get_data_info(index)
-        if info.get('seg_map_path'):
-            masks[key] = os.fspath(info['seg_map_path'])
-        rows[key] = {
-            'image': key,
-            'path': path,
-            'source': _text(info.get('source')),
-            'label': _label(info.get('gt_label'), classes),
-            'video': _text(info.get('video')),
-            'frame': None if info.get('frame') is None else int(info['frame']),
-            'centre': _text(info.get('centre')),
-        }
+            raise DatasetError(f'{keys.escape(path)} does not lie below the root {base}. Give a root above all images.')
+        found.append(key)
+    return found
+
+
+def _refuse_unusable(images: Sequence[str], paths: Sequence[str], ledger: dict[str, str]) -> pa.BooleanArray:
+    """Note names that cannot be used in the ledger; returns which can."""
+    # only escaped keys hold a backslash
+    problems = [keys.name_problem(path) if '\\' in key else None for key, path in zip(images, paths, strict=True)]
+    ledger.update((key, problem) for key, problem in zip(images, problems, strict=True) if problem)
+    return pa.array([problem is None for problem in problems], pa.bool_())
+
+
+def _sorted(rows: pa.Table) -> pa.Table:
+    """All rows sorted by key, one for each file.
+
+    Raises:
+        DatasetError: Two files have one key.
+    """
+    rows = _joined(rows)
+    if _ascending(rows['image']):
+        return rows
+    numbered = rows.select(['image']).append_column('row', pa.array(np.arange(len(rows))))
+    rows = _joined(rows.take(pc.sort_indices(numbered, [('image', 'ascending'), ('row', 'ascending')])))
+    images, paths = (rows[name].chunk(0) for name in ('image', 'path'))
+    again = pc.equal(images[1:], images[:-1])
+    clashes = np.flatnonzero(pc.and_(again, pc.not_equal(paths[1:], paths[:-1]))).tolist()
+    if clashes:
+        one, other = (paths[row].as_py() for row in (clashes[0], clashes[0] + 1))
+        raise DatasetError(
+            f'Two images have the key {images[clashes[0]]}: {one} and {other}. Rename one of them, or leave it out.'
+        )
+    return rows.filter(pa.concat_arrays([pa.array([True]), pc.invert(again)]))
+
+
+def _ascending(keys: pa.ChunkedArray) -> bool:
+    one = keys.combine_chunks()
+    return bool(pc.all(pc.less(one[:-1], one[1:]), min_count=0).as_py())
+
+
+def _joined(table: pa.Table) -> pa.Table:
+    """The table with one chunk in each column, joined one after another so that one column at most is there twice."""
+    columns = {}
+    for name in table.column_names:
+        chunks = table[name].chunks
+        table = table.drop_columns([name])
+        columns[name] = (
+            chunks[0] if len(chunks) == 1 else pa.chunked_array(chunks, _ROWS.field(name).type).combine_chunks()
+        )
+        del chunks
+    return pa.table(columns)
 
 
 def _add_ledger(leaf: BaseDataset, base: str, ledger: dict[str, str]) -> None:

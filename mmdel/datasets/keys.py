@@ -7,19 +7,17 @@ control character, has an escaped key; every other key is free of backslashes, s
     >>> keys_under('/data/pool', ['/data/pool/img/1.jpg', '/elsewhere/2.jpg'])
     ['img/1.jpg', None]
 
-Which base the keys of a dataset are relative to is decided here for both sides: :func:`table_base` when keys are
-written (:mod:`mmdel.datasets.image_table`) and :func:`match` when they are read
-(:class:`mmdel.datasets.meddel_dataset.MedDELDataset`). Every base that the first may choose is among those that the
-second tries.
+Which base new keys are relative to is decided by :func:`table_base`, when they are written (:mod:`mmdel.datasets.image_table`).
+When they are read, :mod:`mmdel.datasets.matching` tries several; every base that the first may choose is among them.
 """
 
+import itertools
 import os
 import posixpath
 import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
 from mmengine.dataset import BaseDataset
@@ -112,27 +110,44 @@ def keys_under(base: str | None, paths: Sequence[str]) -> list[str | None]:
     return keys
 
 
-def unique_keys(paths: Iterable[str]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def unique_keys(paths: Iterable[str]) -> tuple[list[str], dict[str, str], list[tuple[str, str]]]:
     """Give each relative path a key of its own.
 
     Returns:
-        tuple: ``(key, path)`` of the usable ones, sorted by key; and ``(escaped key, reason)`` of the others:
-        unusable names, and names that become the key of another file (the one spelled like the key stays, else the
-        first).
+        tuple: The keys of the usable ones, sorted; the path of those whose key is spelled otherwise; and
+        ``(escaped key, reason)`` of the others: unusable names, and names that become the key of another file (the one
+        spelled like the key stays, else the first).
     """
-    usable: list[tuple[str, str]] = []
+    plain: list[str] = []
+    odd: list[tuple[str, str]] = []
+    for path in paths:
+        key = normalise(path)
+        if key == path:  # kept instead of the key: of millions of names there is one copy
+            plain.append(path)
+        else:
+            odd.append((key, path))
+    plain.sort()
+    usable = [key for key, _ in itertools.groupby(plain)]
+    spelled: dict[str, str] = {}
     refused: dict[str, str] = {}
-    taken: dict[str, str] = {}
-    for key, _, path in sorted((key, key != path, path) for key, path in ((normalise(p), p) for p in paths)):
+    for key, path in sorted(odd):
         problem = name_problem(path)
         if problem:
             refused[escape(path) if key in refused else key] = problem
-        elif key not in taken:
-            taken[key] = path
-            usable.append((key, path))
-        elif taken[key] != path:
+        elif is_among(usable, key) or spelled.setdefault(key, path) != path:
             refused[escape(path)] = f'the name is another spelling of {key}, which is used instead'
-    return usable, sorted(refused.items())
+    return sorted([*usable, *spelled]) if spelled else usable, spelled, sorted(refused.items())
+
+
+def is_among(names: Sequence[str], key: str) -> bool:
+    """Whether a key is among sorted ones."""
+    place = bisect_left(names, key)
+    return place < len(names) and names[place] == key
+
+
+def folder_of(path: str) -> str:
+    """The part of an absolute path that decides whether it lies below a base: its folder; all of it with backslashes."""
+    return path if '\\' in path else path.rpartition('/')[0]
 
 
 def row_of(images: pa.StringArray, key: str) -> int | None:
@@ -148,16 +163,16 @@ def image_prefix(leaf: BaseDataset) -> str | None:
     """The folder that a leaf joins to its image names, absolute; None where it has none."""
     prefixes = leaf.data_prefix
     if isinstance(prefixes, str):
-        return _folder(prefixes)
+        return absolute_folder(prefixes)
     for name in ('img_path', 'img'):
         if name in prefixes:
-            return _folder(prefixes[name])
-    return _folder(next(iter(prefixes.values()))) if len(prefixes) == 1 else None
+            return absolute_folder(prefixes[name])
+    return absolute_folder(next(iter(prefixes.values()))) if len(prefixes) == 1 else None
 
 
 def data_root(leaf: BaseDataset) -> str | None:
     """The leaf's ``data_root``, absolute; None where it has none."""
-    return _folder(leaf.data_root)
+    return absolute_folder(leaf.data_root)
 
 
 def common_folder(folders: Sequence[str | None]) -> str | None:
@@ -179,106 +194,24 @@ def table_base(leaves: Sequence[BaseDataset], paths: Sequence[Sequence[str]]) ->
 
     Args:
         leaves (Sequence[BaseDataset]): The leaves.
-        paths (Sequence[Sequence[str]]): The absolute image paths of each leaf.
+        paths (Sequence[Sequence[str]]): Absolute image paths of each leaf, one of each folder (:func:`folder_of`) at least.
 
     Returns:
         str | None: The first one below which every image lies; None where the images share no folder.
     """
-    for base in _shared_bases(leaves, paths):
+    for base in shared_bases(leaves, paths):
         if base is not None and all(None not in keys_under(base, part) for part in paths):
             return base
     return None
 
 
-def candidate_bases(
-    leaves: Sequence[BaseDataset], paths: Sequence[Sequence[str]], root: str | None = None
-) -> list[list[str | None]]:
-    """What the keys of a subset may be relative to, best first: each candidate is one base per leaf.
-
-    The image prefix of each leaf, its ``data_root``, then ``root`` where given, else the folders that all leaves share.
-    """
-    own = [[image_prefix(leaf) for leaf in leaves], [data_root(leaf) for leaf in leaves]]
-    shared = [_folder(root)] if root is not None else _shared_bases(leaves, paths)
-    candidates = [*own, *([base] * len(leaves) for base in shared)]
-    return [bases for i, bases in enumerate(candidates) if any(bases) and bases not in candidates[:i]]
-
-
-@dataclass(frozen=True)
-class Match:
-    """How the images of a dataset meet the keys of a subset.
-
-    Args:
-        keys (list[list[str | None]]): The key of each image of each leaf; None where it has none under the base chosen.
-        missing (list[str]): Wanted keys that no image has, sorted.
-        conflict (tuple, optional): A key and two different files that have it.
-    """
-
-    keys: list[list[str | None]]
-    missing: list[str]
-    conflict: tuple[str, str, str] | None
-
-
-def match(
-    leaves: Sequence[BaseDataset],
-    paths: Sequence[Sequence[str]],
-    listed: set[str],
-    wanted: set[str],
-    root: str | None = None,
-) -> Match:
-    """Find the bases under which the images of a dataset have the keys of a subset.
-
-    Of the :func:`candidate_bases`, and of each leaf's own best one, the first is taken under which all wanted keys
-    are found without conflict; where several do, the one that lists most images. Wanted keys alone could be met by
-    chance: ``img/1.jpg`` below ``pool`` is also ``img/img/1.jpg`` below ``pool/img``.
+def shared_bases(leaves: Sequence[BaseDataset], paths: Sequence[Iterable[str]]) -> list[str | None]:
+    """The folders that the leaves share, best first: of image prefixes, of data roots, of all images; None where there is none.
 
     Args:
         leaves (Sequence[BaseDataset]): The leaves.
-        paths (Sequence[Sequence[str]]): The absolute image paths of each.
-        listed (set[str]): All keys of the subset.
-        wanted (set[str]): Those that must be found.
-        root (str, optional): The base to try last instead of the folders that all leaves share. Defaults to None.
+        paths (Sequence[Iterable[str]]): Absolute paths of each, one of each folder (:func:`folder_of`) at least.
     """
-    options: list[list[list[str | None]]] = []
-    best, best_score = Match([[None] * len(part) for part in paths], sorted(wanted), None), (False, -1)
-    for bases in [*candidate_bases(leaves, paths, root), None]:
-        if bases is not None:
-            options.append([keys_under(base, part) for base, part in zip(bases, paths, strict=True)])
-        elif options:  # last of all, each leaf by itself
-            options.append([max(rows, key=lambda row: _count(row, listed)) for rows in zip(*options, strict=True)])
-        else:
-            break
-        rows = options[-1]
-        missing = sorted(wanted.difference(*rows))
-        conflict = _conflict(rows, paths)
-        known = sum(_count(row, listed) for row in rows)
-        score = (not missing and conflict is None, known)
-        if score > best_score:
-            best, best_score = Match(rows, missing, conflict), score
-        if score == (True, sum(map(len, paths))):
-            break
-    return best
-
-
-# --- private
-
-
-def _count(row: Sequence[str | None], listed: set[str]) -> int:
-    return sum(key in listed for key in row)
-
-
-def _conflict(rows: Sequence[Sequence[str | None]], paths: Sequence[Sequence[str]]) -> tuple[str, str, str] | None:
-    known = [key for row in rows for key in row if key is not None]
-    if len(set(known)) == len(known):
-        return None
-    files: dict[str | None, str] = {}
-    for row, part in zip(rows, paths, strict=True):
-        for key, path in zip(row, part, strict=True):
-            if key is not None and files.setdefault(key, path) != path:
-                return key, files[key], path
-    return None
-
-
-def _shared_bases(leaves: Sequence[BaseDataset], paths: Sequence[Sequence[str]]) -> list[str | None]:
     folders = {path.rpartition('/')[0] or '/' for part in paths for path in part}
     return [
         common_folder([image_prefix(leaf) for leaf in leaves]),
@@ -287,11 +220,15 @@ def _shared_bases(leaves: Sequence[BaseDataset], paths: Sequence[Sequence[str]])
     ]
 
 
-def _folder(path: str | os.PathLike[str] | None) -> str | None:
+def absolute_folder(path: str | os.PathLike[str] | None) -> str | None:
+    """A folder as keys know it; None for none."""
     if not path:
         return None
     text = os.fspath(path)
     return text.rstrip('/') if '://' in text else os.path.abspath(text).replace(os.sep, '/')
+
+
+# --- private
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -6,7 +6,8 @@ name that is not UTF-8) is a row of the ledger, never a crash; what is no image 
     listing = list_images('data/pool')
     listing.keys     # ('a/1.jpg', 'a/2.png', ...)
     listing.ledger   # (('a/lost.jpg', 'dangling link to ../3.jpg'), ...)
-    listing.videos   # (('clips/a.avi', 'data/pool/clips/a.avi'), ...)
+    listing.videos   # ('clips/a.avi', ...)
+    listing.path('a/1.jpg')
     listing.notes    # ('12 files with other endings ignored (10 .txt, 2 .csv)',)
 """
 
@@ -14,8 +15,8 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from mmdel.datasets import keys, listing_cache, videos
 from mmdel.errors import DatasetError
@@ -29,18 +30,26 @@ class Listing:
     """The images below a folder.
 
     Args:
+        folder (str): The folder as it was given.
         keys (tuple[str, ...]): Keys relative to the folder, sorted.
-        paths (tuple[str, ...]): The path of each, below the folder as it was given; it can be opened.
+        spelled (Mapping[str, str]): The path below the folder of images and videos whose key is spelled otherwise.
         ledger (tuple): ``(key, reason)`` of image files that cannot be used, sorted.
-        notes (tuple[str, ...]): What else was seen, for people.
-        videos (tuple): ``(key, path)`` of video files, sorted. Defaults to ().
+        notes (tuple[str, ...]): What else was seen, for people. Defaults to ().
+        videos (tuple[str, ...]): Keys of video files, sorted. Defaults to ().
     """
 
+    folder: str
     keys: tuple[str, ...]
-    paths: tuple[str, ...]
+    spelled: Mapping[str, str] = field(hash=False)
     ledger: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]
-    videos: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    videos: tuple[str, ...] = ()
+
+    def path(self, key: str) -> str:
+        """Where an image, a video or a frame of one can be opened."""
+        if self.spelled and key not in self.spelled and (frame := videos.split_frame(key)):
+            return self.path(frame[0]) + key[len(frame[0]) :]
+        return os.path.join(self.folder, self.spelled.get(key, key))
 
 
 def list_images(folder: str | os.PathLike[str], within: Sequence[str] = (), with_videos: bool = False) -> Listing:
@@ -61,8 +70,7 @@ def list_images(folder: str | os.PathLike[str], within: Sequence[str] = (), with
     endings = SUFFIXES + videos.SUFFIXES * with_videos
     known = listing_cache.load(folder, within, endings)
     if known:
-        top = os.path.join(folder, '')
-        return _sorted_out(known[0], [top + name for name in known[0]], (), known[1], with_videos)
+        return _sorted_out(Listing(folder, tuple(known[0]), {}, (), known[1]), with_videos)
     started = time.time_ns()
     walk = _Walk(folder, endings)
     walk.run([f'{subfolder}/' for subfolder in within] or [''])
@@ -71,34 +79,27 @@ def list_images(folder: str | os.PathLike[str], within: Sequence[str] = (), with
         seen = f' {notes[0]}.' if notes else ' The folder is empty.'
         looked_for = ', '.join(ending[1:] for ending in endings)
         raise DatasetError(f'There is no image (looked for {looked_for}) below {folder}.{seen}')
-    names, paths, ledger = select(folder, walk.files, walk.ledger)
+    listing = replace(select(folder, walk.files, walk.ledger), notes=notes)
     # names that are spelled otherwise than their keys, and files that are not there now, are looked at again every time
-    if walk.settled and not ledger and set(walk.files) == set(names):
-        listing_cache.save(folder, within, endings, names, notes, walk.folders, started)
-    return _sorted_out(names, paths, ledger, notes, with_videos)
+    if walk.settled and not listing.ledger and not listing.spelled:
+        listing_cache.save(folder, within, endings, listing.keys, notes, walk.folders, started)
+    return _sorted_out(listing, with_videos)
 
 
-def select(
-    folder: str, images: Sequence[str], ledger: Sequence[tuple[str, str]]
-) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]]:
+def select(folder: str, images: Iterable[str], ledger: Iterable[tuple[str, str]]) -> Listing:
     """Sort out unusable names.
 
     Args:
         folder (str): The folder.
-        images (Sequence[str]): Paths relative to it, in any order.
-        ledger (Sequence[tuple[str, str]]): ``(path relative to it, reason)`` of files known to be unusable.
-
-    Returns:
-        tuple: The fields ``keys``, ``paths`` and ``ledger`` of a :class:`Listing`.
+        images (Iterable[str]): Paths relative to it, in any order.
+        ledger (Iterable[tuple[str, str]]): ``(path relative to it, reason)`` of files known to be unusable.
     """
-    usable, refused = keys.unique_keys(images)
-    taken = {key for key, _ in usable}
+    usable, spelled, refused = keys.unique_keys(images)
     rows = dict(refused)
     for path, reason in ledger:
         key = keys.normalise(path)
-        rows[keys.escape(path) if key in taken or key in rows else key] = reason
-    names = tuple(key for key, _ in usable)
-    return names, tuple(os.path.join(folder, path) for _, path in usable), tuple(sorted(rows.items()))
+        rows[keys.escape(path) if key in rows or keys.is_among(usable, key) else key] = reason
+    return Listing(folder, tuple(usable), spelled, tuple(sorted(rows.items())))
 
 
 def file_problem(path: str) -> str | None:
@@ -116,24 +117,12 @@ def file_problem(path: str) -> str | None:
     return None if stat.S_ISREG(mode) else 'not a regular file'
 
 
-def _sorted_out(
-    names: Sequence[str],
-    paths: Sequence[str],
-    ledger: tuple[tuple[str, str], ...],
-    notes: tuple[str, ...],
-    with_videos: bool,
-) -> Listing:
-    films = [place for place, name in enumerate(names) if videos.is_video(name)] if with_videos else []
+def _sorted_out(listing: Listing, with_videos: bool) -> Listing:
+    """With the videos among the keys in their own field."""
+    films = tuple(filter(videos.is_video, listing.keys)) if with_videos else ()
     if not films:
-        return Listing(tuple(names), tuple(paths), ledger, notes)
-    stills = sorted(set(range(len(names))).difference(films))
-    return Listing(
-        keys=tuple(names[place] for place in stills),
-        paths=tuple(paths[place] for place in stills),
-        ledger=ledger,
-        notes=notes,
-        videos=tuple((names[place], paths[place]) for place in films),
-    )
+        return listing
+    return replace(listing, keys=tuple(key for key in listing.keys if not videos.is_video(key)), videos=films)
 
 
 class _Walk:

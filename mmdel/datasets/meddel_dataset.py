@@ -10,8 +10,8 @@ sample whose pipeline returned None by a random one *of its own*, so an image th
 
 import copy
 import os
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, compress, islice
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from mmdel.datasets import keys, wrappers
+from mmdel.datasets import wrappers
+from mmdel.datasets.matching import candidate_bases, examples, match
 from mmdel.errors import ConfigError, DatasetError
 from mmdel.registry import DATASETS
 from mmdel.subset import Subset
@@ -91,14 +92,19 @@ class MedDELDataset(BaseDataset):
         subset = Subset.read(self.subset)
         if self.eta is not None or self.ratio is not None:
             subset = subset.at(self.eta, self.ratio)
-        kept, images = self._kept_paths(subset)
-        wrappers.initialise_selections(self.dataset)
+        keep = self._kept(subset)
+        kept: set[str] = set()
+        if any(map(wrappers.is_selection, wrappers.wrappers(self.dataset))):
+            # it may put other leaves in the place of these, or shorten them: what stays is then known by its path
+            kept = {path for leaf in keep for path in compress(wrappers.image_paths(leaf), keep[leaf])}
+            wrappers.initialise_selections(self.dataset)
         leaves = wrappers.leaf_datasets(self.dataset)
         before = sum(len(leaf) for leaf in leaves)
         for leaf in leaves:
-            # a selection has put another leaf in its place, or has shortened it
-            paths = images[leaf] if len(images.get(leaf, ())) == len(leaf) else wrappers.image_paths(leaf)
-            leaf.get_subset_([index for index, path in enumerate(paths) if path in kept])
+            stays = keep.get(leaf, ())
+            if len(stays) != len(leaf):
+                stays = np.array([path in kept for path in wrappers.image_paths(leaf)], bool)
+            leaf.get_subset_(np.flatnonzero(stays).tolist())
         after = sum(len(leaf) for leaf in leaves)
         if not after:
             raise DatasetError(f'{self.subset} keeps none of the {before} images of the dataset.')
@@ -184,18 +190,16 @@ class MedDELDataset(BaseDataset):
 
     # --- private
 
-    def _kept_paths(self, subset: Subset) -> tuple[set[str], dict[BaseDataset, list[str]]]:
-        """``img_path`` of every image to keep, as the leaves spell it, and of all images of each leaf."""
+    def _kept(self, subset: Subset) -> dict[BaseDataset, NDArray[np.bool_]]:
+        """For each leaf which of its images stay, bool [images]."""
         leaves = wrappers.leaf_datasets(self.dataset)
         partly = any(
             wrappers.is_selection(each) and each._fully_initialized for each in wrappers.wrappers(self.dataset)
         )
         for leaf in leaves:
             leaf.full_init()
-        raw = [wrappers.image_paths(leaf) for leaf in leaves]
-        paths = [keys.absolute_paths(part) for part in raw]
-        listed, kept = set(subset.images), set(subset.kept)
-        matched = keys.match(leaves, paths, listed, kept, self.root)
+        paths = list(map(wrappers.ImagePaths, leaves))
+        matched = match(leaves, paths, subset.table['image'].combine_chunks(), subset.keep, self.root)
         if matched.conflict:
             key, one, other = matched.conflict
             raise DatasetError(
@@ -203,33 +207,38 @@ class MedDELDataset(BaseDataset):
                 'Say which folder the keys are relative to: root=...'
             )
         # a fold that was drawn before the subset came holds some of the images only
-        if matched.missing and (not partly or len(matched.missing) == len(kept)):
-            raise DatasetError(self._mismatch(matched.missing, len(kept), leaves, paths))
-        images = list(zip(chain(*matched.keys), chain(*raw), strict=True))
-        unlisted = [path for key, path in images if key not in listed]
+        kept = int(subset.keep.sum())
+        if matched.missing and (not partly or len(matched.missing) == kept):
+            raise DatasetError(self._mismatch(matched.missing, kept, leaves, paths))
+        unlisted = sum(int((rows < 0).sum()) for rows in matched.rows)
         if unlisted and self.unlisted == 'error':
+            strangers = (
+                leaf.get_data_info(index)['img_path']
+                for leaf, rows in zip(leaves, matched.rows, strict=True)
+                for index in np.flatnonzero(rows < 0).tolist()
+            )
             raise DatasetError(
-                f'{len(unlisted)} images of the dataset are not listed in {self.subset}: {_three(unlisted)}. '
+                f'{unlisted} images of the dataset are not listed in {self.subset}: {_three(strangers)}. '
                 "Say what becomes of such images, unlisted='drop' or unlisted='keep', or make the subset of all images."
             )
-        keep = {path for key, path in images if key in kept}
-        if self.unlisted == 'keep':
-            keep.update(unlisted)
-        return keep, dict(zip(leaves, raw, strict=True))
+        stays = np.append(subset.keep, self.unlisted == 'keep')  # the last one is where rows of -1 lead
+        return {leaf: stays[rows] for leaf, rows in zip(leaves, matched.rows, strict=True)}
 
     def _mismatch(
-        self, missing: Sequence[str], kept: int, leaves: Sequence[BaseDataset], paths: Sequence[Sequence[str]]
+        self, missing: Sequence[str], kept: int, leaves: Sequence[BaseDataset], paths: Sequence[Iterable[str]]
     ) -> str:
-        bases = dict.fromkeys(base for row in keys.candidate_bases(leaves, paths, self.root) for base in row if base)
+        tried = candidate_bases(leaves, examples(paths), self.root)
+        bases = dict.fromkeys(base for row in tried for base in row if base)
         return (
             f'{len(missing)} of the {kept} images that {self.subset} keeps are not in the dataset.\n'
             f'  keys of the subset:    {_three(missing)}\n'
-            f'  images of the dataset: {_three(list(chain(*paths)))}\n'
+            f'  images of the dataset: {_three(chain(*paths))}\n'
             f'  folders that the keys could be relative to: {", ".join(bases) or "none known"}\n'
             'If the images are there under another folder, name it: root=... If the dataset is only a part of the '
             'images, make a subset of that part: python tools/dedup.py CONFIG --dataset-from ...'
         )
 
 
-def _three(examples: Sequence[str]) -> str:
-    return ', '.join(examples[:3]) + (', ...' if len(examples) > 3 else '')
+def _three(names: Iterable[str]) -> str:
+    shown = list(islice(names, 4))
+    return ', '.join(shown[:3]) + (', ...' if len(shown) > 3 else '')

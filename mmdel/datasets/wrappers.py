@@ -15,6 +15,8 @@ from typing import Any
 from mmengine.dataset import BaseDataset
 from torch.utils.data import Dataset
 
+from mmdel.blocks import blocks
+from mmdel.datasets import keys
 from mmdel.errors import DatasetError
 
 _LAZY = ('RepeatDataset', 'ClassBalancedDataset', 'MedDELDataset')
@@ -64,16 +66,38 @@ def image_paths(leaf: BaseDataset) -> list[str]:
     Raises:
         DatasetError: An item has no ``img_path``, or several.
     """
-    paths: list[str] = []
-    for index, info in enumerate(_items(leaf)):
+    return [path for path, _ in items(leaf)]
+
+
+class ImagePaths:
+    """The absolute image paths of an initialised leaf; it can be gone through several times.
+
+    Args:
+        leaf (BaseDataset): The leaf.
+    """
+
+    def __init__(self, leaf: BaseDataset) -> None:
+        self._leaf = leaf
+
+    def __iter__(self) -> Iterator[str]:
+        for block in blocks(path for path, _ in items(self._leaf)):
+            yield from keys.absolute_paths(block)
+
+
+def items(leaf: BaseDataset) -> Iterator[tuple[str, dict[str, Any]]]:
+    """``img_path`` and all that is known of every item of an initialised leaf, for reading.
+
+    Raises:
+        DatasetError: As :func:`image_paths`.
+    """
+    for index, info in enumerate(_infos(leaf)):
         path = info.get('img_path')
         if not isinstance(path, str | os.PathLike):
             raise DatasetError(
                 f'item {index} of {type(leaf).__name__} has img_path={path!r}. '
                 'mmdel knows images by their path: every item needs one img_path.'
             )
-        paths.append(path if isinstance(path, str) else os.fspath(path))
-    return paths
+        yield os.fspath(path), info
 
 
 def wrappers(dataset: Any) -> list[Any]:
@@ -134,8 +158,8 @@ def refresh(dataset: Any) -> None:
 # --- private
 
 
-def _items(leaf: BaseDataset) -> Iterator[dict[str, Any]]:
-    """The items of a leaf for reading; without the bookkeeping and copies of ``get_data_info``, four times faster."""
+def _infos(leaf: BaseDataset) -> Iterator[dict[str, Any]]:
+    """The items of a leaf; without the bookkeeping and copies of ``get_data_info``, four times faster."""
     if type(leaf).get_data_info is not BaseDataset.get_data_info:
         yield from (leaf.get_data_info(index) for index in range(len(leaf)))
     elif not leaf.serialize_data:

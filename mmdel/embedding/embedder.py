@@ -26,6 +26,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 from numpy.typing import NDArray
 
 from mmdel import disk_space, sharing
+from mmdel.blocks import values
 from mmdel.datasets.image_table import ImageTable
 from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.embedding.identical_files import first_identical
@@ -35,6 +36,7 @@ from mmdel.embedding.vectors import RowSource
 from mmdel.errors import ConfigError, DatasetError, VectorError
 from mmdel.progress import SILENT, Stages, Tick
 
+_TOLD = ['width', 'height', 'bytes', 'sharpness']
 _NOTED = [name for name in ROWS.names if name not in ('path', 'vector')]
 
 ROW_BYTES = 100
@@ -110,16 +112,18 @@ def embed_images(
                     again = _Work(work.known, np.array(sorted(left)), np.empty(0, np.int64), {}, {}, work.state)
                     _share(_job(again, *made_with), tick)
         numbers = store.latest(paths)
-        rows = store.rows(numbers)
+        rows = store.rows(numbers, ['reason', *_TOLD])
         readable = np.flatnonzero(rows['reason'].is_null().to_numpy())
         source = store.source(numbers[readable])
     unreadable = _unreadable(images, rows)
     if some and not len(readable):
         first = ''.join(f'\n  {key}: {reason}' for key, reason in unreadable[:3])
         raise DatasetError(f'None of the {len(unreadable)} images found can be used.{first}')
-    table = images.table.take(pa.array(readable))
-    for name in ('width', 'height', 'bytes', 'sharpness'):
-        table = table.append_column(ROWS.field(name), rows[name].take(pa.array(readable)))
+    table = images.table
+    for name in _TOLD:
+        table = table.append_column(ROWS.field(name), rows[name])
+    if len(readable) < len(table):
+        table = table.take(pa.array(readable))
     return Embedded(table, source, unreadable, fingerprint)
 
 
@@ -152,21 +156,20 @@ class _Work:
 def _missing(store: EmbeddingStore, paths: pa.Array, tick: Callable[[int], None]) -> _Work:
     """Find the images without a row for their file as it is now, and which of them are copies."""
     numbers = store.latest(paths)
-    texts = paths.to_pylist()
     state = np.empty((len(paths), 2), np.int64)
-    for i, path in enumerate(texts):
+    for i, path in enumerate(values(paths)):
         state[i] = file_state(path)
         tick(1)
     found, again = np.zeros((2, len(paths)), bool)
     if numbers.max(initial=-1) >= 0:
-        rows = store.rows(np.maximum(numbers, 0))
-        stored = np.stack([rows[name].to_numpy() for name in ('size', 'mtime_ns')], axis=1)
+        rows = store.rows(np.maximum(numbers, 0), ['size', 'mtime_ns'])
+        stored = np.stack([rows[name].to_numpy() for name in rows.column_names], axis=1)
         again = (numbers >= 0) & (stored[:, 0] == UNKNOWN)
         found = (numbers >= 0) & ~again & (stored == state).all(axis=1)
     known, new = np.flatnonzero(found), np.flatnonzero(~found & ~again)
     # what is known comes first, so that new files with the same bytes find it
     compared = np.concatenate([known[np.isin(state[known, 0], state[new, 0])], new])
-    first = compared[first_identical([texts[i] for i in compared], state[compared, 0])]
+    first = compared[first_identical(paths.take(pa.array(compared)), state[compared, 0])]
     work = _Work(known, new, np.flatnonzero(again), {}, {}, state)
     for i, original in zip(compared.tolist(), first.tolist(), strict=True):
         if found[original] and not found[i]:
@@ -182,9 +185,11 @@ def _copy(
 ) -> None:
     """Write rows and vectors of known images once more, for the files that are copies of them."""
     copies = np.array(list(work.copies_of_known.items()), np.int64).reshape(-1, 2)
+    found = store.latest(paths.take(pa.array(copies[:, 1])))
     for start in range(0, len(copies), embedder.shard_size):
-        images, originals = copies[start : start + embedder.shard_size].T
-        rows = store.rows(numbers := store.latest(paths.take(pa.array(originals))))
+        part = slice(start, start + embedder.shard_size)
+        images, numbers = copies[part, 0], found[part]
+        rows = store.rows(numbers)
         readable = rows['reason'].is_null().to_numpy()
         made = store.source(numbers[readable]).read(slice(0, int(readable.sum())))
         columns = {name: rows[name].to_pylist() for name in ROWS.names}
@@ -411,6 +416,6 @@ def _refuse_not_finite(vectors: NDArray[np.float32], keys: pa.Array) -> None:
 
 
 def _unreadable(images: ImageTable, rows: pa.Table) -> tuple[tuple[str, str], ...]:
-    reasons = rows['reason'].to_pylist()
-    found = ((key, reason) for key, reason in zip(images.table['image'].to_pylist(), reasons, strict=True) if reason)
+    bad = rows['reason'].is_valid()
+    found = zip(images.table['image'].filter(bad).to_pylist(), rows['reason'].filter(bad).to_pylist(), strict=True)
     return tuple(sorted([*images.ledger, *found]))

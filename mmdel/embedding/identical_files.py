@@ -1,15 +1,18 @@
 """Which files hold the same bytes, so that the model sees each content once.
 
-    first = first_identical(paths, sizes)     # int64 [n]: the first file with the content of file i, often i itself
+    first = first_identical(paths, sizes)   # int64 [n]: the first file with the content of file i, often i itself
 
 Archives hold the same picture under several names. Nothing is read of files whose size is unique, one block of those that share
 it, and only what agrees there is read as a whole.
 """
 
+import hashlib
+import itertools
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmdel.datasets import videos
@@ -21,49 +24,56 @@ _BLOCK = 4096
 Group = list[int]
 
 
-def first_identical(paths: Sequence[str], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+def first_identical(paths: pa.StringArray, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     """The number of the first file that holds the same bytes as each, int64 [n]; its own where there is none before.
 
     Frames of videos and files that cannot be read are like no other.
 
     Args:
-        paths (Sequence[str]): The files.
+        paths (pa.StringArray): [n], the files.
         sizes (NDArray[np.int64]): [n], bytes; -1 where not known.
     """
     first = np.arange(len(paths))
     # what has no bytes may be a pipe, which must not be opened
-    candidates = [i for i in np.flatnonzero(sizes > 0).tolist() if not videos.split_frame(paths[i])]
-    groups = _split([candidates], lambda i: int(sizes[i]))
-    groups = _split(groups, lambda i: _last_block(paths[i], int(sizes[i])))
-    groups = _split(groups, lambda i: _digest(paths[i]))
-    for group in groups:
-        first[group] = group[0]
+    files = np.flatnonzero(sizes > 0)
+    for group in _of_one_size(files, sizes[files]):
+        group = [i for i in group if not videos.split_frame(paths[i].as_py())]
+        for part in _split(group, lambda i: _last_block(paths[i].as_py(), int(sizes[i]))):
+            for same in _split(part, lambda i: _digest(paths[i].as_py())):
+                first[same] = same[0]
     return first
 
 
-def _split(groups: Iterable[Group], key: Callable[[int], Hashable | None]) -> list[Group]:
-    """The parts of each group that share a key, in order; what is alone or has no key is left out."""
-    parts: list[Group] = []
-    for group in groups:
-        by_key: dict[Hashable, Group] = defaultdict(list)
-        for i in group:
-            if (value := key(i)) is not None:
-                by_key[value].append(i)
-        parts += [part for part in by_key.values() if len(part) > 1]
-    return parts
+def _of_one_size(files: NDArray[np.int64], sizes: NDArray[np.int64]) -> Iterator[Group]:
+    """The files that share their size, in order; one group after another."""
+    order = np.argsort(sizes, kind='stable')
+    ends = np.append(np.flatnonzero(np.diff(sizes[order])) + 1, len(order))
+    for start, end in itertools.pairwise([0, *ends.tolist()]):
+        if end - start > 1:
+            yield files[order[start:end]].tolist()
+
+
+def _split(group: Group, key: Callable[[int], bytes | None]) -> list[Group]:
+    """The parts of a group that share a key, in order; what is alone or has no key is left out."""
+    by_key: dict[bytes, Group] = defaultdict(list)
+    for i in group:
+        if (value := key(i)) is not None:
+            by_key[value].append(i)
+    return [part for part in by_key.values() if len(part) > 1]
 
 
 def _last_block(path: str, size: int) -> bytes | None:
     try:
         with open(path, 'rb', buffering=0) as file:
             file.seek(max(0, size - _BLOCK))
-            return file.read(_BLOCK)
+            # of a million files of one size a million blocks would be kept
+            return hashlib.blake2b(file.read(_BLOCK), digest_size=16).digest()
     except (OSError, ValueError):
         return None
 
 
-def _digest(path: str) -> str | None:
+def _digest(path: str) -> bytes | None:
     try:
-        return file_digest(path)
+        return bytes.fromhex(file_digest(path))
     except (OSError, ValueError):
         return None

@@ -185,9 +185,9 @@ class EmbeddingStore:
         found = pc.index_in(paths, value_set=_column(self._rows, 'path')[::-1]).fill_null(last + 1)
         return last - found.to_numpy().astype(np.int64)
 
-    def rows(self, numbers: NDArray[np.int64]) -> pa.Table:
-        """Rows by number, with the columns of :data:`ROWS`."""
-        return self._rows.take(pa.array(numbers)).select(ROWS.names)
+    def rows(self, numbers: NDArray[np.int64], columns: Sequence[str] = tuple(ROWS.names)) -> pa.Table:
+        """Rows by number, with these columns of :data:`ROWS`."""
+        return self._rows.select(list(columns)).take(pa.array(numbers))
 
     @property
     def next_shard(self) -> int:
@@ -270,8 +270,10 @@ class EmbeddingStore:
         return StoredRows(self.folder, shard, vector, int(dims[0]) if len(dims) else 0)
 
     def _news(self, rows: pa.Table) -> pa.Table:
-        known = self.latest(_column(rows, 'path'))
         without_state = _column(rows, 'size').to_numpy() == UNKNOWN
+        if not without_state.any():
+            return rows
+        known = self.latest(_column(rows, 'path'))
         told = np.zeros(len(rows), bool)
         for i in np.flatnonzero(without_state & (known >= 0)).tolist():
             told[i] = self._rows['reason'][int(known[i])].as_py() == rows['reason'][i].as_py()

@@ -2,7 +2,7 @@ import os
 import shutil
 
 import pytest
-from mmengine.dataset import ClassBalancedDataset
+from mmengine.dataset import BaseDataset, ClassBalancedDataset
 
 import mmdel.datasets
 from mmdel.datasets import DataDEL
@@ -79,6 +79,15 @@ def test_base_dataset__options_keep_working(pool):
     plain.get_subset_([1])
     assert list(items(plain)) == [FRAMES[1]]
     assert len(ClassBalancedDataset(lazy, 0.5)) >= len(FRAMES)
+
+
+def test_items__are_made_one_by_one_and_serialised_as_by_mmengine(pool):
+    lazy = DataDEL(str(pool), lazy_init=True).load_data_list()
+    plain = DataDEL(str(pool), serialize_data=False)
+    assert [*lazy] == lazy[:] == plain.data_list and (lazy[-1], len(lazy)) == (plain.data_list[-1], len(plain))
+    serialised = DataDEL(str(pool))
+    data, ends = BaseDataset._serialize_data(plain)
+    assert (serialised.data_bytes.tobytes(), serialised.data_address.tolist()) == (data.tobytes(), ends.tolist())
 
 
 def test_pipeline__gets_the_items(pool):

@@ -2,11 +2,14 @@ import os
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
 from mmpretrain.datasets import CustomDataset
 from mmseg.datasets import BaseSegDataset
 
-from mmdel.datasets import DataDEL
+import mmdel.blocks
+from mmdel.datasets import DataDEL, keys
 from mmdel.datasets.image_table import SCHEMA, Files, image_table, masked_images
 from mmdel.errors import DatasetError
 
@@ -145,6 +148,54 @@ def test_error__no_openmmlab_dataset(pool):
         image_table([1, 2])
     with pytest.raises(DatasetError, match='Subset'):
         image_table(Subset(DataDEL(str(pool)), [0]))
+
+
+def by_rows(parts):
+    """Rows and ledger, an image after the other; None where two files have one key."""
+    base = keys.table_base([Items(part) for part in parts], [[item['img_path'] for item in part] for part in parts])
+    rows, ledger = {}, {}
+    for item in (item for part in parts for item in part):
+        (key,), path = keys.keys_under(base, [item['img_path']]), item['img_path']
+        if keys.name_problem(path):
+            ledger[key] = keys.name_problem(path)
+        elif rows.setdefault(key, item)['img_path'] != path:
+            return None
+    found = [
+        {**dict.fromkeys(SCHEMA.names), 'image': key, 'path': rows[key]['img_path'], 'source': rows[key]['source']}
+        for key in sorted(rows)
+    ]
+    return found, tuple(sorted(item for item in ledger.items() if item[0] not in rows))
+
+
+NAMES = [
+    'a/1.jpg',
+    'b/1.jpg',
+    'b.jpg',
+    '\u00e9.jpg',
+    'e\u0301.jpg',
+    'a\\2.jpg',
+    'two\nlines.jpg',
+    os.fsdecode(b'a/latin\xe9.jpg'),
+]
+PATHS = st.sampled_from([f'/d/{name}' for name in NAMES])
+ITEMS = st.fixed_dictionaries({'img_path': PATHS, 'source': st.sampled_from(['x', 'y'])})
+
+
+@settings(max_examples=50)
+@given(st.lists(st.lists(ITEMS, min_size=1, max_size=6), min_size=1, max_size=3), st.sampled_from([1, 2, 65_536]))
+def test_table__agrees_with_going_through_the_items_one_by_one(parts, block):
+    expected = by_rows(parts)
+    dataset = Items(parts[0]) if len(parts) == 1 else ConcatDataset([Items(part) for part in parts])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmdel.blocks, 'BLOCK', block)
+        if expected is None:
+            with pytest.raises(DatasetError, match='Two images have the key'):
+                image_table(dataset)
+            return
+        images = image_table(dataset)
+    assert (images.table.to_pylist(), images.ledger) == expected
+    assert images.table.schema == SCHEMA
+    assert dict(images.masks) == {}
 
 
 # --- masks

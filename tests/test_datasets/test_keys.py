@@ -131,43 +131,21 @@ def test_table_base__is_the_folder_of_all_prefixes_then_wider():
     assert keys.table_base([leaf()], [['s3://x/1.jpg', '/d/b/2.jpg']]) is None
 
 
-@pytest.mark.parametrize(
-    'listed', [{'1.jpg', '2.jpg'}, {'img/1.jpg', 'img/2.jpg'}, {'pool/img/1.jpg', 'pool/img/2.jpg'}]
+@given(
+    st.lists(
+        st.lists(st.sampled_from(['a', './a', 'e\u0301', '\u00e9', 'two\nlines', 'b\\c', 'b/c', '内']), max_size=2).map(
+            '/'.join
+        )
+    )
 )
-def test_match__prefix_then_data_root_then_root(listed):
-    dataset, paths = leaf('img', '/d/pool'), [['/d/pool/img/1.jpg', '/d/pool/img/2.jpg']]
-    matched = keys.match([dataset], paths, listed, listed, root='/d')
-    assert set(matched.keys[0]) == listed
-    assert not matched.missing
-    assert matched.conflict is None
-
-
-def test_match__is_not_misled_by_a_folder_inside_one_of_its_name():
-    paths = [['/d/img/1.jpg', '/d/img/img/1.jpg']]
-    matched = keys.match([leaf('img', '/d')], paths, {'img/1.jpg', 'img/img/1.jpg'}, {'img/1.jpg'})
-    assert matched.keys == [['img/1.jpg', 'img/img/1.jpg']]
-
-
-def test_match__each_leaf_may_have_its_own_base():
-    leaves = [leaf('img', '/d/one'), leaf('img', '/d/two')]
-    paths = [['/d/one/img/1.jpg'], ['/d/two/img/2.jpg']]
-    matched = keys.match(leaves, paths, {'1.jpg', 'img/2.jpg'}, {'1.jpg', 'img/2.jpg'})
-    assert matched.keys == [['1.jpg'], ['img/2.jpg']]
-
-
-def test_match__names_two_files_that_share_a_key():
-    leaves = [leaf('img', '/d/one'), leaf('img', '/d/two')]
-    matched = keys.match(leaves, [['/d/one/img/1.jpg'], ['/d/two/img/1.jpg']], {'1.jpg'}, {'1.jpg'})
-    assert matched.conflict == ('1.jpg', '/d/one/img/1.jpg', '/d/two/img/1.jpg')
-
-
-def test_match__the_same_file_twice_is_no_conflict():
-    leaves = [leaf('img', '/d'), leaf('img', '/d')]
-    matched = keys.match(leaves, [['/d/img/1.jpg'], ['/d/img/1.jpg']], {'1.jpg'}, {'1.jpg'})
-    assert matched.conflict is None
-    assert not matched.missing
-
-
-def test_match__what_no_base_explains_is_missing():
-    matched = keys.match([leaf('img', '/d')], [['/d/img/1.jpg']], {'x/9.jpg', '1.jpg'}, {'x/9.jpg', '1.jpg'})
-    assert matched.missing == ['x/9.jpg']
+def test_unique_keys__agree_with_going_through_them_one_by_one(paths):
+    paths = [path for path in paths if path]
+    taken, refused = {}, {}
+    for key, _, path in sorted((keys.normalise(path), keys.normalise(path) != path, path) for path in paths):
+        if keys.name_problem(path):
+            refused[keys.escape(path) if key in refused else key] = keys.name_problem(path)
+        elif taken.setdefault(key, path) != path:
+            refused[keys.escape(path)] = f'the name is another spelling of {key}, which is used instead'
+    spelled = {key: path for key, path in taken.items() if key != path}
+    assert keys.unique_keys(paths) == (sorted(taken), spelled, sorted(refused.items()))
+    assert all(keys.is_among(sorted(taken), key) for key in taken) and not keys.is_among(sorted(taken), 'b')

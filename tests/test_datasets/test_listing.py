@@ -24,7 +24,7 @@ def test_keys__any_ending_any_depth_any_name_sorted(tmp_path, make_images):
     listing = list_images(tmp_path)
     assert list(listing.keys) == sorted(names)
     assert list(listing.keys) == sorted(names, key=str.encode)  # the order of str is that of its UTF-8 bytes
-    assert all(Path(path).samefile(tmp_path / key) for key, path in zip(listing.keys, listing.paths, strict=True))
+    assert all(Path(listing.path(key)).samefile(tmp_path / key) for key in listing.keys)
     assert listing.ledger == listing.notes == ()
 
 
@@ -104,8 +104,8 @@ def test_names__of_two_that_become_one_key_the_nfc_one_stays(tmp_path, make_imag
         pytest.skip('this file system stores one spelling only')
     listing = list_images(tmp_path)
     assert listing.keys == (composed, '\u00fc.jpg')
-    assert os.path.basename(listing.paths[0]) == composed
-    assert os.path.exists(listing.paths[1])
+    assert os.path.basename(listing.path(listing.keys[0])) == composed
+    assert os.path.exists(listing.path(listing.keys[1]))
     assert [key for key, _ in listing.ledger] == ['cafe\\u0301.jpg']
     assert composed in listing.ledger[0][1]
 
@@ -114,7 +114,7 @@ def test_names__a_backslash_is_a_slash_unless_that_file_is_there(tmp_path, make_
     make_images(tmp_path, ['a/1.jpg', 'a\\1.jpg', 'b\\2.jpg'])
     listing = list_images(tmp_path)
     assert listing.keys == ('a/1.jpg', 'b/2.jpg')
-    assert all(os.path.isfile(path) for path in listing.paths)
+    assert all(os.path.isfile(path) for path in map(listing.path, listing.keys))
     assert [key for key, _ in listing.ledger] == ['a\\\\1.jpg']
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ Make = Callable[..., Any]
 PIXELS = Path(__file__).resolve().parents[2] / 'configs' / 'demo' / 'meddel_pixels.py'
 
 
-def alone(paths: list[str], sizes: np.ndarray) -> np.ndarray:
+def alone(paths: pa.Array, sizes: np.ndarray) -> np.ndarray:
     """As if no two files were the same."""
     return np.arange(len(paths))
 
@@ -38,7 +39,8 @@ def test_first_identical__agrees_with_comparing_everything(tmp_path: Path, conte
         Path(path).write_bytes(content)
     # empty files have nothing in common that a model could see
     expected = [contents.index(content) if content else i for i, content in enumerate(contents)]
-    assert first_identical(paths, np.array([len(content) for content in contents], int)).tolist() == expected
+    sizes = np.array([len(content) for content in contents], int)
+    assert first_identical(pa.array(paths, pa.string()), sizes).tolist() == expected
 
 
 def test_first_identical__opens_only_files_of_equal_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +49,7 @@ def test_first_identical__opens_only_files_of_equal_size(tmp_path: Path, monkeyp
     monkeypatch.setattr(identical_files, '_digest', lambda path: read.append(Path(path).name) or digest(path))
     for name, content in (('a', b'12'), ('b', b'123'), ('c', b'124'), ('d', b'124')):
         (tmp_path / name).write_bytes(content)
-    paths = [str(tmp_path / name) for name in ('a', 'b', 'c', 'd', 'gone')]
+    paths = pa.array([str(tmp_path / name) for name in ('a', 'b', 'c', 'd', 'gone')])
     assert first_identical(paths, np.array([2, 3, 3, 3, 3])).tolist() == [0, 1, 2, 2, 4]
     assert read == ['c', 'd']
 
@@ -55,7 +57,7 @@ def test_first_identical__opens_only_files_of_equal_size(tmp_path: Path, monkeyp
 def test_a_pipe__is_never_opened(tmp_path: Path) -> None:
     for name in ('a', 'b'):
         os.mkfifo(tmp_path / name)
-    assert first_identical([str(tmp_path / 'a'), str(tmp_path / 'b')], np.zeros(2, int)).tolist() == [0, 1]
+    assert first_identical(pa.array([str(tmp_path / 'a'), str(tmp_path / 'b')]), np.zeros(2, int)).tolist() == [0, 1]
 
 
 def test_model__sees_each_content_once_and_vectors_are_the_same(
@@ -104,7 +106,7 @@ def test_file_that_changes_after_it_was_compared__keeps_its_vector_to_itself(
     shutil.copy(image_folder / '003.png', image_folder / 'copy.png')
     expected = rows(embed_images(table_of(image_folder), tiny(), str(tmp_path / 'expected'), num_workers=0))
 
-    def compared(paths: list[str], sizes: np.ndarray) -> np.ndarray:
+    def compared(paths: pa.Array, sizes: np.ndarray) -> np.ndarray:
         first = first_identical(paths, sizes)
         cv2.imwrite(str(image_folder / '003.png'), np.full((5, 6, 3), 200, np.uint8))
         return first

@@ -335,10 +335,9 @@ def _sources(subset: Subset, root: Path) -> dict[str, str]:
             lost.append(key)
     if lost:
         listing = list_images(root, with_videos=True)
-        spelled = dict([*zip(listing.keys, listing.paths, strict=True), *listing.videos])
         for key in lost:
             frame = split_frame(key)
-            sources[key] = spelled.get(frame[0] if frame else key, sources[key])
+            sources[key] = listing.path(frame[0] if frame else key)
         if len(lost) == len(kept) and not any(os.path.lexists(path) for path in sources.values()):
             raise DatasetError(
                 f'None of the {len(kept):,} kept images is below {root}: {", ".join(lost[:3])}. Give the folder that the keys '
