@@ -8,7 +8,7 @@ bfloat16 in float32, from float32 in float64.
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mmdel.embedding.vectors import canonical_cosine, is_run
 from mmdel.selection import proposers
+from mmdel.selection.made_once import MadeOnce
 from mmdel.selection.proposers import Float32, LowPrecision, Prepared, Proposer, float64_margin
 
 Rows = NDArray[np.int64]
@@ -137,10 +138,14 @@ class Group:
     def __init__(self, vectors: Readable, order: Rows, precision: Precision) -> None:
         self._vectors = vectors
         self._order = order
-        self._lock = threading.RLock()
-        self._whole: NDArray[np.float32] | None = None
-        self._prepared: dict[int, Prepared] = {}
+        self._lock = threading.Lock()
+        self._allocating = threading.Lock()
         self._proposer: Proposer | None = None
+        # a run is a view where vectors are in memory, and read at once
+        self._step = max(1, len(order)) if is_run(order) else TILE_COLUMNS
+        self._whole: NDArray[np.float32] | None = None
+        self._read: MadeOnce[NDArray[np.float32]] = MadeOnce(-(-len(order) // self._step))
+        self._prepared: MadeOnce[Prepared] = MadeOnce(-(-len(order) // TILE_COLUMNS))
         self.precision = precision
 
     def __len__(self) -> int:
@@ -152,24 +157,29 @@ class Group:
         return len(self) * self._vectors.dim * 2 <= PREPARED_BYTES
 
     @property
+    def _fits(self) -> bool:
+        """Whether what is read stays in memory."""
+        return len(self) * self._vectors.dim * 4 <= GROUP_BYTES
+
+    @property
     def proposer(self) -> Proposer:
-        with self._lock:
-            if self._proposer is None:
-                step = max(1, len(self) // SAMPLE)
-                self._proposer = self.precision.proposer(len(self), lambda: self.read(np.arange(0, len(self), step)))
-            return self._proposer
+        if self._proposer is None:
+            every = np.arange(0, len(self), max(1, len(self) // SAMPLE))
+            if self._fits:
+                self.read(every)  # by all threads that wait for it, together
+            with self._lock:
+                if self._proposer is None:
+                    self._proposer = self.precision.proposer(len(self), lambda: self.read(every))
+        return self._proposer
 
     def read(self, slots: Rows) -> NDArray[np.float32]:
         """Vectors, float32 [slots, D]."""
-        if len(self) * self._vectors.dim * 4 > GROUP_BYTES:
+        if not self._fits or not len(slots):
             return self._vectors.read(self._order[slots])
-        if self._whole is None:
-            with self._lock:
-                if self._whole is None:
-                    self._whole = self._vectors.read(self._order)
         if is_run(slots):
-            return self._whole[slots[0] : slots[-1] + 1]  # a view, no copy
-        return self._whole[slots]
+            whole = self._blocks(range(slots[0] // self._step, slots[-1] // self._step + 1))
+            return whole[slots[0] : slots[-1] + 1]  # a view, no copy
+        return self._blocks(np.unique(slots // self._step).tolist())[slots]
 
     def prepared(self, proposer: Proposer, slots: Rows) -> Prepared:
         """Vectors as a proposer multiplies them."""
@@ -179,14 +189,28 @@ class Group:
         first = block * TILE_COLUMNS
         if slots[-1] >= first + TILE_COLUMNS:
             return proposer.prepare(self.read(slots))
-        found = self._prepared.get(block)
-        if found is None:
-            with self._lock:
-                found = self._prepared.get(block)
-                if found is None:
-                    found = proposer.prepare(self.read(np.arange(first, min(first + TILE_COLUMNS, len(self)))))
-                    self._prepared[block] = found
-        return found[int(slots[0]) - first : int(slots[-1]) + 1 - first]
+        return self._prepared.get(block, self._prepare_block)[int(slots[0]) - first : int(slots[-1]) + 1 - first]
+
+    def _prepare_block(self, block: int) -> Prepared:
+        first = block * TILE_COLUMNS
+        return self.proposer.prepare(self.read(np.arange(first, min(first + TILE_COLUMNS, len(self)))))
+
+    def _blocks(self, blocks: Iterable[int]) -> NDArray[np.float32]:
+        """All vectors, of which these blocks have been read."""
+        for block in blocks:
+            whole = self._read.get(block, self._read_block)
+        return whole
+
+    def _read_block(self, block: int) -> NDArray[np.float32]:
+        part = slice(block * self._step, (block + 1) * self._step)
+        read = self._vectors.read(self._order[part])
+        if len(read) == len(self):
+            return read
+        with self._allocating:
+            if self._whole is None:
+                self._whole = np.empty((len(self), self._vectors.dim), np.float32)
+        self._whole[part] = read
+        return self._whole
 
 
 def settled_maximum(

@@ -1,0 +1,54 @@
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from mmdel.selection.made_once import MadeOnce
+
+
+def test_blocks__are_made_once_whatever_threads_ask_for():
+    made = Counter()
+
+    def make(number):
+        made[number] += 1
+        return f'block {number}'
+
+    blocks = MadeOnce(40)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda number: blocks.get(number, make), [*range(40), *range(39, -1, -1)] * 5))
+    assert found == [f'block {number}' for number in [*range(40), *range(39, -1, -1)] * 5]
+    assert made == Counter(range(40))
+
+
+def test_thread_that_would_wait__makes_a_later_block():
+    begun, made = threading.Event(), []
+
+    def make(number):
+        made.append((number, threading.current_thread().name))
+        if number == 0:
+            begun.set()
+            assert later.wait(10)
+        else:
+            later.set()
+        return str(number)
+
+    later, blocks = threading.Event(), MadeOnce(2)
+    first = threading.Thread(target=blocks.get, args=(0, make), name='first')
+    first.start()
+    assert begun.wait(10)
+    assert blocks.get(0, make) == '0'
+    first.join()
+    assert made == [(0, 'first'), (1, 'MainThread')]
+
+
+def test_failure__is_raised_where_it_happened_and_the_block_is_begun_anew():
+    blocks = MadeOnce(1)
+    with pytest.raises(OSError, match='gone'):
+        blocks.get(0, fail)
+    assert blocks.get(0, str) == '0'
+    assert blocks.get(0, fail) == '0'
+
+
+def fail(number):
+    raise OSError('gone')
