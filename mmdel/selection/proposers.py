@@ -40,6 +40,10 @@ LOW_CANDIDATES = 256
 AIM = 2.0**-10
 """Where a product of interest lies when its row has been aimed: above zero, so that it is told from the rest by its sign."""
 
+ROUND = 128
+"""Low-precision products have multiples of so many rows and columns: for each new shape the library compiles code, keeps it, and
+takes longer for that than for a small product."""
+
 SLACK = 2.0**-20
 """Covers what is small everywhere: unit vectors in float32 are longer than 1 by a few units in the last place, the canonical
 number is rounded to float32, so are thresholds and differences to the mean, and three columns hold s(x) to 24 binary digits."""
@@ -198,7 +202,7 @@ class LowPrecision:
         size, dim = unit.shape
         shift = unit.astype(np.float64) @ self._mean.astype(np.float64) - self._square
         unit = unit - self._mean
-        low = torch.empty((size, dim + 6), dtype=self._dtype)
+        low = self._padded(size, dim + 6)
         low[:, :dim] = torch.from_numpy(unit)
         low[:, dim : dim + 3] = 1.0
         self._split(shift, low[:, dim + 3 :])
@@ -210,8 +214,14 @@ class LowPrecision:
         error = np.sqrt(np.einsum('ij,ij->i', lost, lost).astype(np.float64)) * safe
         return Prepared(low.to(self._device), error, length, shift, np.full(size, self._square))
 
+    def _padded(self, size: int, columns: int) -> torch.Tensor:
+        """Room for so many rows, with finite numbers behind them in memory."""
+        whole = torch.empty((size + ROUND - 1, columns), dtype=self._dtype)
+        whole[size:] = 0
+        return whole[:size]
+
     def rows(self, prepared: Prepared) -> Prepared:
-        data = prepared.data.clone()
+        data = prepared.data.clone() if self._cuda else self._padded(*prepared.data.shape).copy_(prepared.data)
         data[:, -6:-3], data[:, -3:] = prepared.data[:, -3:], prepared.data[:, -6:-3]
         return Prepared(data, prepared.error, prepared.length, prepared.shift.copy(), prepared.offset.copy())
 
@@ -231,10 +241,10 @@ class LowPrecision:
     def tile(self, rows: Prepared, columns: Prepared) -> 'BFloat16Tile | TorchTile':
         if self._cuda:
             return TorchTile(torch.mm(rows.data, columns.data.T, out_dtype=torch.float32))
-        shape = len(rows.data), len(columns.data)
-        out = _scratch('bfloat16', *shape, lambda size: torch.empty(size, dtype=torch.bfloat16))
-        torch.mm(rows.data, columns.data.T, out=out)
-        return BFloat16Tile(out.view(torch.int16).numpy())
+        left, right = _rounded_up(rows.data), _rounded_up(columns.data)
+        out = _scratch('bfloat16', len(left), len(right), lambda size: torch.empty(size, dtype=torch.bfloat16))
+        torch.mm(left, right.T, out=out)
+        return BFloat16Tile(out.view(torch.int16).numpy()[: len(rows.data), : len(columns.data)])
 
     def bound(self, rows: Prepared, columns: Prepared) -> NDArray[np.float64]:
         if not len(columns.error):
@@ -392,6 +402,11 @@ def _true_cells(
     """Row and column of the cells of some rows that are at least their row's threshold, [rows]."""
     row, column = np.divmod(np.flatnonzero(cells[rows] >= threshold[:, None]), cells.shape[1])
     return rows[row], column
+
+
+def _rounded_up(data: torch.Tensor) -> torch.Tensor:
+    """The rows and as many of those behind them in memory as make a multiple of :data:`ROUND`."""
+    return data.as_strided((-(-len(data) // ROUND) * ROUND, data.shape[1]), data.stride())
 
 
 def _scratch(kind: str, rows: int, columns: int, make: Any) -> Any:

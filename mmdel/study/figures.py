@@ -138,6 +138,7 @@ def selectors_figure(results: Results) -> Figure | None:
         axis.set_xscale('log')
         axis.set_xticks(ticks, [f'{tick:.4g}' for tick in ticks], minor=False)
         axis.minorticks_off()
+        axis.set_xlim(ticks[0] / 1.2, 1.2 * ticks[-1])  # a set may have fewer ratios than the study
         axis.set(xlabel='images kept, %', ylabel=_metric(groups, downstream))
         axis.legend(fontsize=7)
 
