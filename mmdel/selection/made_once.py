@@ -20,7 +20,13 @@ class MadeOnce(Generic[Block]):
     def __init__(self, count: int) -> None:
         self._made: list[Block | None] = [None] * count
         self._begun = [False] * count
+        self._left = count
         self._changed = threading.Condition()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all are made."""
+        return not self._left
 
     def get(self, number: int, make: Callable[[int], Block]) -> Block:
         """A block; ``make`` makes any of them by its number."""
@@ -47,4 +53,5 @@ class MadeOnce(Generic[Block]):
         finally:  # what could not be made is begun anew by the next one who needs it
             with self._changed:
                 self._made[number], self._begun[number] = block, block is not None
+                self._left -= block is not None
                 self._changed.notify_all()

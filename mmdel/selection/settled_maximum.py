@@ -179,7 +179,8 @@ class Group:
         if is_run(slots):
             whole = self._blocks(range(slots[0] // self._step, slots[-1] // self._step + 1))
             return whole[slots[0] : slots[-1] + 1]  # a view, no copy
-        return self._blocks(np.unique(slots // self._step).tolist())[slots]
+        needed = [0] if self._read.complete else np.unique(slots // self._step).tolist()
+        return self._blocks(needed)[slots]
 
     def prepared(self, proposer: Proposer, slots: Rows) -> Prepared:
         """Vectors as a proposer multiplies them."""

@@ -19,6 +19,7 @@ def test_blocks__are_made_once_whatever_threads_ask_for():
         found = list(pool.map(lambda number: blocks.get(number, make), [*range(40), *range(39, -1, -1)] * 5))
     assert found == [f'block {number}' for number in [*range(40), *range(39, -1, -1)] * 5]
     assert made == Counter(range(40))
+    assert blocks.complete
 
 
 def test_thread_that_would_wait__makes_a_later_block():
@@ -46,6 +47,7 @@ def test_failure__is_raised_where_it_happened_and_the_block_is_begun_anew():
     blocks = MadeOnce(1)
     with pytest.raises(OSError, match='gone'):
         blocks.get(0, fail)
+    assert not blocks.complete
     assert blocks.get(0, str) == '0'
     assert blocks.get(0, fail) == '0'
 
