@@ -27,3 +27,8 @@ def values(column: pa.Array | pa.ChunkedArray) -> Iterator[Any]:
     """The values of a column as Python objects."""
     for start in range(0, len(column), BLOCK):
         yield from column[start : start + BLOCK].to_pylist()
+
+
+def give_back() -> None:
+    """Return to the system what Arrow has let go of: it keeps that for itself, and nobody else can use it."""
+    pa.default_memory_pool().release_unused()

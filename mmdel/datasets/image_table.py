@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mmengine.dataset import BaseDataset
 
-from mmdel.blocks import blocks, values
+from mmdel.blocks import blocks, give_back, values
 from mmdel.datasets import keys, wrappers
 from mmdel.errors import DatasetError
 
@@ -117,6 +117,7 @@ def image_table(dataset: Any, root: str | None = None) -> ImageTable:
     lost = tuple(sorted((key, reason) for key, reason in ledger.items() if key not in used))
     notes = tuple(dict.fromkeys(note for leaf in leaves for note in getattr(leaf, 'notes', ())))
     labelled = table['label'].null_count < len(table)
+    give_back()
     return ImageTable(base, table, lost, _classes(leaves) if labelled else (), notes, Files(named))
 
 

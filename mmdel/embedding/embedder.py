@@ -26,7 +26,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 from numpy.typing import NDArray
 
 from mmdel import disk_space, sharing
-from mmdel.blocks import values
+from mmdel.blocks import give_back, values
 from mmdel.datasets.image_table import ImageTable
 from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.embedding.identical_files import first_identical
@@ -96,6 +96,7 @@ def embed_images(
             store.load(tick)
         with progress.stage('cache', total=len(paths)) as tick:
             work = _missing(store, paths, tick)
+            give_back()
         missing = len(paths) - len(work.known)
         MMLogger.get_current_instance().info(
             f'{len(work.known):,} of {len(paths):,} images have vectors in {store.folder}'
@@ -115,6 +116,7 @@ def embed_images(
         rows = store.rows(numbers, ['reason', *_TOLD])
         readable = np.flatnonzero(rows['reason'].is_null().to_numpy())
         source = store.source(numbers[readable])
+        give_back()
     unreadable = _unreadable(images, rows)
     if some and not len(readable):
         first = ''.join(f'\n  {key}: {reason}' for key, reason in unreadable[:3])
