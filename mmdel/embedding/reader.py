@@ -7,6 +7,7 @@ a reason. What a later transform raises is a bug or a wrong config and ends the 
 """
 
 import ctypes
+import gc
 import itertools
 import math
 import signal
@@ -111,7 +112,12 @@ def read_batches(
         # its own generator: reading images must not change the caller's random numbers
         generator=torch.Generator(),
     )
-    stream = iter(loader)
+    # a worker must not clear away what it inherits: a frame of a video, for one, waits there for threads that it does not have
+    gc.freeze()
+    try:
+        stream = iter(loader)
+    finally:
+        gc.unfreeze()
     try:
         part, used = Batch(torch.empty(0), []), 0
         for batch in itertools.chain.from_iterable(for_batches):

@@ -1,6 +1,9 @@
+import gc
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -43,3 +46,31 @@ def test_workers_that_end__leave_the_lock_with_their_parent(image_folder: Path, 
         tried = subprocess.run([sys.executable, '-c', code, str(store.folder / 'lock')], capture_output=True, text=True)
     assert 'Timeout' in tried.stderr
     assert subprocess.run([sys.executable, '-c', code, str(store.folder / 'lock')], check=False).returncode == 0
+
+
+def test_workers__do_not_clear_away_what_they_inherit(image_folder: Path, tmp_path: Path) -> None:
+    parent, cleared = os.getpid(), tmp_path / 'cleared'
+
+    class Inherited:
+        def __init__(self) -> None:
+            self.itself = self  # a cycle, which is garbage as soon as nobody else knows it
+
+        def __del__(self) -> None:
+            if os.getpid() != parent:
+                cleared.write_text('what only the parent can take down')
+
+    def collect(results: dict[str, Any]) -> dict[str, Any]:
+        gc.collect()
+        return results
+
+    gc.collect()
+    gc.disable()
+    try:
+        Inherited()
+        paths = pa.array(sorted(map(str, image_folder.iterdir()))[:4])
+        (batch,) = read_batches([[paths]], [LoadFrame(), collect], 4, 16, 1)
+    finally:
+        gc.enable()
+    assert [note.reason for note in batch.notes] == [None] * 4
+    assert not cleared.exists()
+    assert gc.get_freeze_count() == 0
