@@ -111,7 +111,7 @@ def test_lists__plain_labels_and_stems(tmp_path):
 
 @pytest.mark.parametrize('rows', [1, 2, 3, 100])
 def test_lists__whole_and_in_order_for_any_batch(tmp_path, monkeypatch, rows):
-    monkeypatch.setattr(plain_lists, 'ROWS', rows)
+    monkeypatch.setattr(plain_lists, 'BLOCK', rows)
     images = [f'{i}.{"png" if i % 3 else "jpg"}' for i in range(8)]
     table = pa.table({'image': images, 'rank': range(8), 'label': ['n'] * 8})
     Subset.from_ranking(table, {'classes': ['n']}).write_lists(tmp_path)
