@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -69,7 +70,7 @@ def fill_cache(folder: Path, cache: Path) -> None:
                 [pa.array(values).cast(field.type) for values, field in zip(columns, ROWS, strict=True)], ROWS
             )
             noise = 0.3 * rng.standard_normal((count, DIM), dtype=np.float32)
-            EmbeddingStore.append(store, rows, scenes[rng.integers(0, len(scenes), count)] + noise, index)
+            store.append(rows, scenes[rng.integers(0, len(scenes), count)] + noise, index)
 
 
 def status(name: str) -> float:
@@ -77,7 +78,7 @@ def status(name: str) -> float:
     return int(re.search(rf'{name}:\s+(\d+)', Path('/proc/self/status').read_text())[1]) / 1e6
 
 
-def measured(name: str, work):
+def measured(name: str, work: Callable[[], object]) -> object:
     """What the work gives; a line with its time and memory is printed."""
     Path('/proc/self/clear_refs').write_text('5')
     before, start = status('VmRSS'), time.perf_counter()

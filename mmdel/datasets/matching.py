@@ -77,6 +77,11 @@ def candidate_bases(
     """What the keys of a subset may be relative to, best first: each candidate is one base per leaf.
 
     The image prefix of each leaf, its ``data_root``, then ``root`` where given, else the folders that all leaves share.
+
+    Args:
+        leaves (Sequence[BaseDataset]): The leaves.
+        paths (Sequence[Iterable[str]]): Absolute image paths of each, one of each folder at least: see :func:`examples`.
+        root (str, optional): As in :func:`match`. Defaults to None.
     """
     own = [[keys.image_prefix(leaf) for leaf in leaves], [keys.data_root(leaf) for leaf in leaves]]
     shared = [keys.absolute_folder(root)] if root is not None else keys.shared_bases(leaves, paths)
