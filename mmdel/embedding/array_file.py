@@ -4,6 +4,7 @@ The file is not mapped: pages of a mapped file count as memory of the process, a
 15 GB. What was read before comes from the system's own cache either way.
 """
 
+import io
 import itertools
 import os
 from typing import Any
@@ -65,19 +66,15 @@ class ArrayFile:
             return np.asarray(self._mapped()[at])
         size = self._dim * self._dtype.itemsize
         raw = np.empty(len(at) * size, np.uint8)
-        into = raw.data
         # what lies together is read together
         first = np.flatnonzero(np.diff(at, prepend=-2) != 1).tolist()
         begin = (self._begin + at * size).tolist()
         try:
-            with open(self._path, 'rb', buffering=0) as file:
+            with io.FileIO(self._path) as file:
                 for start, stop in itertools.pairwise([*first, len(at)]):
-                    file.seek(begin[start])
-                    part = into[start * size : stop * size]
-                    while part and (count := file.readinto(part)):
-                        part = part[count:]
-                    if part:
-                        raise VectorError(f'{self._path} has become shorter while it was in use; run again.')
+                    fill(raw.data[start * size : stop * size], file, begin[start])
+        except EOFError:
+            raise VectorError(f'{self._path} has become shorter while it was in use; run again.') from None
         except OSError as error:
             raise VectorError(f'{self._path} cannot be read any more ({error.strerror}).') from error
         return raw.view(self._dtype).reshape(len(at), self._dim)
@@ -91,3 +88,17 @@ class ArrayFile:
             raise VectorError(
                 f'{self._path} is not a plain .npy file ({error}). Save it with numpy.save(file, array).'
             ) from error
+
+
+def fill(part: memoryview, file: io.FileIO, begin: int) -> None:
+    """Read bytes from a place in a file.
+
+    Raises:
+        EOFError: The file has fewer.
+        OSError: It cannot be read.
+    """
+    file.seek(begin)
+    while part:
+        if not (count := file.readinto(part)):
+            raise EOFError
+        part = part[count:]

@@ -15,6 +15,7 @@ with a warning, and its images are missing again.
 
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -31,6 +32,7 @@ from filelock import FileLock, Timeout
 from mmengine.logging import MMLogger
 from numpy.typing import NDArray
 
+from mmdel.embedding.array_file import fill
 from mmdel.errors import StoreError
 from mmdel.files import TEMPORARY, atomic, write_text
 
@@ -72,6 +74,7 @@ class StoredRows:
         self._shard = shard
         self._vector = vector
         self._dim = dim
+        self._places: dict[int, tuple[str, int]] = {}
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -82,20 +85,47 @@ class StoredRows:
         return np.dtype(np.float32)
 
     def read(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:
-        """Raw vectors, float32 [n, D]."""
-        shard, vector = self._shard[rows], self._vector[rows]
-        out = np.empty((len(shard), self._dim), np.float32)
-        order = np.argsort(shard, kind='stable')
-        for part in np.split(order, np.flatnonzero(np.diff(shard[order])) + 1):
-            if len(part):
-                path = _array_path(self._folder, int(shard[part[0]]))
-                try:
-                    # opened anew for each block: thousands of open maps would exceed the limit of file descriptors
-                    stored = np.load(path, mmap_mode='r', allow_pickle=False)
-                except OSError as error:
-                    raise StoreError(f'{path} has gone while it was in use ({error.strerror}); run again.') from error
-                out[part] = stored[vector[part]]
+        """Raw vectors, float32 [n, D].
+
+        Raises:
+            StoreError: A shard has gone, or is shorter than it was.
+        """
+        place = self._shard[rows].astype(np.int64) << 32 | self._vector[rows]
+        order = None if (place[1:] >= place[:-1]).all() else np.argsort(place, kind='stable')
+        if order is not None:
+            place = place[order]
+        size = 4 * self._dim
+        raw = np.empty(len(place) * size, np.uint8)
+        # what lies together is read together
+        runs = itertools.pairwise([*np.flatnonzero(np.diff(place, prepend=-2) != 1).tolist(), len(place)])
+        shards, begin = (place >> 32).tolist(), ((place & 0xFFFFFFFF) * size).tolist()
+        for number, some in itertools.groupby(runs, lambda run: shards[run[0]]):
+            path, data = self._place(number)
+            try:
+                # opened anew for each block: thousands of open files would exceed the limit
+                with io.FileIO(path) as file:
+                    for start, stop in some:
+                        fill(raw.data[start * size : stop * size], file, data + begin[start])
+            except EOFError:
+                raise StoreError(f'{path} has become shorter while it was in use; run again.') from None
+            except OSError as error:
+                raise StoreError(f'{path} has gone while it was in use ({error.strerror}); run again.') from error
+        found = raw.view(np.float32).reshape(len(place), self._dim)
+        if order is None:
+            return found
+        out = np.empty_like(found)
+        out[order] = found
         return out
+
+    def _place(self, number: int) -> tuple[str, int]:
+        """The file of a shard and where its data begin, which is looked up once: a block may need rows of a thousand shards."""
+        if number not in self._places:
+            path = _array_path(self._folder, number)
+            try:
+                self._places[number] = str(path), np.load(path, mmap_mode='r', allow_pickle=False).offset
+            except OSError as error:
+                raise StoreError(f'{path} has gone while it was in use ({error.strerror}); run again.') from error
+        return self._places[number]
 
 
 class EmbeddingStore:

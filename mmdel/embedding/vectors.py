@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 from mmdel.errors import VectorError
 from mmdel.progress import SILENT, Stages
 
-BLOCK_BYTES = 4 << 20
-"""Raw bytes read at a time when every vector is visited."""
+BLOCK_BYTES = 1 << 20
+"""Raw bytes read at a time when every vector is visited: what is made of them stays in the cache."""
 
 RESIDENT_BYTES = 1 << 30
 """Unit vectors up to this size stay in memory after the first visit; larger sets are read and scaled again in blocks."""
+
+PRODUCTS = 64
+"""Rows multiplied at a time: what stays in the cache of a core, and in memory that need not be asked for anew."""
 
 NO_DIRECTION = 1e-6
 """A centred vector shorter than this part of the raw one is rounding, not a direction: it counts as zero."""
@@ -231,6 +234,13 @@ class Vectors:
             out[start : start + len(part)] = self._scaled(self._source.read(part), part)
         return out
 
+    def among(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """An array that holds some unit vectors, float32 [m, dim], and the place of each in it; all of them, where they are in memory."""
+        if self._unit is not None:
+            return self._unit, rows
+        needed, place = np.unique(rows, return_inverse=True)
+        return self.read(needed), place
+
     def _resident(self) -> NDArray[np.float32] | None:
         """All unit vectors, [N, dim], where they are few enough."""
         if not self._may_stay or len(self) * self.dim * 4 > RESIDENT_BYTES:
@@ -287,9 +297,12 @@ def canonical_cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> N
 
 def exact_cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
     """The canonical cosine before it is rounded to float32, float64 [n], at most 1."""
-    products = left.astype(np.float64)
-    products *= right.astype(np.float64)
-    return np.minimum(products.sum(axis=-1), 1.0)
+    right = np.broadcast_to(right, left.shape)
+    cosine = np.empty(len(left))
+    for start in range(0, len(left), PRODUCTS):
+        part = slice(start, start + PRODUCTS)
+        np.multiply(left[part], right[part], dtype=np.float64).sum(axis=1, out=cosine[part])
+    return np.minimum(cosine, 1.0, out=cosine)
 
 
 def _norm(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -164,15 +164,16 @@ def import_faiss() -> ModuleType:
         'Zen': 'Haswell',
     }
     name = 'OPENBLAS_CORETYPE'
-    chosen = next((known[i['architecture']] for i in threadpool_info() if i.get('architecture') in known), None)
-    ask = chosen is not None and 'faiss' not in sys.modules and name not in os.environ
-    if ask:
-        os.environ[name] = str(chosen)
+    chosen = None
+    if 'faiss' not in sys.modules and name not in os.environ:
+        chosen = next((known[i['architecture']] for i in threadpool_info() if i.get('architecture') in known), None)
+    if chosen:
+        os.environ[name] = chosen
     try:
         import faiss
     except ImportError as error:
         raise ImportError("k-means needs faiss. Install it: pip install 'mmdel[cpu]' (or 'mmdel[gpu]').") from error
     finally:
-        if ask:
+        if chosen:
             del os.environ[name]
     return faiss

@@ -44,6 +44,9 @@ ROUND = 128
 """Low-precision products have multiples of so many rows and columns: for each new shape the library compiles code, keeps it, and
 takes longer for that than for a small product."""
 
+PREPARED_ROWS = 64
+"""Rows prepared at a time: what stays in the cache of a core."""
+
 SLACK = 2.0**-20
 """Covers what is small everywhere: unit vectors in float32 are longer than 1 by a few units in the last place, the canonical
 number is rounded to float32, so are thresholds and differences to the mean, and three columns hold s(x) to 24 binary digits."""
@@ -200,18 +203,22 @@ class LowPrecision:
 
     def prepare(self, unit: NDArray[np.float32]) -> Prepared:
         size, dim = unit.shape
-        shift = unit.astype(np.float64) @ self._mean.astype(np.float64) - self._square
-        unit = unit - self._mean
         low = self._padded(size, dim + 6)
-        low[:, :dim] = torch.from_numpy(unit)
+        error, length, shift = np.empty((3, size))
+        mean = self._mean.astype(np.float64)
+        for start in range(0, size, PREPARED_ROWS):
+            part = slice(start, start + PREPARED_ROWS)
+            shift[part] = unit[part].astype(np.float64) @ mean - self._square
+            exact = unit[part] - self._mean
+            low[part, :dim] = torch.from_numpy(exact)
+            lost = exact - low[part, :dim].float().numpy()
+            length[part] = np.einsum('ij,ij->i', exact, exact)
+            error[part] = np.einsum('ij,ij->i', lost, lost)
         low[:, dim : dim + 3] = 1.0
         self._split(shift, low[:, dim + 3 :])
-        lost = low[:, :dim].float().numpy()
-        np.subtract(unit, lost, out=lost)
         # sums of D squares in float32 err by less than D units in the last place
         safe = 1 + dim * 2.0**-23
-        length = np.sqrt(np.einsum('ij,ij->i', unit, unit).astype(np.float64)) * safe
-        error = np.sqrt(np.einsum('ij,ij->i', lost, lost).astype(np.float64)) * safe
+        length, error = np.sqrt(length) * safe, np.sqrt(error) * safe
         return Prepared(low.to(self._device), error, length, shift, np.full(size, self._square))
 
     def _padded(self, size: int, columns: int) -> torch.Tensor:

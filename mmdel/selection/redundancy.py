@@ -29,7 +29,7 @@ from mmdel.selection.workers import Workers
 SMALL_GROUP = 128
 """Groups of up to so many rows are compared many at a time."""
 
-PIECES = 16
+PIECES = 4
 """Pieces that the groups are cut into at least, so that all threads have work until the end; none below 128 rows."""
 
 UNHELD_TILES = 4
@@ -377,3 +377,6 @@ class _Centroids:
 
     def read(self, rows: Any) -> NDArray[np.float32]:
         return self._unit[rows]
+
+    def among(self, rows: Rows) -> tuple[NDArray[np.float32], Rows]:
+        return self._unit, rows

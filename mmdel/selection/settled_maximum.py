@@ -18,6 +18,7 @@ from mmdel.embedding.vectors import canonical_cosine, is_run
 from mmdel.selection import proposers
 from mmdel.selection.made_once import MadeOnce
 from mmdel.selection.proposers import Float32, LowPrecision, Prepared, Proposer, float64_margin
+from mmdel.selection.refinement import refined
 
 Rows = NDArray[np.int64]
 Read = Callable[[Rows], NDArray[np.float32]]
@@ -116,12 +117,14 @@ class Precision:
 
 
 class Readable(Protocol):
-    """Unit vectors by row: :class:`mmdel.embedding.vectors.Vectors`, or an array."""
+    """Unit vectors by row, as :class:`mmdel.embedding.vectors.Vectors` gives them."""
 
     @property
     def dim(self) -> int: ...
 
     def read(self, rows: Rows) -> NDArray[np.float32]: ...
+
+    def among(self, rows: Rows) -> tuple[NDArray[np.float32], Rows]: ...
 
 
 class Group:
@@ -181,6 +184,12 @@ class Group:
             return whole[slots[0] : slots[-1] + 1]  # a view, no copy
         needed = [0] if self._read.complete else np.unique(slots // self._step).tolist()
         return self._blocks(needed)[slots]
+
+    def among(self, slots: Rows) -> tuple[NDArray[np.float32], Rows]:
+        """An array that holds the vectors of some slots, float32 [m, D], and the place of each in it."""
+        if not self._fits or not len(slots):
+            return self._vectors.among(self._order[slots])
+        return self._blocks(np.unique(slots // self._step).tolist()), slots
 
     def prepared(self, proposer: Proposer, slots: Rows) -> Prepared:
         """Vectors as a proposer multiplies them."""
@@ -290,7 +299,7 @@ def settled_maximum(
     row, slots, most = found.possible(dense)
     pairs = len(row)
     if proposer is not FLOAT32:
-        row, slots = _refined(x, row, slots, most, group.read)
+        row, slots = refined(x, row, slots, most, group)
     best = np.full(len(x), np.nan, np.float32)
     slot = np.full(len(x), -1, np.int64)
     settled = settle(x, row, slots, group.read)
@@ -412,36 +421,6 @@ def settle(x: NDArray[np.float32], row: Rows, slot: Rows, read: Read) -> NDArray
         part = slice(start, start + PAIRS)
         settled[part] = canonical_cosine(x[row[part]], read(slot[part]))
     return settled
-
-
-def _refined(x: NDArray[np.float32], row: Rows, slot: Rows, most: NDArray[np.float64], read: Read) -> tuple[Rows, Rows]:
-    """Those of the pairs whose float32 product lies within the proven bound of their row's best: few are left to settle.
-
-    ``most`` is an upper bound of each cosine. The most promising pair of each row comes first: most others lie below it then, and
-    need no product.
-    """
-    margin = proposers.float32_margin(x.shape[1])
-    order = np.lexsort((-most, row))
-    is_first = np.diff(row[order], prepend=-1) != 0
-    first, rest = order[is_first], order[~is_first]
-    highest = np.full(len(x), -np.inf, np.float32)
-    highest[row[first]] = leader = _products(x, row[first], slot[first], read)
-    rest = rest[most[rest] >= highest[row[rest]] - margin]
-    product = np.concatenate([leader, _products(x, row[rest], slot[rest], read)])
-    left = np.concatenate([first, rest])
-    row, slot = row[left], slot[left]
-    np.maximum.at(highest, row, product)
-    near = product >= highest[row] - margin
-    return row[near], slot[near]
-
-
-def _products(x: NDArray[np.float32], row: Rows, slot: Rows, read: Read) -> NDArray[np.float32]:
-    """float32 products of the pairs ``(x[row], read(slot))``."""
-    product = np.empty(len(row), np.float32)
-    for start in range(0, len(row), PAIRS):
-        part = slice(start, start + PAIRS)
-        product[part] = np.einsum('ij,ij->i', x[row[part]], read(slot[part]))
-    return product
 
 
 def tiles(columns: Rows, below: Rows | None) -> Iterator[Rows]:

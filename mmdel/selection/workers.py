@@ -1,19 +1,24 @@
 """Threads over independent pieces of work, of which the processes of a job may each take some."""
 
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from mmdel import sharing
 from mmdel.cores import usable_cores
 
 PIECES_APART = 1024
 """Pieces are claimed one by one up to this many, and of more at most this part of all at once."""
+
+SWITCH_INTERVAL = 50e-6
+"""Seconds after which a thread that waits for the interpreter gets it; with Python's own 5 ms it would wait for longer than a product
+takes."""
 
 
 class Workers:
@@ -61,11 +66,12 @@ class Workers:
             piece, self._pieces[number] = self._pieces[number], None
             return piece
 
-        torch_threads = torch.get_num_threads()
+        torch_threads, interval = torch.get_num_threads(), sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL)
         try:
             # torch counts its threads for each thread that calls it
             with (
-                threadpool_limits(1, user_api='blas'),
+                _matrix_libraries().limit(limits=1, user_api='blas'),
                 ThreadPoolExecutor(self._threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
             ):
                 futures = [pool.submit(run) for _ in range(min(self._threads, len(self._pieces)))]
@@ -73,3 +79,10 @@ class Workers:
                     future.result()
         finally:
             torch.set_num_threads(torch_threads)
+            sys.setswitchinterval(interval)
+
+
+@cache
+def _matrix_libraries() -> ThreadpoolController:
+    """NumPy's, that is; looking for them takes as long as comparing a thousand images."""
+    return ThreadpoolController()

@@ -87,3 +87,20 @@ def test_unusable__is_an_error_that_names_the_keys(value, words):
 def test_shape__one_vector_for_each_key():
     with pytest.raises(VectorError, match='5 images'):
         Vectors(ArraySource(np.ones((4, 2), np.float32)), keys(5))
+
+
+@pytest.mark.parametrize('resident', [0, 1 << 20])
+def test_among__has_the_vectors_at_their_places(resident, monkeypatch):
+    monkeypatch.setattr(module, 'RESIDENT_BYTES', resident)
+    vectors = Vectors(ArraySource(np.random.default_rng(6).standard_normal((60, 8)).astype(np.float16)), keys(60), True)
+    for rows in (np.array([9, 2, 9, 59]), np.arange(5, 20), np.empty(0, np.int64)):
+        array, place = vectors.among(rows)
+        np.testing.assert_array_equal(array[place], vectors.read(rows))
+
+
+def test_canonical_cosine__one_vector_or_many_at_a_time():
+    rng = np.random.default_rng(7)
+    left, right = rng.standard_normal((2, 3 * module.PRODUCTS + 5, 300)).astype(np.float32) / 30
+    expected = [min((x.astype(np.float64) * y.astype(np.float64)).sum(), 1.0) for x, y in zip(left, right, strict=True)]
+    np.testing.assert_array_equal(canonical_cosine(left, right), np.float32(expected))
+    np.testing.assert_array_equal(canonical_cosine(left, right[0]), canonical_cosine(left, np.tile(right[0], (len(left), 1))))
