@@ -5,6 +5,7 @@ that is damaged or from another version is ignored and made again.
 """
 
 import hashlib
+import io
 import json
 import zipfile
 from dataclasses import fields
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 import mmdel
+from mmdel.blocks import BLOCK
 from mmdel.embedding.vectors import Vectors
 from mmdel.files import atomic
 from mmdel.progress import SILENT, Stages
@@ -60,12 +62,27 @@ def ranking_key(vectors: Vectors, table: pa.Table, selector: dict[str, Any], siz
     about = {'mmdel': mmdel.__version__, 'selector': selector, 'center': vectors.center, 'size': size}
     digest.update(json.dumps(about, sort_keys=True).encode())
     digest.update(vectors.digest.encode())
-    sink = pa.BufferOutputStream()
     columns = table.drop_columns(['path']) if 'path' in table.column_names else table
-    with pa.ipc.new_stream(sink, columns.schema) as writer:
-        writer.write_table(columns.combine_chunks())
-    digest.update(sink.getvalue())
+    with pa.PythonFile(_Sink(digest), 'w') as sink, pa.ipc.new_stream(sink, columns.schema) as writer:
+        # the same batches however the table happens to be cut, and no second copy of it
+        for start in range(0, len(columns), BLOCK):
+            block = columns.slice(start, BLOCK)
+            writer.write_table(block.take(pa.array(np.arange(len(block)))).combine_chunks())
     return digest.hexdigest()[:32]
+
+
+class _Sink(io.RawIOBase):
+    """What is written into it goes into a digest."""
+
+    def __init__(self, digest: Any) -> None:
+        self._digest = digest
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._digest.update(data)
+        return len(data)
 
 
 def load_ranking(path: Path, size: int) -> Ranking | None:
