@@ -10,6 +10,7 @@ A model of one's own is a subclass with one method:
 See docs/custom_embedder.md for complete examples.
 """
 
+import copy
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -129,6 +130,29 @@ class BaseEmbedder(ABC):
         vars(other).update({**vars(self), 'pipeline': [self.pipeline[0], MIRROR, *self.pipeline[1:]]})
         return other
 
+    def twins(self, count: int) -> list['BaseEmbedder']:
+        """The same model for other threads: what it notes while it runs is its own, the weights are shared.
+
+        Args:
+            count (int): How many are wanted.
+
+        Returns:
+            list[BaseEmbedder]: So many; none where the model cannot be copied or has hooks, which may note something elsewhere.
+        """
+        model = self.ready_model()
+        if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
+            return []
+        shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+        twins = []
+        try:
+            for _ in range(count):
+                twin = object.__new__(type(self))
+                vars(twin).update({**vars(self), '_model': copy.deepcopy(model, dict(shared))})
+                twins.append(twin)
+        except Exception:  # a model may hold what cannot be copied: a lock, a file
+            return []
+        return twins
+
     def ready_model(self) -> nn.Module:
         """The model in eval mode on the embedder's device, made when it is first needed."""
         if self._model is None:
@@ -172,6 +196,11 @@ class BaseEmbedder(ABC):
             if not name.startswith('_') and name not in _HOW_ONLY:
                 about[name] = _plain_data(value, f'{type(self).__name__}.{name}')
         return about
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return self._device
 
     @torch.inference_mode()
     def embed(self, images: Tensor) -> NDArray[np.float32]:

@@ -31,6 +31,7 @@ from mmdel.datasets.image_table import ImageTable
 from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.embedding.identical_files import first_identical
 from mmdel.embedding.reader import Batch, FileNote, file_state, read_batches
+from mmdel.embedding.side_by_side import embed_batches
 from mmdel.embedding.store import ROWS, UNKNOWN, EmbeddingStore
 from mmdel.embedding.vectors import RowSource
 from mmdel.errors import ConfigError, DatasetError, VectorError
@@ -351,9 +352,9 @@ def _embed(job: _Job, claim: sharing.Claim, tick: Tick) -> tuple[int, list[int],
     embedder = job.embedder
     stream = read_batches(groups, embedder.build_pipeline(), embedder.batch_size, embedder.input_size, job.num_workers)
     taken, written, left = 0, [], []
-    with closing(stream):
+    with closing(stream), closing(embed_batches(embedder, stream)) as made:
         for shard in mine:
-            rows, vectors, changed = _embedded(job, job.batches(shard), stream, tick)
+            rows, vectors, changed = _embedded(job, job.batches(shard), made, tick)
             taken += 1
             left += changed
             if job.store.append(rows, vectors, job.first_shard + shard):
@@ -366,16 +367,17 @@ def _embed(job: _Job, claim: sharing.Claim, tick: Tick) -> tuple[int, list[int],
 
 
 def _embedded(
-    job: _Job, batches: Sequence[NDArray[np.int64]], stream: Iterator[Batch], tick: Callable[[int], None]
+    job: _Job,
+    batches: Sequence[NDArray[np.int64]],
+    stream: Iterator[tuple[Batch, NDArray[np.int64], NDArray[np.float32] | None]],
+    tick: Callable[[int], None],
 ) -> tuple[pa.Table, NDArray[np.float32], list[int]]:
     """The rows of a shard with their copies', its vectors, float32 [k, D], and copies of what has changed."""
     notes: list[FileNote] = []
     vectors: list[NDArray[np.float32]] = []
-    for numbers, batch in zip(batches, stream, strict=False):
-        ok = np.flatnonzero([note.reason is None for note in batch.notes])
-        if len(ok):
-            made = job.embedder.embed(batch.images)[ok]
-            _refuse_not_finite(made, job.keys.take(pa.array(numbers[ok])))
+    for numbers, (batch, readable, made) in zip(batches, stream, strict=False):
+        if made is not None:
+            _refuse_not_finite(made, job.keys.take(pa.array(numbers[readable])))
             vectors.append(made)
         notes += batch.notes
         tick(len(numbers))

@@ -235,7 +235,7 @@ class Vectors:
         return out
 
     def among(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """An array that holds some unit vectors, float32 [m, dim], and the place of each in it; all of them, where they are in memory."""
+        """An array that holds some unit vectors, float32 [m, dim], and the place of each: no copy where they are in memory."""
         if self._unit is not None:
             return self._unit, rows
         needed, place = np.unique(rows, return_inverse=True)

@@ -17,7 +17,9 @@ PAIRS = 4096
 with warnings.catch_warnings():
     # torch says once per process that its sparse matrices are in beta state
     warnings.simplefilter('ignore')
-    torch.sparse_csr_tensor(torch.zeros(2, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), torch.zeros(0), (1, 1))
+    torch.sparse_csr_tensor(
+        torch.zeros(2, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), torch.zeros(0), (1, 1)
+    )
 
 
 class Columns(Protocol):

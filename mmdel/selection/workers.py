@@ -17,8 +17,7 @@ PIECES_APART = 1024
 """Pieces are claimed one by one up to this many, and of more at most this part of all at once."""
 
 SWITCH_INTERVAL = 50e-6
-"""Seconds after which a thread that waits for the interpreter gets it; with Python's own 5 ms it would wait for longer than a product
-takes."""
+"""Seconds after which a thread that waits for the interpreter gets it. Python's own 5 ms are longer than a product takes."""
 
 
 class Workers:

@@ -103,4 +103,6 @@ def test_canonical_cosine__one_vector_or_many_at_a_time():
     left, right = rng.standard_normal((2, 3 * module.PRODUCTS + 5, 300)).astype(np.float32) / 30
     expected = [min((x.astype(np.float64) * y.astype(np.float64)).sum(), 1.0) for x, y in zip(left, right, strict=True)]
     np.testing.assert_array_equal(canonical_cosine(left, right), np.float32(expected))
-    np.testing.assert_array_equal(canonical_cosine(left, right[0]), canonical_cosine(left, np.tile(right[0], (len(left), 1))))
+    np.testing.assert_array_equal(
+        canonical_cosine(left, right[0]), canonical_cosine(left, np.tile(right[0], (len(left), 1)))
+    )
