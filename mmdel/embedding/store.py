@@ -55,6 +55,9 @@ ROWS = pa.schema(
 """``reason`` is null for a readable image, ``vector`` is the row in the shard's array or -1. A file that could not even be opened
 has size and time -1: it has no state that it could be recognised by."""
 
+SEARCHED = 1 << 22
+"""Paths looked up at a time: what is made for it takes about 0.1 kB each."""
+
 UNKNOWN = -1
 """Size and time of a file without a state."""
 
@@ -210,10 +213,18 @@ class EmbeddingStore:
 
     def latest(self, paths: pa.Array) -> NDArray[np.int64]:
         """The row number of each path, -1 where there is none, int64 [n]."""
-        # index_in finds the first of equal values; rows are searched from the last one
-        last = len(self._rows) - 1
-        found = pc.index_in(paths, value_set=_column(self._rows, 'path')[::-1]).fill_null(last + 1)
-        return last - found.to_numpy().astype(np.int64)
+        stored = _column(self._rows, 'path')
+        found = np.full(len(paths), -1, np.int64)
+        for start in range(0, len(paths), SEARCHED):
+            part = paths[start : start + SEARCHED]
+            # stored paths are looked up among these, not the other way round: the table of what is searched takes the memory
+            place = pc.index_in(stored, value_set=part)
+            rows = np.flatnonzero(place.is_valid())
+            here = np.full(len(part), -1, np.int64)
+            np.maximum.at(here, place.drop_null().to_numpy(), rows)
+            # of equal values the first is found
+            found[start : start + len(part)] = here[pc.index_in(part, value_set=part).to_numpy()]
+        return found
 
     def rows(self, numbers: NDArray[np.int64], columns: Sequence[str] = tuple(ROWS.names)) -> pa.Table:
         """Rows by number, with these columns of :data:`ROWS`."""

@@ -106,11 +106,12 @@ def test_error__comes_where_the_batch_would(threads):
 
     # RGB is given to the model, BGR is stored
     first = int(list(batches())[3].images[0, 0, 0, 2])
-    found = []
+    stream = embed_batches(SlowEmbedder(Failing()), batches())
+    for _ in range(3):
+        next(stream)
     with pytest.raises(ArithmeticError, match='in the model'):
-        for each in embed_batches(SlowEmbedder(Failing()), batches()):
-            found.append(each)
-    assert len(found) == 3 and torch.get_num_threads() == 2
+        next(stream)
+    assert torch.get_num_threads() == 2
 
 
 def test_closed_early__leaves_no_thread(threads):

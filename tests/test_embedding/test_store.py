@@ -221,3 +221,44 @@ def test_vectors_of_two_lengths__are_refused(store: EmbeddingStore) -> None:
         store.append(rows(['/z']), np.ones((1, 9), np.float32))
     with pytest.raises(StoreError, match='4 and 9 dimensions'):
         store.source(np.array([0, 5]))
+
+
+@pytest.mark.parametrize('searched', [1, 3, 1 << 22])
+def test_latest__is_the_last_row_of_each_path_however_many_are_looked_up_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, searched: int
+) -> None:
+    monkeypatch.setattr('mmdel.embedding.store.SEARCHED', searched)
+    rng = np.random.default_rng(0)
+    store = EmbeddingStore(str(tmp_path), 'Tiny', {'type': 'Tiny'})
+    written = []
+    with store.locked():
+        store.load()
+        for _ in range(4):
+            names = [f'/{i}' for i in rng.integers(0, 12, 5)]
+            store.append(rows(names), values(5))
+            written += names
+    asked = [f'/{i}' for i in rng.integers(0, 20, 30)]
+    expected = [max((row for row, name in enumerate(written) if name == path), default=-1) for path in asked]
+    assert found(store, *asked) == expected
+    assert min(expected) == -1 and len(set(asked)) < len(asked)
+
+
+def test_source__reads_any_rows_in_any_order(store: EmbeddingStore) -> None:
+    every = np.concatenate([values(2), values(2, 100)])
+    for numbers in ([0, 2, 3, 4], [4, 0, 3, 2], [2, 2, 4, 0, 0]):
+        source = store.source(np.array(numbers))
+        expected = every[np.searchsorted([0, 2, 3, 4], numbers)]
+        np.testing.assert_array_equal(source.read(slice(None)), expected)
+        places = np.array([len(numbers) - 1, 0, 1, 0])
+        np.testing.assert_array_equal(source.read(places), expected[places])
+        assert source.read(np.empty(0, np.int64)).shape == (0, 4)
+
+
+@pytest.mark.parametrize('damage', ['gone', 'shorter'])
+def test_source__shard_that_vanishes_or_shrinks_is_an_error(store: EmbeddingStore, damage: str) -> None:
+    source = store.source(np.array([0, 3]))
+    source.read(slice(None))
+    path = store.folder / 'shard-000001.npy'
+    path.unlink() if damage == 'gone' else path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(StoreError, match=rf'{path}.*(gone|shorter).*run again'):
+        source.read(slice(None))
