@@ -203,7 +203,7 @@ class EmbeddingStore:
                 for path in (_rows_path(self.folder, index), _array_path(self.folder, index)):
                     path.unlink(missing_ok=True)
             tick(1)
-        self._rows = pa.concat_tables(tables).combine_chunks()
+        self._rows = _joined(tables)
         self._next = max(committed, default=-1) + 1
 
     @property
@@ -287,7 +287,7 @@ class EmbeddingStore:
                     f'{error}. All processes need the same cache_dir, on a file system that they share.'
                 ) from error
             self._next = max(self._next, index + 1)
-        self._rows = pa.concat_tables(tables).combine_chunks()
+        self._rows = _joined(tables)
 
     def __getstate__(self) -> dict[str, Any]:
         # another process only appends, and for that needs to know the files without a state
@@ -363,10 +363,24 @@ def _digest(rows: pa.Table) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    """The rows of tables in one piece. The list is emptied: column by column, so that never all of them are in memory twice."""
+    schema = tables[0].schema
+    columns = {name: [table[name] for table in tables] for name in schema.names}
+    tables.clear()
+    joined = []
+    for field in schema:
+        chunks = [chunk for column in columns.pop(field.name) for chunk in column.chunks]
+        joined.append(pa.chunked_array(chunks, field.type).combine_chunks())
+    return pa.table(joined, schema)
+
+
 def _column(table: pa.Table, name: str) -> Any:
-    return (
-        pa.concat_arrays(table[name].chunks) if table[name].num_chunks else pa.array([], table.schema.field(name).type)
-    )
+    """A column in one piece; no copy where it is that."""
+    chunks = table[name].chunks
+    if len(chunks) == 1:
+        return chunks[0]
+    return pa.concat_arrays(chunks) if chunks else pa.array([], table.schema.field(name).type)
 
 
 def _shard_index(path: Path) -> int | None:
