@@ -6,8 +6,8 @@
 Each tool runs as a command of its own, by turns, on the same files (links in a folder of their own) and with empty caches: wall
 time from start to end, imports included, and peak memory of its largest process. mmdel compares 16x16 thumbnails, about as fast
 and as coarse as the hashes of the others, and its whole run writes the subset, the lists and the report. FiftyOne needs a MongoDB
-that it can start or that FIFTYONE_DATABASE_URI names; it is given thumbnails as vectors. A tool that is not installed is named and
-left out.
+that it can start or that FIFTYONE_DATABASE_URI names; it is given thumbnails as vectors. A tool that is not installed is named
+and left out.
 """
 
 import argparse
