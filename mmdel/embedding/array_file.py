@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmdel.embedding.vectors import row_numbers
 from mmdel.errors import VectorError
 
 
@@ -61,7 +62,7 @@ class ArrayFile:
         Raises:
             VectorError: The file has gone, or is shorter than it was.
         """
-        at = np.arange(self._rows)[rows]
+        at = row_numbers(rows, self._rows)
         if not self._by_row:  # saved from a transposed array: a row lies all over the file
             return np.asarray(self._mapped()[at])
         size = self._dim * self._dtype.itemsize

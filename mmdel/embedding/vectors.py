@@ -117,7 +117,7 @@ class StackedRows:
         return np.result_type(*(source.dtype for source in self._sources))
 
     def read(self, rows: NDArray[np.int64] | slice) -> NDArray[Any]:
-        rows = np.arange(self.shape[0])[rows]
+        rows = row_numbers(rows, self.shape[0])
         out = np.empty((len(rows), self._dim), self.dtype)
         for source, start, stop in zip(self._sources, self._starts[:-1], self._starts[1:], strict=True):
             mine = np.flatnonzero((rows >= start) & (rows < stop))
@@ -172,13 +172,18 @@ class Vectors:
         digest = hashlib.sha256(f'{source.dtype.str} {rows} {dim} '.encode())
         total = np.zeros(dim)
         norms = np.empty(rows)
+        # used again for each block: memory that the system gives and takes costs more than the arithmetic
+        sum_and_rows, squares = np.empty((self._block + 1, dim)), np.empty((self._block, dim))
+        wide = sum_and_rows[1:]
         with progress.stage('read', rows, 'vectors') as tick:
             for start, raw in self._blocks():
                 digest.update(np.ascontiguousarray(raw).data)
-                # float64 sums row after row in key order: the mean does not depend on the block size
+                wide[: len(raw)] = raw
                 if center and mean is None:
-                    total = np.add.reduce(np.concatenate([total[None], raw.astype(np.float64)]), axis=0)
-                norms[start : start + len(raw)] = _norm(raw.astype(np.float64))
+                    # float64 sums row after row in key order: the mean does not depend on the block size
+                    sum_and_rows[0] = total
+                    total = np.add.reduce(sum_and_rows[: len(raw) + 1], axis=0)
+                norms[start : start + len(raw)] = _norm(wide[: len(raw)], squares)
                 tick(len(raw))
             self._refuse(~np.isfinite(norms), 'hold NaN or infinity')
             self._refuse(norms == 0, 'are zero and have no direction')
@@ -188,7 +193,7 @@ class Vectors:
                 self.mean = total / rows if mean is None else mean
                 for start, raw in self._blocks():
                     stop = start + len(raw)
-                    centred = _norm(raw.astype(np.float64) - self.mean)
+                    centred = _norm(np.subtract(raw, self.mean, out=wide[: len(raw)]), squares)
                     self._lost[start:stop] = centred <= NO_DIRECTION * norms[start:stop]
                     norms[start:stop] = centred
             self._norms = norms
@@ -227,11 +232,11 @@ class Vectors:
             if isinstance(rows, np.ndarray) and is_run(rows):
                 return self._unit[rows[0] : rows[-1] + 1]  # a view, no copy
             return np.ascontiguousarray(self._unit[rows])
-        index = np.arange(len(self))[rows]
+        index = row_numbers(rows, len(self))
         out = np.empty((len(index), self.dim), np.float32)
         for start in range(0, len(index), self._block):
             part = index[start : start + self._block]
-            out[start : start + len(part)] = self._scaled(self._source.read(part), part)
+            self._scale(self._source.read(part), part, out[start : start + len(part)])
         return out
 
     def among(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -247,26 +252,23 @@ class Vectors:
             return None
         unit = np.empty((len(self), self.dim), np.float32)
         for start, raw in self._blocks():
-            unit[start : start + len(raw)] = self._scaled(raw, np.arange(start, start + len(raw)))
+            self._scale(raw, np.arange(start, start + len(raw)), unit[start : start + len(raw)])
         return unit
 
     def _blocks(self) -> Any:
         for start in range(0, len(self), self._block):
             yield start, self._source.read(slice(start, min(start + self._block, len(self))))
 
-    def _scaled(self, raw: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        values = raw.astype(np.float64)
-        if self.mean is not None:
-            values -= self.mean
+    def _scale(self, raw: NDArray[Any], rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+        """Unit vectors of raw ones, which are these rows, into ``out``, float32 [n, dim]."""
+        values = raw if self.mean is None else np.subtract(raw, self.mean, dtype=np.float64)
         lost = self._lost[rows]
-        values /= np.where(lost, 1.0, self._norms[rows])[:, None]
-        if not self._extra:
-            return values.astype(np.float32)
-        # one more dimension, in which the vectors without a direction agree and the others are zero
-        out = np.zeros((len(raw), self.dim), np.float32)
-        out[:, :-1] = np.where(lost[:, None], 0.0, values)
-        out[lost, -1] = 1.0
-        return out
+        norms = np.where(lost, 1.0, self._norms[rows])[:, None]
+        np.divide(values, norms, out=out[:, : raw.shape[1]], dtype=np.float64, casting='same_kind')
+        if self._extra:
+            # one more dimension, in which the vectors without a direction agree and the others are zero
+            out[:, -1] = lost
+            out[lost, :-1] = 0
 
     def _refuse(self, bad: NDArray[np.bool_], what: str) -> None:
         if bad.any():
@@ -275,6 +277,11 @@ class Vectors:
                 f'{int(bad.sum())} of {len(bad)} vectors {what}, first {names}. '
                 'Remove these images, or make their vectors again with an encoder that gives finite, non-zero ones.'
             )
+
+
+def row_numbers(rows: NDArray[np.int64] | slice, count: int) -> NDArray[np.int64]:
+    """The numbers of some of ``count`` rows; listing all of them first would take longer than reading a block."""
+    return np.arange(*rows.indices(count)) if isinstance(rows, slice) else rows
 
 
 def is_run(rows: NDArray[np.int64]) -> bool:
@@ -305,5 +312,6 @@ def exact_cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArr
     return np.minimum(cosine, 1.0, out=cosine)
 
 
-def _norm(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.sqrt((values * values).sum(axis=1))
+def _norm(values: NDArray[np.float64], squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The lengths of the rows; ``squares`` is room for as many at least."""
+    return np.sqrt(np.multiply(values, values, out=squares[: len(values)]).sum(axis=1))
