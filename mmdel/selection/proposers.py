@@ -407,7 +407,9 @@ def _true_cells(
     cells: NDArray[Any], threshold: NDArray[Any], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Row and column of the cells of some rows that are at least their row's threshold, [rows]."""
-    row, column = np.divmod(np.flatnonzero(cells[rows] >= threshold[:, None]), cells.shape[1])
+    # np.take lets other threads run meanwhile, an index does not
+    above = np.take(cells, rows, axis=0) >= threshold[:, None]
+    row, column = np.divmod(np.flatnonzero(above), cells.shape[1])
     return rows[row], column
 
 

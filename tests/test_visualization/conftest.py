@@ -37,6 +37,8 @@ class Browser:
         self.driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', metrics)
         self.messages(), self.requests()  # those of the page before
         self.driver.get(Path(page).resolve().as_uri())
+        # a new size takes effect with the next frame; until then a page may be 0 pixels wide
+        self.driver.execute_async_script('requestAnimationFrame(() => requestAnimationFrame(arguments[0]))')
         return self
 
     def js(self, expression, *arguments):
