@@ -137,10 +137,12 @@ class BaseEmbedder(ABC):
             count (int): How many are wanted.
 
         Returns:
-            list[BaseEmbedder]: So many; none where the model cannot be copied or has hooks, which may note something elsewhere.
+            list[BaseEmbedder]: So many; none on a GPU, which has no use for them, and none where the model cannot be copied or has
+                hooks, which may note something elsewhere.
         """
         model = self.ready_model()
-        if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
+        hooked = any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+        if hooked or self._device.type != 'cpu':
             return []
         shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
         twins = []
@@ -196,11 +198,6 @@ class BaseEmbedder(ABC):
             if not name.startswith('_') and name not in _HOW_ONLY:
                 about[name] = _plain_data(value, f'{type(self).__name__}.{name}')
         return about
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model runs."""
-        return self._device
 
     @torch.inference_mode()
     def embed(self, images: Tensor) -> NDArray[np.float32]:

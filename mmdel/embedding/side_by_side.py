@@ -35,7 +35,7 @@ def embed_batches(
         tuple: A batch, the places in it of readable images, int64 [k], and their vectors, float32 [k, D]; None without images.
     """
     threads = torch.get_num_threads()
-    count = min(MODELS, threads) if embedder.device.type == 'cpu' else 1
+    count = min(MODELS, threads)
     twins = embedder.twins(count - 1)
     if not twins:
         for batch in stream:
