@@ -137,8 +137,8 @@ class BaseEmbedder(ABC):
             count (int): How many are wanted.
 
         Returns:
-            list[BaseEmbedder]: So many; none on a GPU, which has no use for them, and none where the model cannot be copied or has
-                hooks, which may note something elsewhere.
+            list[BaseEmbedder]: So many. None on a GPU, which has no use for them, and none where the model cannot be copied or
+                has hooks, which may note something elsewhere.
         """
         model = self.ready_model()
         hooked = any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
