@@ -7,6 +7,7 @@ The file is not mapped: pages of a mapped file count as memory of the process, a
 import io
 import itertools
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -67,12 +68,10 @@ class ArrayFile:
             return np.asarray(self._mapped()[at])
         size = self._dim * self._dtype.itemsize
         raw = np.empty(len(at) * size, np.uint8)
-        # what lies together is read together
-        first = np.flatnonzero(np.diff(at, prepend=-2) != 1).tolist()
         begin = (self._begin + at * size).tolist()
         try:
             with io.FileIO(self._path) as file:
-                for start, stop in itertools.pairwise([*first, len(at)]):
+                for start, stop in runs(at):
                     fill(raw.data[start * size : stop * size], file, begin[start])
         except EOFError:
             raise VectorError(f'{self._path} has become shorter while it was in use; run again.') from None
@@ -91,8 +90,18 @@ class ArrayFile:
             ) from error
 
 
+def runs(rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Where rows that follow each other one by one start and stop: what lies together is read together."""
+    return itertools.pairwise([*np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist(), len(rows)])
+
+
 def fill(part: memoryview, file: io.FileIO, begin: int) -> None:
     """Read bytes from a place in a file.
+
+    Args:
+        part (memoryview): Of bytes; filled to its end.
+        file (io.FileIO): Open for reading.
+        begin (int): The place, in bytes.
 
     Raises:
         EOFError: The file has fewer.

@@ -125,19 +125,16 @@ class BaseEmbedder(ABC):
 
         Images are mirrored as soon as they are loaded: later transforms may leave them in another form.
         """
-        # copy.copy goes by __getstate__ and would leave the model behind
-        other = object.__new__(type(self))
-        vars(other).update({**vars(self), 'pipeline': [self.pipeline[0], MIRROR, *self.pipeline[1:]]})
-        return other
+        return self._but(pipeline=[self.pipeline[0], MIRROR, *self.pipeline[1:]])
 
-    def twins(self, count: int) -> list['BaseEmbedder']:
+    def twins(self: Embedder, count: int) -> list[Embedder]:
         """The same model for other threads: what it notes while it runs is its own, the weights are shared.
 
         Args:
             count (int): How many are wanted.
 
         Returns:
-            list[BaseEmbedder]: So many. None on a GPU, which has no use for them, and none where the model cannot be copied or
+            list: So many embedders. None on a GPU, which has no use for them, and none where the model cannot be copied or
                 has hooks, which may note something elsewhere.
         """
         model = self.ready_model()
@@ -145,15 +142,17 @@ class BaseEmbedder(ABC):
         if hooked or self._device.type != 'cpu':
             return []
         shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-        twins = []
         try:
-            for _ in range(count):
-                twin = object.__new__(type(self))
-                vars(twin).update({**vars(self), '_model': copy.deepcopy(model, dict(shared))})
-                twins.append(twin)
+            return [self._but(_model=copy.deepcopy(model, dict(shared))) for _ in range(count)]
         except Exception:  # a model may hold what cannot be copied: a lock, a file
             return []
-        return twins
+
+    def _but(self: Embedder, **changed: Any) -> Embedder:
+        """This embedder with other values of some attributes."""
+        # copy.copy goes by __getstate__ and would leave the model behind
+        other = object.__new__(type(self))
+        vars(other).update({**vars(self), **changed})
+        return other
 
     def ready_model(self) -> nn.Module:
         """The model in eval mode on the embedder's device, made when it is first needed."""

@@ -31,7 +31,7 @@ from mmdel.datasets.image_table import ImageTable
 from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.embedding.identical_files import first_identical
 from mmdel.embedding.reader import Batch, FileNote, file_state, read_batches
-from mmdel.embedding.side_by_side import embed_batches
+from mmdel.embedding.side_by_side import Made, embed_batches
 from mmdel.embedding.store import ROWS, UNKNOWN, EmbeddingStore
 from mmdel.embedding.vectors import RowSource
 from mmdel.errors import ConfigError, DatasetError, VectorError
@@ -369,13 +369,13 @@ def _embed(job: _Job, claim: sharing.Claim, tick: Tick) -> tuple[int, list[int],
 def _embedded(
     job: _Job,
     batches: Sequence[NDArray[np.int64]],
-    stream: Iterator[tuple[Batch, NDArray[np.int64], NDArray[np.float32] | None]],
+    stream: Iterator[tuple[Batch, Made]],
     tick: Callable[[int], None],
 ) -> tuple[pa.Table, NDArray[np.float32], list[int]]:
     """The rows of a shard with their copies', its vectors, float32 [k, D], and copies of what has changed."""
     notes: list[FileNote] = []
     vectors: list[NDArray[np.float32]] = []
-    for numbers, (batch, readable, made) in zip(batches, stream, strict=False):
+    for numbers, (batch, (readable, made)) in zip(batches, stream, strict=False):
         if made is not None:
             _refuse_not_finite(made, job.keys.take(pa.array(numbers[readable])))
             vectors.append(made)

@@ -19,12 +19,11 @@ from mmdel.embedding.reader import Batch
 MODELS = 4
 """Batches side by side at most: each holds the outputs of a layer in memory."""
 
-Vectors = NDArray[np.float32]
+Made = tuple[NDArray[np.int64], NDArray[np.float32] | None]
+"""Places of readable images in a batch, [k], and their vectors, [k, D]; None without images."""
 
 
-def embed_batches(
-    embedder: BaseEmbedder, stream: Iterator[Batch]
-) -> Generator[tuple[Batch, NDArray[np.int64], Vectors | None], None, None]:
+def embed_batches(embedder: BaseEmbedder, stream: Iterator[Batch]) -> Generator[tuple[Batch, Made], None, None]:
     """Embed batches in order.
 
     Args:
@@ -32,20 +31,23 @@ def embed_batches(
         stream (Iterator[Batch]): Batches, read ahead of those that are given.
 
     Yields:
-        tuple: A batch, the places in it of readable images, int64 [k], and their vectors, float32 [k, D]; None without images.
+        tuple: A batch and what was made of it.
+
+    Raises:
+        ConfigError: The model does not return [B, D].
     """
     threads = torch.get_num_threads()
     count = min(MODELS, threads)
     twins = embedder.twins(count - 1)
     if not twins:
         for batch in stream:
-            yield batch, *_embedded(embedder, batch)
+            yield batch, _embedded(embedder, batch)
         return
     idle: queue.SimpleQueue[BaseEmbedder] = queue.SimpleQueue()
     for each in (embedder, *twins):
         idle.put(each)
 
-    def embedded(batch: Batch) -> tuple[NDArray[np.int64], Vectors | None]:
+    def embedded(batch: Batch) -> Made:
         mine = idle.get()
         try:
             return _embedded(mine, batch)
@@ -54,20 +56,20 @@ def embed_batches(
 
     # torch counts its threads for each thread that calls it
     pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(threads // count,))
-    waiting: deque[tuple[Batch, Future[tuple[NDArray[np.int64], Vectors | None]]]] = deque()
+    waiting: deque[tuple[Batch, Future[Made]]] = deque()
     try:
         for batch in stream:
             waiting.append((batch, pool.submit(embedded, batch)))
             if len(waiting) > count:
                 batch, made = waiting.popleft()
-                yield batch, *made.result()
+                yield batch, made.result()
         for batch, made in waiting:
-            yield batch, *made.result()
+            yield batch, made.result()
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
 
 
-def _embedded(embedder: BaseEmbedder, batch: Batch) -> tuple[NDArray[np.int64], Vectors | None]:
+def _embedded(embedder: BaseEmbedder, batch: Batch) -> Made:
     readable = np.flatnonzero([note.reason is None for note in batch.notes])
     return readable, embedder.embed(batch.images)[readable] if len(readable) else None

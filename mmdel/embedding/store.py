@@ -15,7 +15,6 @@ with a warning, and its images are missing again.
 
 import hashlib
 import io
-import itertools
 import json
 import os
 import re
@@ -32,7 +31,7 @@ from filelock import FileLock, Timeout
 from mmengine.logging import MMLogger
 from numpy.typing import NDArray
 
-from mmdel.embedding.array_file import fill
+from mmdel.embedding.stored_rows import StoredRows, array_path
 from mmdel.errors import StoreError
 from mmdel.files import TEMPORARY, atomic, write_text
 
@@ -60,75 +59,6 @@ SEARCHED = 1 << 22
 
 UNKNOWN = -1
 """Size and time of a file without a state."""
-
-
-class StoredRows:
-    """Chosen rows of a store, read from its shards when asked; a :class:`~mmdel.embedding.vectors.RowSource`.
-
-    Args:
-        folder (Path): The store.
-        shard (NDArray[np.int32]): [N], the shard of each row.
-        vector (NDArray[np.int32]): [N], the place in the shard.
-        dim (int): Dimensions.
-    """
-
-    def __init__(self, folder: Path, shard: NDArray[np.int32], vector: NDArray[np.int32], dim: int) -> None:
-        self._folder = folder
-        self._shard = shard
-        self._vector = vector
-        self._dim = dim
-        self._places: dict[int, tuple[str, int]] = {}
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return len(self._shard), self._dim
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(np.float32)
-
-    def read(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:
-        """Raw vectors, float32 [n, D].
-
-        Raises:
-            StoreError: A shard has gone, or is shorter than it was.
-        """
-        place = self._shard[rows].astype(np.int64) << 32 | self._vector[rows]
-        order = None if (place[1:] >= place[:-1]).all() else np.argsort(place, kind='stable')
-        if order is not None:
-            place = place[order]
-        size = 4 * self._dim
-        raw = np.empty(len(place) * size, np.uint8)
-        # what lies together is read together
-        runs = itertools.pairwise([*np.flatnonzero(np.diff(place, prepend=-2) != 1).tolist(), len(place)])
-        shards, begin = (place >> 32).tolist(), ((place & 0xFFFFFFFF) * size).tolist()
-        for number, some in itertools.groupby(runs, lambda run: shards[run[0]]):
-            path, data = self._place(number)
-            try:
-                # opened anew for each block: thousands of open files would exceed the limit
-                with io.FileIO(path) as file:
-                    for start, stop in some:
-                        fill(raw.data[start * size : stop * size], file, data + begin[start])
-            except EOFError:
-                raise StoreError(f'{path} has become shorter while it was in use; run again.') from None
-            except OSError as error:
-                raise StoreError(f'{path} has gone while it was in use ({error.strerror}); run again.') from error
-        found = raw.view(np.float32).reshape(len(place), self._dim)
-        if order is None:
-            return found
-        out = np.empty_like(found)
-        out[order] = found
-        return out
-
-    def _place(self, number: int) -> tuple[str, int]:
-        """The file of a shard and where its data begin, which is looked up once: a block may need rows of a thousand shards."""
-        if number not in self._places:
-            path = _array_path(self._folder, number)
-            try:
-                self._places[number] = str(path), np.load(path, mmap_mode='r', allow_pickle=False).offset
-            except OSError as error:
-                raise StoreError(f'{path} has gone while it was in use ({error.strerror}); run again.') from error
-        return self._places[number]
 
 
 class EmbeddingStore:
@@ -200,7 +130,7 @@ class EmbeddingStore:
                 MMLogger.get_current_instance().warning(
                     f'{_rows_path(self.folder, index)} is damaged ({error}); its images are embedded again.'
                 )
-                for path in (_rows_path(self.folder, index), _array_path(self.folder, index)):
+                for path in (_rows_path(self.folder, index), array_path(self.folder, index)):
                     path.unlink(missing_ok=True)
             tick(1)
         self._rows = _joined(tables)
@@ -260,7 +190,7 @@ class EmbeddingStore:
             {'array': hashlib.sha256(data).hexdigest(), 'rows': _digest(rows)}
         )
         with _writing(self.folder):
-            with atomic(_array_path(self.folder, index)) as temporary:
+            with atomic(array_path(self.folder, index)) as temporary:
                 temporary.write_bytes(data)
             with atomic(_rows_path(self.folder, index)) as temporary:
                 pq.write_table(rows, temporary)
@@ -333,7 +263,7 @@ def _checked(folder: Path, index: int) -> pa.Table:
     noted = rows.schema.metadata or {}
     if rows.schema.remove_metadata() != ROWS or noted.get(b'rows') != _digest(rows).encode():
         raise ValueError('the rows differ from what was written')
-    path = _array_path(folder, index)
+    path = array_path(folder, index)
     with open(path, 'rb') as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 22):
@@ -386,10 +316,6 @@ def _column(table: pa.Table, name: str) -> Any:
 def _shard_index(path: Path) -> int | None:
     match = re.fullmatch(r'shard-(\d{6,})', path.stem)
     return int(match[1]) if match else None
-
-
-def _array_path(folder: Path, index: int) -> Path:
-    return folder / f'shard-{index:06d}.npy'
 
 
 def _rows_path(folder: Path, index: int) -> Path:

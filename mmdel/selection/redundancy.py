@@ -30,7 +30,8 @@ SMALL_GROUP = 128
 """Groups of up to so many rows are compared many at a time."""
 
 PIECES = 4
-"""Pieces that the groups are cut into at least, so that all threads have work until the end; none below 128 rows."""
+"""Pieces that the groups are cut into at least, so that threads have work until the end; none below 128 rows. More of them cost a
+small group more than they gain."""
 
 UNHELD_TILES = 4
 """Row tiles of a piece where columns are read and prepared again for each."""

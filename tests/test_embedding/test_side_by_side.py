@@ -61,7 +61,7 @@ def test_vectors__same_and_in_order_for_any_number_of_cores(cores, threads):
     threads(cores)
     embedder, alone = SlowEmbedder(), SlowEmbedder()
     found = list(embed_batches(embedder, batches()))
-    for (batch, readable, vectors), expected in itertools.zip_longest(found, batches()):
+    for (batch, (readable, vectors)), expected in itertools.zip_longest(found, batches()):
         assert torch.equal(batch.images, expected.images)
         assert readable.tolist() == [i for i in range(2) if expected.notes[i].reason is None]
         if len(readable):

@@ -1,0 +1,88 @@
+"""Vectors in the shards of a store, read from the disk where they are asked for."""
+
+import io
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmdel.embedding.array_file import fill, runs
+from mmdel.errors import StoreError
+
+
+class StoredRows:
+    """Chosen rows of a store, read from its shards when asked; a :class:`~mmdel.embedding.vectors.RowSource`.
+
+    Args:
+        folder (Path): The store.
+        shard (NDArray[np.int32]): [N], the shard of each row.
+        vector (NDArray[np.int32]): [N], the place in the shard.
+        dim (int): Dimensions.
+    """
+
+    def __init__(self, folder: Path, shard: NDArray[np.int32], vector: NDArray[np.int32], dim: int) -> None:
+        self._folder = folder
+        self._shard = shard
+        self._vector = vector
+        self._dim = dim
+        self._files: dict[int, tuple[str, int]] = {}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self._shard), self._dim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.float32)
+
+    def read(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:
+        """Raw vectors, float32 [n, D].
+
+        Raises:
+            StoreError: A shard has gone, or is shorter than it was.
+        """
+        place = self._shard[rows].astype(np.int64) << 32 | self._vector[rows]
+        order = None if (place[1:] >= place[:-1]).all() else np.argsort(place, kind='stable')
+        if order is not None:
+            place = place[order]
+        size = 4 * self._dim
+        raw = np.empty(len(place) * size, np.uint8)
+        shard, begin = (place >> 32).tolist(), ((place & 0xFFFFFFFF) * size).tolist()
+        for number, some in itertools.groupby(runs(place), lambda run: shard[run[0]]):
+            path, data = self._file(number)
+            try:
+                # opened anew for each block: thousands of open files would exceed the limit
+                with io.FileIO(path) as file:
+                    for start, stop in some:
+                        fill(raw.data[start * size : stop * size], file, data + begin[start])
+            except EOFError:
+                raise StoreError(f'{path} has become shorter while it was in use; run again.') from None
+            except OSError as error:
+                raise _gone(path, error) from error
+        found = raw.view(np.float32).reshape(len(place), self._dim)
+        if order is None:
+            return found
+        out = np.empty_like(found)
+        out[order] = found
+        return out
+
+    def _file(self, number: int) -> tuple[str, int]:
+        """The file of a shard and where its data begin, looked up once: a block may need rows of a thousand shards."""
+        if number not in self._files:
+            path = array_path(self._folder, number)
+            try:
+                self._files[number] = str(path), np.load(path, mmap_mode='r', allow_pickle=False).offset
+            except OSError as error:
+                raise _gone(path, error) from error
+        return self._files[number]
+
+
+def array_path(folder: Path, index: int) -> Path:
+    """The file of a shard's vectors."""
+    return folder / f'shard-{index:06d}.npy'
+
+
+def _gone(path: Path | str, error: OSError) -> StoreError:
+    return StoreError(f'{path} has gone while it was in use ({error.strerror}); run again.')
