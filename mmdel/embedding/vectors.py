@@ -217,6 +217,11 @@ class Vectors:
         return self._source.shape[1] + self._extra
 
     @property
+    def resident(self) -> bool:
+        """Whether unit vectors are in memory, to be had in any order."""
+        return self._unit is not None
+
+    @property
     def source(self) -> RowSource:
         """The raw vectors."""
         return self._source

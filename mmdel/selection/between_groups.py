@@ -14,8 +14,9 @@ from mmdel import sharing
 from mmdel.embedding.vectors import Vectors
 from mmdel.progress import Tick
 from mmdel.selection import settled_maximum as settled
+from mmdel.selection.groups import Group, Precision, Rows
 from mmdel.selection.redundancy import Neighbours, is_worth, log_fallen
-from mmdel.selection.settled_maximum import Group, Precision, Rows, settled_maximum
+from mmdel.selection.settled_maximum import settled_maximum
 from mmdel.selection.workers import Workers
 
 
@@ -87,7 +88,7 @@ def _near_other_group(
             tile = proposer.tile(rows, columns)
             if label[mine[-1]] >= label[theirs[0]]:
                 tile.hide(len(mine), label[mine][:, None] == label[theirs])
-            lowest = proposer.rounded_down(float(cut - rows.offset[0] - proposer.bound(rows, columns).max()))
+            lowest = float(proposer.rounded_down(cut - rows.offset[0] - proposer.bound(rows, columns).max()))
             found[order[mine[tile.highest(above_zero=lowest > 0) >= lowest]]] = True
             found[order[theirs[tile.highest(axis=0, above_zero=lowest > 0) >= lowest]]] = True
             tick(len(mine) * len(theirs))

@@ -106,8 +106,27 @@ class Prepared:
     shift: NDArray[np.float64]
     offset: NDArray[np.float64]
 
-    def __getitem__(self, part: slice) -> 'Prepared':
-        return Prepared(self.data[part], self.error[part], self.length[part], self.shift[part], self.offset[part])
+    def __len__(self) -> int:
+        return len(self.error)
+
+    def __getitem__(self, rows: NDArray[np.int64] | slice) -> 'Prepared':
+        if isinstance(rows, slice) or isinstance(self.data, np.ndarray):
+            data = self.data[rows]
+        else:
+            # numbers behind them in memory, as :func:`_rounded_up` needs
+            padded = np.pad(rows, (0, -len(rows) % ROUND), mode='edge')
+            data = self.data.index_select(0, torch.from_numpy(padded).to(self.data.device))[: len(rows)]
+        return Prepared(data, self.error[rows], self.length[rows], self.shift[rows], self.offset[rows])
+
+    def __setitem__(self, rows: slice, other: 'Prepared') -> None:
+        self.data[rows] = other.data
+        self.error[rows], self.length[rows] = other.error, other.length
+        self.shift[rows], self.offset[rows] = other.shift, other.offset
+
+    def room(self, size: int) -> 'Prepared':
+        """For so many vectors like these, to be filled; their data are a tensor."""
+        data = _padded(size, self.data.shape[1], self.data.dtype, self.data.device)
+        return Prepared(data, *np.empty((4, size)))
 
 
 class Proposer(Protocol):
@@ -138,7 +157,7 @@ class Proposer(Protocol):
     def most(self, value: NDArray[np.float32]) -> NDArray[np.float64]:
         """The largest number that it may have been."""
 
-    def rounded_down(self, value: float) -> float:
+    def rounded_down(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
         """At most any output of a number that is at least ``value``."""
 
 
@@ -160,7 +179,7 @@ class Float32:
         pass
 
     def tile(self, rows: Prepared, columns: Prepared) -> 'ArrayTile':
-        out = _scratch('float32', len(rows.data), len(columns.data), lambda size: np.empty(size, np.float32))
+        out = scratch('float32', len(rows.data), len(columns.data), lambda size: np.empty(size, np.float32))
         return ArrayTile(np.matmul(rows.data, columns.data.T, out=out))
 
     def bound(self, rows: Prepared, columns: Prepared) -> NDArray[np.float64]:
@@ -172,7 +191,7 @@ class Float32:
     def most(self, value: NDArray[np.float32]) -> NDArray[np.float64]:
         return value.astype(np.float64)
 
-    def rounded_down(self, value: float) -> float:
+    def rounded_down(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
         return value - 2.0**-23
 
 
@@ -203,7 +222,7 @@ class LowPrecision:
 
     def prepare(self, unit: NDArray[np.float32]) -> Prepared:
         size, dim = unit.shape
-        low = self._padded(size, dim + 6)
+        low = _padded(size, dim + 6, self._dtype)
         error, length, shift = np.empty((3, size))
         mean = self._mean.astype(np.float64)
         for start in range(0, size, PREPARED_ROWS):
@@ -221,14 +240,8 @@ class LowPrecision:
         length, error = np.sqrt(length) * safe, np.sqrt(error) * safe
         return Prepared(low.to(self._device), error, length, shift, np.full(size, self._square))
 
-    def _padded(self, size: int, columns: int) -> torch.Tensor:
-        """Room for so many rows, with finite numbers behind them in memory."""
-        whole = torch.empty((size + ROUND - 1, columns), dtype=self._dtype)
-        whole[size:] = 0
-        return whole[:size]
-
     def rows(self, prepared: Prepared) -> Prepared:
-        data = prepared.data.clone() if self._cuda else self._padded(*prepared.data.shape).copy_(prepared.data)
+        data = _padded(len(prepared), prepared.data.shape[1], self._dtype, self._device).copy_(prepared.data)
         data[:, -6:-3], data[:, -3:] = prepared.data[:, -3:], prepared.data[:, -6:-3]
         return Prepared(data, prepared.error, prepared.length, prepared.shift.copy(), prepared.offset.copy())
 
@@ -249,7 +262,7 @@ class LowPrecision:
         if self._cuda:
             return TorchTile(torch.mm(rows.data, columns.data.T, out_dtype=torch.float32))
         left, right = _rounded_up(rows.data), _rounded_up(columns.data)
-        out = _scratch('bfloat16', len(left), len(right), lambda size: torch.empty(size, dtype=torch.bfloat16))
+        out = scratch('bfloat16', len(left), len(right), lambda size: torch.empty(size, dtype=torch.bfloat16))
         torch.mm(left, right.T, out=out)
         return BFloat16Tile(out.view(torch.int16).numpy()[: len(rows.data), : len(columns.data)])
 
@@ -276,8 +289,9 @@ class LowPrecision:
         # half a unit in the last of 8 binary digits
         return np.ldexp(1.0, np.frexp(finite)[1] - 9)
 
-    def rounded_down(self, value: float) -> float:
-        return value - 2.0**-23 if self._cuda else value - float(np.ldexp(1.0, np.frexp(value)[1] - 8))
+    def rounded_down(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        unit = 2.0**-23 if self._cuda else np.ldexp(1.0, np.frexp(value)[1] - 8)
+        return np.asarray(value - unit)
 
 
 class ArrayTile:
@@ -413,12 +427,19 @@ def _true_cells(
     return rows[row], column
 
 
+def _padded(size: int, columns: int, dtype: torch.dtype, device: Any = 'cpu') -> torch.Tensor:
+    """Room for so many rows, with finite numbers behind them in memory."""
+    whole = torch.empty((size + ROUND - 1, columns), dtype=dtype, device=device)
+    whole[size:] = 0
+    return whole[:size]
+
+
 def _rounded_up(data: torch.Tensor) -> torch.Tensor:
     """The rows and as many of those behind them in memory as make a multiple of :data:`ROUND`."""
     return data.as_strided((-(-len(data) // ROUND) * ROUND, data.shape[1]), data.stride())
 
 
-def _scratch(kind: str, rows: int, columns: int, make: Any) -> Any:
+def scratch(kind: str, rows: int, columns: int, make: Any) -> Any:
     """A matrix in memory that this thread uses again and again: fresh memory is slow to touch."""
     held = getattr(_SCRATCH, kind, None)
     if held is None or len(held) < rows * columns:

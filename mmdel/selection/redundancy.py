@@ -22,8 +22,9 @@ from mmdel import sharing
 from mmdel.embedding.vectors import Vectors, exact_cosine
 from mmdel.progress import Tick
 from mmdel.selection import settled_maximum as settled
+from mmdel.selection.groups import FLOAT32, Group, Precision, Rows
 from mmdel.selection.proposers import float32_margin
-from mmdel.selection.settled_maximum import Group, Precision, Rows, settle, settled_maximum, settled_triangles
+from mmdel.selection.settled_maximum import settle, settled_maximum, settled_triangles
 from mmdel.selection.workers import Workers
 
 SMALL_GROUP = 128
@@ -35,6 +36,9 @@ small group more than they gain."""
 
 UNHELD_TILES = 4
 """Row tiles of a piece where columns are read and prepared again for each."""
+
+PIECES_OF_LARGE = 32
+"""Pieces that a large group is cut into at least, for as many threads; the row tiles of a piece share what its columns cost."""
 
 SHARED_PRODUCTS = 1 << 34
 """Multiplications, about a second of one core, below which other processes are not asked to help."""
@@ -193,7 +197,7 @@ def _greedy(
             cosine, slot = settled_maximum(x, None, survivors, group)
             alive = np.flatnonzero(~(cosine > threshold))
             survive = alive[_greedy_block(x[alive], threshold)]
-            here, there = settled_maximum(x, slots, slots[survive], group, settled.FLOAT32)
+            here, there = settled_maximum(x, slots, slots[survive], group, FLOAT32)
             closer = here > np.where(np.isnan(cosine), -np.inf, cosine)
             rows = order[slots]
             found.cosine[rows] = np.where(closer, here, cosine)
@@ -308,7 +312,7 @@ def _nearest_centroid(
         near = product.max(axis=1) - float32_margin(x.shape[1])
         unsure = (product >= near[:, None]).sum(axis=1) > 1
         if unsure.any():
-            _, slot[unsure] = settled_maximum(x[unsure], None, columns, choices, settled.FLOAT32)
+            _, slot[unsure] = settled_maximum(x[unsure], None, columns, choices, FLOAT32)
         label[part] = slot
         cosine[part] = exact_cosine(x, centroids[slot])
         tick(len(x))
@@ -341,7 +345,9 @@ def is_worth(vectors: Vectors, pairs: int) -> bool:
 
 def _pieces(size: int, held: bool, groups: int) -> Iterator[tuple[int, int]]:
     """Rows of one of so many groups that are compared at a time."""
-    step = settled.TILE_ROWS if held else UNHELD_TILES * settled.TILE_ROWS
+    step = UNHELD_TILES * settled.TILE_ROWS
+    if held:
+        step = int(np.clip(size // PIECES_OF_LARGE, settled.TILE_ROWS, step))
     step = max(min(step, size // max(1, PIECES // groups) // 128 * 128), min(128, step))
     for start in range(0, size, step):
         yield start, min(start + step, size)
@@ -375,6 +381,7 @@ class _Centroids:
     def __init__(self, unit: NDArray[np.float32]) -> None:
         self._unit = unit
         self.dim = unit.shape[1]
+        self.resident = True
 
     def read(self, rows: Any) -> NDArray[np.float32]:
         return self._unit[rows]

@@ -6,21 +6,19 @@ the result is the same for any proposer, tile size and thread count. Rows with t
 bfloat16 in float32, from float32 in float64.
 """
 
-import itertools
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from mmdel.embedding.vectors import canonical_cosine, is_run
+from mmdel.embedding.vectors import canonical_cosine
 from mmdel.selection import proposers
-from mmdel.selection.made_once import MadeOnce
-from mmdel.selection.proposers import Float32, LowPrecision, Prepared, Proposer, float64_margin
+from mmdel.selection.groups import FLOAT32, UNPROFITABLE, Group, Rows
+from mmdel.selection.outline import Outline, Outlined
+from mmdel.selection.proposers import Proposer, float64_margin, scratch
 from mmdel.selection.refinement import refined
 
-Rows = NDArray[np.int64]
 Read = Callable[[Rows], NDArray[np.float32]]
 
 TILE_ROWS = 1024
@@ -30,197 +28,26 @@ TILE_COLUMNS = 1024
 DIAGONAL_COLUMNS = 128
 """Width of the tiles along the diagonal of a triangle: what they compute above it is thrown away."""
 
-GROUP_BYTES = 64 << 20
-"""Groups up to this size are held in memory as float32 while they are compared."""
+OUTLINED_COLUMNS = 2048
+"""From so many columns on, most are ruled out by the group's outline before they are multiplied."""
 
-PREPARED_BYTES = 512 << 20
-"""Groups up to this size are held in memory in low precision while they are compared."""
+OUTLINED_AT_ONCE = 512
+"""Rows whose outlines are multiplied at a time, so that the tile stays in the cache."""
+
+PANEL = 128
+"""Columns that are ruled out together."""
+
+TOGETHER = 1.25
+"""Neighbouring panels are multiplied together where that makes at most so many times the products."""
 
 PAIRS = 128
 """Pairs settled at a time: what stays in the cache of a core."""
-
-LOW_ROWS = 2048
-"""Groups of fewer rows are compared in float32: they take no time, or have no second tile to gain from."""
 
 OFF_TARGET = 2.0**-6
 """Rows are aimed again when the best of one lies so far above what it was aimed at."""
 
 HELD_CANDIDATES = 64
 """Candidates of a row, on average, beyond which those that are none any more are forgotten."""
-
-SAMPLE = 1024
-"""Rows of a group that its mean is taken from."""
-
-UNPROFITABLE = 0.25
-"""Share of rows that fall back to float32, in one tile or among all rows, from which float32 is used at once."""
-
-PAIR_CELLS = 90
-"""Low precision saves as much time on so many products as it takes to settle a pair: its vectors are far apart in memory."""
-
-TRIED_ROWS = 512
-"""Rows that low precision is tried on before it is judged."""
-
-FLOAT32 = Float32()
-
-
-class Precision:
-    """Which products propose, and how often they were of no use.
-
-    Args:
-        name (str): 'auto' (bfloat16 for large groups where the processor is fast at it and it pays, else float32), 'float32', or
-            'bfloat16' (for all groups). Decides speed alone. Defaults to 'auto'.
-        device (str): 'cpu', or a CUDA device of torch: float16 there unless ``name`` is 'float32'. Defaults to 'cpu'.
-
-    Raises:
-        ConfigError: This machine has no such precision or device.
-    """
-
-    def __init__(self, name: str = 'auto', device: str = 'cpu') -> None:
-        proposers.check_precision(name, device)
-        self.adapts = name == 'auto'
-        self._name = name
-        self._device = device
-        self._lock = threading.Lock()
-        self._pairs = 0
-        self._cells = 0
-        self.compared = 0
-        self.fallen = 0
-
-    def proposer(self, size: int, sample: Callable[[], NDArray[np.float32]]) -> Proposer:
-        """The one for a group.
-
-        Args:
-            size (int): Vectors in it.
-            sample (Callable): Gives some of them, [n, D].
-        """
-        if self._name == 'float32' or not size:
-            return FLOAT32
-        if self._name == 'auto' and (
-            size < LOW_ROWS or not self.pays() or (self._device == 'cpu' and not proposers.has_fast_bfloat16())
-        ):
-            return FLOAT32
-        return LowPrecision(sample(), self._device)
-
-    def pays(self) -> bool:
-        """Whether low precision has been worth it so far: it has settled most rows, with few pairs for its products."""
-        if not self.adapts or self.compared < TRIED_ROWS:
-            return True
-        return self.fallen <= UNPROFITABLE * self.compared and self._pairs * PAIR_CELLS <= self._cells
-
-    def count(self, compared: int, fallen: int, pairs: int, cells: int) -> None:
-        """Low precision was tried for some rows, and was no use for some of these; pairs were settled, of so many products."""
-        with self._lock:
-            self.compared += compared
-            self.fallen += fallen
-            self._pairs += pairs
-            self._cells += cells
-
-
-class Readable(Protocol):
-    """Unit vectors by row, as :class:`mmdel.embedding.vectors.Vectors` gives them."""
-
-    @property
-    def dim(self) -> int: ...
-
-    def read(self, rows: Rows) -> NDArray[np.float32]: ...
-
-    def among(self, rows: Rows) -> tuple[NDArray[np.float32], Rows]: ...
-
-
-class Group:
-    """Some vectors that are compared with each other, or that others are compared with.
-
-    They are read and prepared where they are first needed, and held as long as they are not too many.
-
-    Args:
-        vectors (Vectors): All vectors, or anything with their ``read`` and ``dim``.
-        order (NDArray[np.int64]): [n], rows of them; slot i is row ``order[i]``.
-        precision (Precision): Which products propose.
-    """
-
-    def __init__(self, vectors: Readable, order: Rows, precision: Precision) -> None:
-        self._vectors = vectors
-        self._order = order
-        self._lock = threading.Lock()
-        self._allocating = threading.Lock()
-        self._proposer: Proposer | None = None
-        # a run is a view where vectors are in memory, and read at once
-        self._step = max(1, len(order)) if is_run(order) else TILE_COLUMNS
-        self._whole: NDArray[np.float32] | None = None
-        self._read: MadeOnce[NDArray[np.float32]] = MadeOnce(-(-len(order) // self._step))
-        self._prepared: MadeOnce[Prepared] = MadeOnce(-(-len(order) // TILE_COLUMNS))
-        self.precision = precision
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    @property
-    def held(self) -> bool:
-        """Whether what is prepared stays in memory."""
-        return len(self) * self._vectors.dim * 2 <= PREPARED_BYTES
-
-    @property
-    def _fits(self) -> bool:
-        """Whether what is read stays in memory."""
-        return len(self) * self._vectors.dim * 4 <= GROUP_BYTES
-
-    @property
-    def proposer(self) -> Proposer:
-        if self._proposer is None:
-            every = np.arange(0, len(self), max(1, len(self) // SAMPLE))
-            if self._fits:
-                self.read(every)  # by all threads that wait for it, together
-            with self._lock:
-                if self._proposer is None:
-                    self._proposer = self.precision.proposer(len(self), lambda: self.read(every))
-        return self._proposer
-
-    def read(self, slots: Rows) -> NDArray[np.float32]:
-        """Vectors, float32 [slots, D]."""
-        if not self._fits or not len(slots):
-            return self._vectors.read(self._order[slots])
-        if is_run(slots):
-            whole = self._blocks(range(slots[0] // self._step, slots[-1] // self._step + 1))
-            return whole[slots[0] : slots[-1] + 1]  # a view, no copy
-        needed = [0] if self._read.complete else np.unique(slots // self._step).tolist()
-        return self._blocks(needed)[slots]
-
-    def among(self, slots: Rows) -> tuple[NDArray[np.float32], Rows]:
-        """An array that holds the vectors of some slots, float32 [m, D], and the place of each in it."""
-        if not self._fits or not len(slots):
-            return self._vectors.among(self._order[slots])
-        return self._blocks(np.unique(slots // self._step).tolist()), slots
-
-    def prepared(self, proposer: Proposer, slots: Rows) -> Prepared:
-        """Vectors as a proposer multiplies them."""
-        if proposer is not self._proposer or proposer is FLOAT32 or not self.held or not is_run(slots):
-            return proposer.prepare(self.read(slots))
-        block = int(slots[0]) // TILE_COLUMNS
-        first = block * TILE_COLUMNS
-        if slots[-1] >= first + TILE_COLUMNS:
-            return proposer.prepare(self.read(slots))
-        return self._prepared.get(block, self._prepare_block)[int(slots[0]) - first : int(slots[-1]) + 1 - first]
-
-    def _prepare_block(self, block: int) -> Prepared:
-        first = block * TILE_COLUMNS
-        return self.proposer.prepare(self.read(np.arange(first, min(first + TILE_COLUMNS, len(self)))))
-
-    def _blocks(self, blocks: Iterable[int]) -> NDArray[np.float32]:
-        """All vectors, of which these blocks have been read."""
-        for block in blocks:
-            whole = self._read.get(block, self._read_block)
-        return whole
-
-    def _read_block(self, block: int) -> NDArray[np.float32]:
-        part = slice(block * self._step, (block + 1) * self._step)
-        read = self._vectors.read(self._order[part])
-        if len(read) == len(self):
-            return read
-        with self._allocating:
-            if self._whole is None:
-                self._whole = np.empty((len(self), self._vectors.dim), np.float32)
-        self._whole[part] = read
-        return self._whole
 
 
 def settled_maximum(
@@ -248,58 +75,16 @@ def settled_maximum(
     Returns:
         tuple: Canonical cosine, float32 [n] (NaN if none), and slot, int64 [n] (-1 if none).
     """
-    proposer = proposer or group.proposer
-    if proposer is not FLOAT32 and not group.precision.pays():
-        proposer = FLOAT32
-    left = proposer.rows(proposer.prepare(x) if own is None else group.prepared(proposer, own))
-    # no row's highest cosine is lower than this
-    floor = np.full(len(x), -np.inf)
-    error = np.zeros(len(x))
-    found = _Candidates(floor)
-    dense = np.zeros(len(x), bool)
-    cells = 0
-    for slots in tiles(columns, below):
-        # rows that see none of these columns are left out of the product, not only masked
-        start = 0 if below is None else int(np.searchsorted(below, slots[0], side='right'))
-        rows, right = left[start:], group.prepared(proposer, slots)
-        low, open_ = floor[start:], ~dense[start:]
-        if (low - rows.offset).max(initial=0) > OFF_TARGET:
-            proposer.aim(rows, low - error[start:])
-        error[start:] = wrong = proposer.bound(rows, right)
-        tile = proposer.tile(rows, right)
-        if below is not None:
-            stop = int(np.searchsorted(below, slots[-1], side='right'))
-            if stop > start:
-                tile.hide(stop - start, slots >= below[start:stop, None])
-        if labels is not None and (same := labels[0][:, None] == labels[1][slots]).any():
-            tile.hide(len(x), same)
-        cells += len(open_) * len(slots)
-        threshold = low - rows.offset - wrong
-        highest = tile.highest(above_zero=bool((threshold > 0)[open_].all()))
-        hit = np.flatnonzero(open_ & (highest >= threshold.astype(np.float32)) & ~np.isneginf(highest))
-        if not len(hit):
-            continue
-        # candidates are near the best of this tile, too: it may be far above all before
-        low[hit] = np.maximum(low[hit], proposer.least(highest[hit]) + rows.offset[hit] - wrong[hit])
-        threshold[hit] = low[hit] - rows.offset[hit] - wrong[hit]
-        row, column = tile.at_least(threshold.astype(np.float32), hit)
-        many = np.bincount(row, minlength=len(open_)) > proposer.candidates
-        if many.any():
-            dense[start:] |= many
-            few = ~many[row]
-            row, column = row[few], column[few]
-            if proposer is not FLOAT32 and dense.sum() > UNPROFITABLE * len(x) and group.precision.adapts:
-                dense[:] = True
-                break
-        if len(row):
-            value, shift = tile.values(row, column), rows.offset[row]
-            least, most = proposer.least(value), proposer.most(value)
-            found.add(start + row, slots[column], least + shift - wrong[row], most + shift + wrong[row])
-
-    row, slots, most = found.possible(dense)
-    pairs = len(row)
-    if proposer is not FLOAT32:
-        row, slots = refined(x, row, slots, most, group)
+    chosen = proposer or group.proposer
+    if chosen is not FLOAT32 and not group.precision.pays():
+        chosen = FLOAT32
+    search = _Search(x, below, columns, group, chosen, labels, own)
+    outline = group.outline if proposer is None and len(x) and len(columns) >= OUTLINED_COLUMNS else None
+    if outline is None:
+        search.everywhere()
+    else:
+        search.outlined(outline, group.outlined(own) if own is not None else outline.of(x))
+    row, slots = search.left_over()
     best = np.full(len(x), np.nan, np.float32)
     slot = np.full(len(x), -1, np.int64)
     settled = settle(x, row, slots, group.read)
@@ -307,16 +92,190 @@ def settled_maximum(
     order = np.lexsort((slots, -settled, row))
     first = order[np.diff(row[order], prepend=-1) != 0]
     best[row[first]], slot[row[first]] = settled[first], slots[first]
-    if proposer is not FLOAT32:
-        group.precision.count(len(x), int(dense.sum()), pairs, cells)
+    dense = search.dense
     if dense.any():
         some = None if below is None else below[dense]
         theirs = None if labels is None else (labels[0][dense], labels[1])
-        if proposer is FLOAT32:
+        if chosen is FLOAT32:
             best[dense], slot[dense] = highest_in_float64(x[dense], some, columns, group.read, theirs)
         else:
             best[dense], slot[dense] = settled_maximum(x[dense], some, columns, group, FLOAT32, theirs)
     return best, slot
+
+
+class _Search:
+    """Candidates of some rows among some columns, tile by tile; arguments as of :func:`settled_maximum`.
+
+    Attributes:
+        dense (NDArray[np.bool_]): [n], rows with too many candidates to settle one by one.
+    """
+
+    def __init__(
+        self,
+        x: NDArray[np.float32],
+        below: Rows | None,
+        columns: Rows,
+        group: Group,
+        proposer: Proposer,
+        labels: tuple[Rows, Rows] | None,
+        own: Rows | None,
+    ) -> None:
+        self._x = x
+        self._below = below
+        self._columns = columns
+        self._group = group
+        self._proposer = proposer
+        self._labels = labels
+        self._rows = proposer.rows(proposer.prepare(x) if own is None else group.prepared(proposer, own))
+        self._numbers = np.arange(len(x))
+        # no row's highest cosine is lower than this
+        self._floor = np.full(len(x), -np.inf)
+        self._error = np.zeros(len(x))
+        self._found = _Candidates(self._floor)
+        self._cells = 0
+        # so many columns are seen by all rows, so many by some
+        self._wide, self._stop = _seen(columns, below)
+        self.dense = np.zeros(len(x), bool)
+
+    def everywhere(self) -> None:
+        """Multiply all rows with all columns that they see."""
+        for slots in _parts(self._columns[: self._wide], TILE_COLUMNS):
+            self._multiply(slice(None), slots)
+        for slots in _parts(self._columns[self._wide : self._stop], DIAGONAL_COLUMNS):
+            # rows that see none of these columns are left out of the product, not only masked
+            start = 0 if self._below is None else int(np.searchsorted(self._below, slots[0], side='right'))
+            self._multiply(slice(start, None), slots)
+
+    def outlined(self, outline: Outline, rows: Outlined) -> None:
+        """The same, without the products that an outline rules out: those that are below the best one known of their row.
+
+        That best one comes from the outline, too: the column of its highest product.
+        """
+        every = self._group.outlined_among(self._columns)
+        rows = outline.turned(rows)
+        tiles = [
+            slots
+            for part in (self._columns[: self._wide], self._columns[self._wide : self._stop])
+            for slots in _parts(part[np.argsort(every.cell[part], kind='stable')], TILE_COLUMNS)
+        ]
+        if not tiles:
+            return
+        highest = [self._highest_of_panels(outline, rows, slots) for slots in tiles]
+        self._lead(outline, rows, tiles, highest)
+        bound = outline.bound(rows, every.length[self._columns].max(initial=0))
+        before = self._cells
+        for slots, products in zip(tiles, highest, strict=True):
+            least = (self._floor - bound).astype(np.float32)
+            possible = (products >= least[:, None]) & (products > -np.inf) & ~self.dense[:, None]
+            for panels in _alike(possible):
+                some = np.flatnonzero(possible[:, panels].any(axis=1))
+                self._multiply(some, slots[panels.start * PANEL : panels.stop * PANEL])
+        self._group.precision.count_outlined(len(rows) * sum(map(len, tiles)), self._cells - before)
+
+    def _highest_of_panels(self, outline: Outline, rows: Outlined, slots: Rows) -> NDArray[np.float32]:
+        """The highest product of each row in each panel of some columns, float32 [rows, panels]."""
+        panels = -(-len(slots) // PANEL)
+        columns = self._group.outlined(slots)
+        highest = np.empty((len(rows), panels), np.float32)
+        for some in _slices(len(rows), OUTLINED_AT_ONCE):
+            tile = scratch('outline', some.stop - some.start, panels * PANEL, lambda size: np.empty(size, np.float32))
+            self._outline(outline, rows[some], columns, self._numbers[some], slots, tile[:, : len(slots)])
+            tile[:, len(slots) :] = -np.inf
+            highest[some] = torch.from_numpy(tile.reshape(len(tile), panels, PANEL)).amax(dim=2).numpy()
+        return highest
+
+    def _lead(
+        self, outline: Outline, rows: Outlined, tiles: Sequence[Rows], highest: Sequence[NDArray[np.float32]]
+    ) -> None:
+        """Raise the floor of each row to its cosine to the column of its highest product."""
+        in_tile = np.stack([products.max(axis=1) for products in highest])
+        best = in_tile.argmax(axis=0)
+        sees = in_tile.max(axis=0) > -np.inf
+        lead = np.empty(len(rows), np.int64)
+        for number, slots in enumerate(tiles):
+            mine = np.flatnonzero((best == number) & sees)
+            columns = self._group.outlined(slots)
+            for some in _parts(mine, OUTLINED_AT_ONCE):
+                tile = scratch('outline', len(some), len(slots), lambda size: np.empty(size, np.float32))
+                self._outline(outline, rows[some], columns, some, slots, tile)
+                lead[some] = slots[tile.argmax(axis=1)]
+        some = np.flatnonzero(sees)
+        self._floor[some] = settle(self._x, some, lead[some], self._group.read)
+
+    def _outline(
+        self,
+        outline: Outline,
+        rows: Outlined,
+        columns: Outlined,
+        numbers: Rows,
+        slots: Rows,
+        out: NDArray[np.float32],
+    ) -> None:
+        """Products of some rows and slots into ``out``, [rows, slots]; those of what a row does not see are minus infinity."""
+        outline.products(rows, columns, out)
+        if (hidden := self._hidden(numbers, slots)) is not None:
+            np.copyto(out[: len(hidden)], -np.inf, where=hidden)
+
+    def _hidden(self, numbers: Rows, slots: Rows) -> NDArray[np.bool_] | None:
+        """What the first of some rows do not see, bool [first rows, slots]; None if all see everything."""
+        if self._below is not None:
+            below = self._below[numbers]
+            some = int(np.searchsorted(below, slots.max(), side='right'))
+            hidden: NDArray[np.bool_] = slots >= below[:some, None]
+        elif self._labels is not None:
+            hidden = self._labels[0][numbers, None] == self._labels[1][slots]
+        else:
+            return None
+        return hidden if hidden.any() else None
+
+    def left_over(self) -> tuple[Rows, Rows]:
+        """Rows and slots of the pairs that may be the best of their row, to be settled by the canonical number."""
+        row, slots, most = self._found.possible(self.dense)
+        if self._proposer is not FLOAT32:
+            self._group.precision.count(len(self._x), int(self.dense.sum()), len(row), self._cells)
+            row, slots = refined(self._x, row, slots, most, self._group)
+        return row, slots
+
+    def _multiply(self, some: Rows | slice, slots: Rows) -> None:
+        """Some rows with some columns: those that may be the best of their row are candidates."""
+        proposer = self._proposer
+        number, low, open_ = self._numbers[some], self._floor[some], ~self.dense[some]
+        if not open_.any():
+            return
+        rows, right = self._rows[some], self._group.prepared(proposer, slots)
+        if (low - rows.offset).max(initial=0) > OFF_TARGET:
+            proposer.aim(rows, low - self._error[some])
+        self._error[some] = wrong = proposer.bound(rows, right)
+        tile = proposer.tile(rows, right)
+        if (hidden := self._hidden(number, slots)) is not None:
+            tile.hide(len(hidden), hidden)
+        self._cells += len(open_) * len(slots)
+        threshold = low - rows.offset - wrong
+        highest = tile.highest(above_zero=bool((threshold > 0)[open_].all()))
+        hit = np.flatnonzero(open_ & (highest >= proposer.rounded_down(threshold)) & ~np.isneginf(highest))
+        if not len(hit):
+            return
+        # candidates are near the best of this tile, too: it may be far above all before
+        low[hit] = np.maximum(low[hit], proposer.least(highest[hit]) + rows.offset[hit] - wrong[hit])
+        self._floor[some] = low
+        threshold[hit] = low[hit] - rows.offset[hit] - wrong[hit]
+        row, column = tile.at_least(threshold.astype(np.float32), hit)
+        many = np.bincount(row, minlength=len(open_)) > proposer.candidates
+        if many.any():
+            self.dense[number[many]] = True
+            few = ~many[row]
+            row, column = row[few], column[few]
+            if (
+                proposer is not FLOAT32
+                and self.dense.sum() > UNPROFITABLE * len(self._x)
+                and self._group.precision.adapts
+            ):
+                self.dense[:] = True
+                return
+        if len(row):
+            value, shift = tile.values(row, column), rows.offset[row]
+            least, most = proposer.least(value), proposer.most(value)
+            self._found.add(number[row], slots[column], least + shift - wrong[row], most + shift + wrong[row])
 
 
 class _Candidates:
@@ -395,7 +354,7 @@ def highest_in_float64(
     wide = x.astype(np.float64)
     cosine = np.full(len(x), -np.inf, np.float32)
     slot = np.full(len(x), -1, np.int64)
-    for slots in tiles(columns, below):
+    for slots in _tiles(columns, below):
         product = wide @ read(slots).T.astype(np.float64)
         if below is not None and slots[-1] >= below.min():
             np.copyto(product, -np.inf, where=slots >= below[:, None])
@@ -423,11 +382,44 @@ def settle(x: NDArray[np.float32], row: Rows, slot: Rows, read: Read) -> NDArray
     return settled
 
 
-def tiles(columns: Rows, below: Rows | None) -> Iterator[Rows]:
+def _tiles(columns: Rows, below: Rows | None) -> Iterator[Rows]:
     """The columns of each tile: wide ones where every row sees every column, narrow ones along the diagonal."""
-    wide = stop = len(columns)
-    if below is not None:
-        wide, stop = np.searchsorted(columns, [below[0], below[-1]]) if len(below) else (0, 0)
-    bounds = [*range(0, wide, TILE_COLUMNS), *range(wide, stop, DIAGONAL_COLUMNS), stop]
-    for start, end in itertools.pairwise(bounds):
-        yield columns[start:end]
+    wide, stop = _seen(columns, below)
+    yield from _parts(columns[:wide], TILE_COLUMNS)
+    yield from _parts(columns[wide:stop], DIAGONAL_COLUMNS)
+
+
+def _seen(columns: Rows, below: Rows | None) -> tuple[int, int]:
+    """How many columns all rows see, and how many some do."""
+    if below is None:
+        return len(columns), len(columns)
+    wide, stop = np.searchsorted(columns, below[[0, -1]]) if len(below) else (0, 0)
+    return int(wide), int(stop)
+
+
+def _alike(possible: NDArray[np.bool_]) -> Iterator[slice]:
+    """Neighbouring panels of bool [rows, panels] that are possible for about the same rows, so that one product does for them."""
+    rows, start = possible[:, 0], 0
+    for panel in range(1, possible.shape[1]):
+        mine = possible[:, panel]
+        both = rows | mine
+        apart = np.count_nonzero(rows) * (panel - start) + np.count_nonzero(mine)
+        if np.count_nonzero(both) * (panel + 1 - start) <= TOGETHER * apart:
+            rows = both
+            continue
+        if rows.any():
+            yield slice(start, panel)
+        rows, start = mine, panel
+    if rows.any():
+        yield slice(start, possible.shape[1])
+
+
+def _slices(size: int, step: int) -> Iterator[slice]:
+    for start in range(0, size, step):
+        yield slice(start, min(start + step, size))
+
+
+def _parts(columns: Rows, size: int) -> Iterator[Rows]:
+    """So many columns at a time."""
+    for start in range(0, len(columns), size):
+        yield columns[start : start + size]

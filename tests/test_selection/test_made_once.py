@@ -2,9 +2,12 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mmdel.selection.made_once import MadeOnce
+from mmdel.selection.made_once import MadeByBlock, MadeOnce
 
 
 def test_blocks__are_made_once_whatever_threads_ask_for():
@@ -54,3 +57,22 @@ def test_failure__is_raised_where_it_happened_and_the_block_is_begun_anew():
 
 def fail(number):
     raise OSError('gone')
+
+
+@given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 999))
+def test_rows__are_those_that_were_made_however_they_are_asked_for(size, step, seed):
+    rng = np.random.default_rng(seed)
+    every = rng.standard_normal((size, 3))
+    made = []
+
+    def make(part):
+        made.append(part.start)
+        return every[part]
+
+    rows = MadeByBlock(size, step, lambda first, size: np.empty((size, *first.shape[1:])))
+    for _ in range(5):
+        start, stop = sorted(rng.integers(0, size + 1, 2).tolist())
+        asked = rng.integers(0, size, 7) if start == stop else np.arange(start, stop)
+        np.testing.assert_array_equal(rows.of(asked, make), every[asked])
+        np.testing.assert_array_equal(rows.whole(asked, make)[asked], every[asked])
+    assert len(made) == len(set(made))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, Vectors
 from mmdel.errors import ConfigError
-from mmdel.selection import proposers, redundancy, settled_maximum
+from mmdel.selection import groups, proposers, redundancy, settled_maximum
 from mmdel.selection.meddel import MedDEL
 from mmdel.selection.proposers import Float32, LowPrecision
 
@@ -112,7 +112,7 @@ def test_ranking__same_for_any_precision_tile_and_thread_count(kind, options, mo
     vectors = many(kind, 1500, np.random.default_rng(0))
     table = pa.table({'image': [f'{i:05d}' for i in range(len(vectors))]})
     plain = MedDEL(**options, precision='float32').rank(vectors, table)
-    monkeypatch.setattr(settled_maximum, 'LOW_ROWS', 1)
+    monkeypatch.setattr(groups, 'LOW_ROWS', 1)
     monkeypatch.setattr(proposers, 'has_fast_bfloat16', lambda: True)
     for rows, columns, threads in ((1024, 1024, 1), (96, 64, 2), (33, 200, 3)):
         monkeypatch.setattr(settled_maximum, 'TILE_ROWS', rows)
@@ -135,7 +135,7 @@ def test_unprofitable__whole_blocks_go_to_float32_and_are_counted(monkeypatch):
     said = []
     monkeypatch.setattr(redundancy, 'print_log', lambda message, logger: said.append(message))
     monkeypatch.setattr(proposers, 'has_fast_bfloat16', lambda: True)
-    monkeypatch.setattr(settled_maximum, 'LOW_ROWS', 1)
+    monkeypatch.setattr(groups, 'LOW_ROWS', 1)
     plain = redundancy.highest_preferred(vectors, [np.arange(size)], precision='float32')
     found = redundancy.highest_preferred(vectors, [np.arange(size)], precision='auto')
     np.testing.assert_array_equal(found.cosine, plain.cosine)

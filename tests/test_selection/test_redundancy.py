@@ -2,6 +2,7 @@
 
 import functools
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, Vectors
-from mmdel.selection import between_groups, proposers, redundancy, settled_maximum
+from mmdel.selection import between_groups, outline, proposers, redundancy, settled_maximum
+from mmdel.selection import groups as compared
 from mmdel.selection.workers import Workers
 
 PRECISIONS = ['float32', 'bfloat16'] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ['float32']
@@ -110,9 +112,21 @@ def groups(request, raw):
     return [order[label[order] == c] for c in range(request.param[0])]
 
 
-@pytest.fixture(params=[(1024, 1024, 16), (7, 5, 16), (7, 5, 1)], ids=['one tile', 'many tiles', 'all dense'])
+@pytest.fixture(
+    params=[(1024, 1024, 16, False), (7, 5, 16, False), (7, 5, 1, False), (19, 12, 16, True)],
+    ids=['one tile', 'many tiles', 'all dense', 'outlined'],
+)
 def tiles(request, monkeypatch):
-    rows, columns, candidates = request.param
+    rows, columns, candidates, outlined = request.param
+    if outlined:
+        monkeypatch.setattr(sys.modules[__name__], 'PRECISIONS', ['auto'])
+        monkeypatch.setattr(compared, 'OUTLINED_ROWS', 1)
+        monkeypatch.setattr(compared, 'OUTLINED_DIMENSIONS', 1)
+        monkeypatch.setattr(compared, 'BLOCK', 16)
+        monkeypatch.setattr(settled_maximum, 'OUTLINED_COLUMNS', 1)
+        monkeypatch.setattr(settled_maximum, 'PANEL', 4)
+        monkeypatch.setattr(outline, 'DIMENSIONS', 5)
+        monkeypatch.setattr(outline, 'CELL', 8)
     monkeypatch.setattr(redundancy, 'SMALL_GROUP', 0)
     monkeypatch.setattr(settled_maximum, 'TILE_ROWS', rows)
     monkeypatch.setattr(settled_maximum, 'TILE_COLUMNS', columns)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mmdel.embedding import vectors as held
 from mmdel.embedding.vectors import ArraySource, Vectors, canonical_cosine
 from mmdel.selection import refinement
-from mmdel.selection.settled_maximum import Group, Precision
+from mmdel.selection.groups import Group, Precision
 
 
 @settings(deadline=None, max_examples=60)
@@ -27,7 +27,7 @@ def test_refined__keeps_the_best_of_each_row_and_little_else(rows, columns, shar
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(refinement, 'PAIRS', at_a_time)
         patch.setattr(held, 'RESIDENT_BYTES', resident << 20)
-        patch.setattr('mmdel.selection.settled_maximum.GROUP_BYTES', fits << 20)
+        patch.setattr('mmdel.selection.groups.GROUP_BYTES', fits << 20)
         vectors = Vectors(ArraySource(raw.astype(np.float32)), [str(i) for i in range(len(raw))])
         order = rng.permutation(len(raw))[:columns]
         group = Group(vectors, order, Precision('float32'))

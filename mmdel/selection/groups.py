@@ -1,0 +1,245 @@
+"""Vectors that are compared with each other, as products need them: read, prepared and outlined where they are first needed."""
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmdel.embedding.vectors import is_run
+from mmdel.selection import proposers
+from mmdel.selection.made_once import MadeByBlock
+from mmdel.selection.outline import Outline, Outlined
+from mmdel.selection.proposers import Float32, LowPrecision, Prepared, Proposer
+
+Rows = NDArray[np.int64]
+
+BLOCK = 1024
+"""Vectors read and prepared at a time."""
+
+GROUP_BYTES = 64 << 20
+"""Groups up to this size are held in memory as float32 while they are compared."""
+
+PREPARED_BYTES = 512 << 20
+"""Groups up to this size are held in memory in low precision while they are compared."""
+
+LOW_ROWS = 2048
+"""Groups of fewer rows are compared in float32: they take no time, or have no second tile to gain from."""
+
+OUTLINED_ROWS = 8192
+"""Groups of fewer rows are not outlined: all their products take less time than finding their dimensions."""
+
+OUTLINED_DIMENSIONS = 192
+"""Nor are vectors of fewer dimensions, which have little left to save."""
+
+SAMPLE = 1024
+"""Rows of a group that its mean, dimensions and cells are taken from."""
+
+UNPROFITABLE = 0.25
+"""Share of rows that fall back to float32, in one tile or among all rows, from which float32 is used at once."""
+
+PAIR_CELLS = 90
+"""Low precision saves as much time on so many products as it takes to settle a pair: its vectors are far apart in memory."""
+
+TRIED_ROWS = 512
+"""Rows that low precision is tried on before it is judged."""
+
+MULTIPLIED = 0.5
+"""Share of the products that an outline leaves over from which it is not worth its own."""
+
+TRIED_CELLS = 1 << 24
+"""Products that an outline is tried on before it is judged."""
+
+FLOAT32 = Float32()
+
+
+class Precision:
+    """Which products propose, and how often they were of no use.
+
+    Args:
+        name (str): 'auto' (bfloat16 for large groups where the processor is fast at it and it pays, else float32), 'float32', or
+            'bfloat16' (for all groups). Decides speed alone. Defaults to 'auto'.
+        device (str): 'cpu', or a CUDA device of torch: float16 there unless ``name`` is 'float32'. Defaults to 'cpu'.
+
+    Raises:
+        ConfigError: This machine has no such precision or device.
+    """
+
+    def __init__(self, name: str = 'auto', device: str = 'cpu') -> None:
+        proposers.check_precision(name, device)
+        self.adapts = name == 'auto'
+        self._name = name
+        self._device = device
+        self._lock = threading.Lock()
+        self._pairs = 0
+        self._cells = 0
+        self._outlined = 0
+        self._multiplied = 0
+        self.compared = 0
+        self.fallen = 0
+
+    def proposer(self, size: int, sample: Callable[[], NDArray[np.float32]]) -> Proposer:
+        """The one for a group.
+
+        Args:
+            size (int): Vectors in it.
+            sample (Callable): Gives some of them, [n, D].
+        """
+        if self._name == 'float32' or not size:
+            return FLOAT32
+        if self._name == 'auto' and (
+            size < LOW_ROWS or not self.pays() or (self._device == 'cpu' and not proposers.has_fast_bfloat16())
+        ):
+            return FLOAT32
+        return LowPrecision(sample(), self._device)
+
+    def pays(self) -> bool:
+        """Whether low precision has been worth it so far: it has settled most rows, with few pairs for its products."""
+        if not self.adapts or self.compared < TRIED_ROWS:
+            return True
+        return self.fallen <= UNPROFITABLE * self.compared and self._pairs * PAIR_CELLS <= self._cells
+
+    def outline(self, size: int, dim: int, sample: Callable[[], NDArray[np.float32]]) -> Outline | None:
+        """The one for a group, if it is worth one.
+
+        Args:
+            size (int): Vectors in it.
+            dim (int): Their dimensions.
+            sample (Callable): Gives some of them, [n, D].
+        """
+        if self._name != 'auto' or self._device != 'cpu' or size < OUTLINED_ROWS or dim < OUTLINED_DIMENSIONS:
+            return None
+        return Outline(sample(), size) if self.outlines_pay() else None
+
+    def outlines_pay(self) -> bool:
+        """Whether they have ruled out enough so far."""
+        return self._outlined < TRIED_CELLS or self._multiplied <= MULTIPLIED * self._outlined
+
+    def count_outlined(self, cells: int, multiplied: int) -> None:
+        """An outline was tried on so many products, of which so many were made in full."""
+        with self._lock:
+            self._outlined += cells
+            self._multiplied += multiplied
+
+    def count(self, compared: int, fallen: int, pairs: int, cells: int) -> None:
+        """Low precision was tried for some rows, and was no use for some of these; pairs were settled, of so many products."""
+        with self._lock:
+            self.compared += compared
+            self.fallen += fallen
+            self._pairs += pairs
+            self._cells += cells
+
+
+class Readable(Protocol):
+    """Unit vectors by row, as :class:`mmdel.embedding.vectors.Vectors` gives them."""
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def resident(self) -> bool: ...
+
+    def read(self, rows: Rows) -> NDArray[np.float32]: ...
+
+    def among(self, rows: Rows) -> tuple[NDArray[np.float32], Rows]: ...
+
+
+class Group:
+    """Some vectors that are compared with each other, or that others are compared with.
+
+    They are read and prepared where they are first needed, and held as long as they are not too many.
+
+    Args:
+        vectors (Vectors): All vectors, or anything with their ``read`` and ``dim``.
+        order (NDArray[np.int64]): [n], rows of them; slot i is row ``order[i]``.
+        precision (Precision): Which products propose.
+    """
+
+    def __init__(self, vectors: Readable, order: Rows, precision: Precision) -> None:
+        self._vectors = vectors
+        self._order = order
+        self._lock = threading.Lock()
+        self._proposer: Proposer | None = None
+        self._outline: Outline | None = None
+        # a run is a view where vectors are in memory, and read at once
+        self._read: MadeByBlock[NDArray[np.float32]] = MadeByBlock(
+            len(order),
+            len(order) if is_run(order) else BLOCK,
+            lambda made, size: np.empty((size, made.shape[1]), made.dtype),
+        )
+        self._prepared: MadeByBlock[Prepared] = MadeByBlock(len(order), BLOCK, lambda made, size: made.room(size))
+        self._outlined: MadeByBlock[Outlined] = MadeByBlock(len(order), BLOCK, lambda made, size: made.room(size))
+        self.precision = precision
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @property
+    def held(self) -> bool:
+        """Whether what is prepared stays in memory."""
+        return len(self) * self._vectors.dim * 2 <= PREPARED_BYTES
+
+    @property
+    def _fits(self) -> bool:
+        """Whether what is read stays in memory."""
+        return len(self) * self._vectors.dim * 4 <= GROUP_BYTES
+
+    @property
+    def proposer(self) -> Proposer:
+        return self._chosen()[0]
+
+    @property
+    def outline(self) -> Outline | None:
+        """What rules out columns, where the group is worth one and its vectors are in memory, to be had in any order."""
+        proposer, outline = self._chosen()
+        in_memory = self._vectors.resident or self._fits or (proposer is not FLOAT32 and self.held)
+        return outline if in_memory and self.precision.outlines_pay() else None
+
+    def _chosen(self) -> tuple[Proposer, Outline | None]:
+        if self._proposer is None:
+            every = np.arange(0, len(self), max(1, len(self) // SAMPLE))
+            if self._fits:
+                self.read(every)  # by all threads that wait for it, together
+            with self._lock:
+                if self._proposer is None:
+                    self._outline = self.precision.outline(len(self), self._vectors.dim, lambda: self.read(every))
+                    self._proposer = self.precision.proposer(len(self), lambda: self.read(every))
+        return self._proposer, self._outline
+
+    def read(self, slots: Rows) -> NDArray[np.float32]:
+        """Vectors, float32 [slots, D]."""
+        if not self._fits or not len(slots):
+            return self._vectors.read(self._order[slots])
+        return self._read.of(slots, self._read_part)
+
+    def among(self, slots: Rows) -> tuple[NDArray[np.float32], Rows]:
+        """An array that holds the vectors of some slots, float32 [m, D], and the place of each in it."""
+        if not self._fits or not len(slots):
+            return self._vectors.among(self._order[slots])
+        return self._read.whole(slots, self._read_part), slots
+
+    def prepared(self, proposer: Proposer, slots: Rows) -> Prepared:
+        """Vectors as a proposer multiplies them."""
+        if proposer is not self._proposer or proposer is FLOAT32 or not self.held or not len(slots):
+            return proposer.prepare(self.read(slots))
+        return self._prepared.of(slots, self._prepare_part)
+
+    def outlined(self, slots: Rows) -> Outlined:
+        """Vectors, at least one, as the group's outline multiplies them."""
+        return self._outlined.of(slots, self._outline_part)
+
+    def outlined_among(self, slots: Rows) -> Outlined:
+        """All vectors, of which these, at least one, are outlined."""
+        return self._outlined.whole(slots, self._outline_part)
+
+    def _read_part(self, part: slice) -> NDArray[np.float32]:
+        return self._vectors.read(self._order[part])
+
+    def _prepare_part(self, part: slice) -> Prepared:
+        return self.proposer.prepare(self.read(np.arange(part.start, part.stop)))
+
+    def _outline_part(self, part: slice) -> Outlined:
+        outline = self._chosen()[1]
+        assert outline is not None
+        return outline.of(self.read(np.arange(part.start, part.stop)))

@@ -1,0 +1,138 @@
+"""Upper bounds of cosines from few dimensions: most products need never be multiplied in full.
+
+    outline = Outline(sample)
+    rows, columns = outline.of(x), outline.of(y)
+    outline.products(rows, columns)                      # no cosine is higher than this by more than
+    outline.bound(rows, columns.length.max())            # this
+
+For a mean m and an orthonormal basis W of few of the D dimensions, u = x - m and v = y - m, by Cauchy and Schwarz
+
+    x.y = (W'u).(W'v) + (what W loses of u).(what W loses of v) + s(x) + s(y)  <=  p.q + r(x) r(y) + s(x) + s(y)
+
+with p = W'u, r(x)**2 = |u|**2 - |p|**2 and s(x) = m.x - |m|**2 / 2. This is one product of the vectors (p, r, s, 1) and
+(q, r, 1, s). It holds for any m and W; how much it rules out depends on how much of the vectors W holds. Features of images hold
+most of what they are in a few dozen dimensions.
+
+Vectors are told apart into cells, by the most similar of some of them: columns of one cell are ruled out together.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+DIMENSIONS = 29
+"""Dimensions that are kept: vectors of 32 numbers are multiplied."""
+
+CELL = 256
+"""Vectors that a cell has on average."""
+
+CELLS = 512
+"""Cells at most."""
+
+POWER_ITERATIONS = 2
+"""Passes over the sample that find the dimensions."""
+
+_UNIT = 2.0**-24
+
+
+@dataclass(frozen=True)
+class Outlined:
+    """Vectors as an outline multiplies them.
+
+    Args:
+        data (NDArray[np.float32]): [n, DIMENSIONS + 3]; p, r, s and 1.
+        length (NDArray[np.float64]): [n], |u|.
+        cell (NDArray[np.uint16]): [n].
+    """
+
+    data: NDArray[np.float32]
+    length: NDArray[np.float64]
+    cell: NDArray[np.uint16]
+
+    def __len__(self) -> int:
+        return len(self.length)
+
+    @staticmethod
+    def room(size: int) -> 'Outlined':
+        """For so many vectors, to be filled."""
+        return Outlined(np.empty((size, DIMENSIONS + 3), np.float32), np.empty(size), np.empty(size, np.uint16))
+
+    def __getitem__(self, rows: NDArray[np.int64] | slice) -> 'Outlined':
+        return Outlined(self.data[rows], self.length[rows], self.cell[rows])
+
+    def __setitem__(self, rows: slice, other: 'Outlined') -> None:
+        self.data[rows], self.length[rows], self.cell[rows] = other.data, other.length, other.cell
+
+
+class Outline:
+    """Few dimensions in which vectors differ most.
+
+    Args:
+        sample (NDArray[np.float32]): [n, D], n >= 1, unit vectors like those that will be compared; only speed depends on them.
+        size (int): How many there will be.
+    """
+
+    def __init__(self, sample: NDArray[np.float32], size: int) -> None:
+        mean = sample.mean(axis=0, dtype=np.float64)
+        self._mean = mean.astype(np.float32)
+        self._half_square = float((self._mean.astype(np.float64) ** 2).sum()) / 2
+        self._basis = _basis(sample - self._mean)
+        wide = self._basis.astype(np.float64)
+        dim, kept = wide.shape
+        defect = float(np.linalg.norm(wide.T @ wide - np.eye(kept)))
+        # |p - the coordinates of u in an exactly orthonormal basis of the same space| / |u|: float32 sums of D terms (Higham,
+        # Accuracy and Stability of Numerical Algorithms, 3.1) for each coordinate, and how far W is from orthonormal
+        self._lost = 1.01 * (np.sqrt(kept) * (dim + 2) * _UNIT / (1 - (dim + 2) * _UNIT) + defect)
+        self._pivots = np.zeros((1, kept), np.float32)
+        cells = int(np.clip(size // CELL, 1, min(CELLS, len(sample))))
+        chosen = self._coordinates(sample[:: len(sample) // cells][:cells] - self._mean)
+        self._pivots = chosen[np.argsort(chosen[:, 0])]
+        self._pivot_squares = np.einsum('ij,ij->i', self._pivots, self._pivots) / 2
+
+    def _coordinates(self, centred: NDArray[np.float32]) -> NDArray[np.float32]:
+        return centred @ self._basis
+
+    def of(self, unit: NDArray[np.float32]) -> Outlined:
+        """Unit vectors, [n, D]."""
+        centred = unit - self._mean
+        p = self._coordinates(centred)
+        kept = p.shape[1]
+        found = Outlined.room(len(unit))
+        # sums of D squares in float32 err by less than D units in the last place
+        found.length[:] = np.sqrt(np.einsum('ij,ij->i', centred, centred)) * (1 + len(self._mean) * 2 * _UNIT)
+        length = found.length
+        shorter = np.maximum(np.linalg.norm(p.astype(np.float64), axis=1) - self._lost * length, 0)
+        found.data[:, :kept] = p
+        found.data[:, kept:DIMENSIONS] = 0
+        found.data[:, -3] = np.sqrt(np.maximum(length**2 - shorter**2, 0)) * (1 + 2 * _UNIT)
+        found.data[:, -2] = unit.astype(np.float64) @ self._mean.astype(np.float64) - self._half_square
+        found.data[:, -1] = 1
+        found.cell[:] = (p @ self._pivots.T - self._pivot_squares).argmax(axis=1)
+        return found
+
+    @staticmethod
+    def turned(rows: Outlined) -> Outlined:
+        """Vectors that are columns of a product, as rows of one."""
+        data = rows.data.copy()
+        data[:, -2], data[:, -1] = rows.data[:, -1], rows.data[:, -2]
+        return Outlined(data, rows.length, rows.cell)
+
+    def bound(self, rows: Outlined, longest: float) -> NDArray[np.float64]:
+        """How far above its product the cosine of each row and a column of at most such a length can be, [rows]."""
+        # a product of p and q, both off by at most |u| and |v| times what is lost; sums of 32 terms, |s| < 2; and what is small
+        # everywhere: units in the last place of s and r, and the rounding of the canonical number
+        return (2 + self._lost) * self._lost * rows.length * longest + 2.0**-17 * (rows.length * longest + 4)
+
+    def products(self, rows: Outlined, columns: Outlined, out: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The products, into ``out``, float32 [rows, columns]; rows have been :meth:`turned`."""
+        return np.matmul(rows.data, columns.data.T, out=out)
+
+
+def _basis(centred: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Orthonormal columns, float32 [D, kept], near the directions in which the rows differ most (Halko et al. 2011, 4.4)."""
+    dim = centred.shape[1]
+    basis = np.random.default_rng(0).standard_normal((dim, min(DIMENSIONS, dim)), dtype=np.float32)
+    for _ in range(POWER_ITERATIONS):
+        basis = np.linalg.qr(centred.T @ (centred @ basis))[0]
+    return np.ascontiguousarray(basis)

@@ -1,0 +1,145 @@
+"""No cosine is above what an outline says, and what it rules out is never missed."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmdel.embedding.vectors import ArraySource, Vectors
+from mmdel.selection import between_groups, groups, outline, proposers, redundancy, settled_maximum
+from mmdel.selection.groups import Precision
+from mmdel.selection.outline import Outline
+
+
+def unit_vectors(size, dim, kind, rng):
+    raw = rng.standard_normal((size, dim))
+    if kind == 'one direction':
+        raw += 10 ** rng.uniform(-1, 3) * rng.standard_normal(dim)
+    elif kind == 'few dimensions':
+        raw = rng.standard_normal((size, 3)) @ rng.standard_normal((3, dim))
+    elif kind == 'tiny and large':
+        raw *= 10 ** rng.uniform(-30, 0, (size, dim))
+    elif kind == 'same':
+        raw = np.tile(raw[:1], (size, 1)) * (1 + 1e-6 * raw)
+    elif kind == 'opposite':
+        raw = np.concatenate([raw, -raw])[::2][:size]
+    elif kind == 'one-hot':
+        raw = np.eye(dim)[rng.integers(0, dim, size)]
+    return Vectors(ArraySource(raw.astype(np.float32)), [str(i) for i in range(size)]).read(slice(None))
+
+
+@settings(max_examples=80)
+@given(
+    st.integers(1, 40), st.sampled_from([1, 2, 24, 257, 768]),
+    st.sampled_from(['random', 'one direction', 'few dimensions', 'tiny and large', 'same', 'opposite', 'one-hot']),
+    st.integers(1, 60), st.integers(0, 9999),
+)  # fmt: skip
+def test_bound__holds_against_float64_products(size, dim, kind, dimensions, seed):
+    rng = np.random.default_rng(seed)
+    unit = unit_vectors(size, dim, kind, rng)
+    exact = unit.astype(np.float64) @ unit.T.astype(np.float64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outline, 'DIMENSIONS', dimensions)
+        patch.setattr(outline, 'CELL', 4)
+        # any sample will do: it decides speed alone
+        few = Outline(unit[: rng.integers(1, size + 1)], size)
+        columns = few.of(unit)
+        product = few.products(few.turned(columns), columns, np.empty((size, size), np.float32))
+        bound = few.bound(columns, columns.length.max())
+    assert (exact <= product + bound[:, None]).all()
+    assert (bound < 0.01).all()
+    if dimensions >= dim:
+        np.testing.assert_allclose(product, exact, atol=0.02)
+
+
+def test_outline__tells_scenes_apart_that_few_dimensions_hold():
+    rng = np.random.default_rng(0)
+    scene = rng.standard_normal((9, 300))[np.repeat(np.arange(9), 20)]
+    raw = (scene + 0.1 * rng.standard_normal(scene.shape)).astype(np.float32)
+    unit = Vectors(ArraySource(raw), [str(i) for i in range(len(raw))], center=True).read(slice(None))
+    few = Outline(unit, len(unit))
+    columns = few.of(unit)
+    product = few.products(few.turned(columns), columns, np.empty((180, 180), np.float32))
+    apart = np.repeat(np.arange(9), 20)[:, None] != np.repeat(np.arange(9), 20)
+    assert product[apart].max() < 0.5 < 0.9 < product[~apart].min()
+
+
+def small_constants(patch):
+    for module, name, value in (
+        (groups, 'OUTLINED_ROWS', 1), (groups, 'OUTLINED_DIMENSIONS', 1), (groups, 'BLOCK', 11),
+        (settled_maximum, 'OUTLINED_COLUMNS', 1), (settled_maximum, 'OUTLINED_AT_ONCE', 5), (settled_maximum, 'PANEL', 4),
+        (settled_maximum, 'TILE_ROWS', 16), (settled_maximum, 'TILE_COLUMNS', 24), (redundancy, 'SMALL_GROUP', 0),
+        (outline, 'DIMENSIONS', 4), (outline, 'CELL', 6),
+    ):  # fmt: skip
+        patch.setattr(module, name, value)
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(1, 150), st.sampled_from([3, 5, 40]), st.floats(0, 0.5), st.booleans(), st.integers(1, 3), st.booleans(),
+    st.booleans(), st.integers(0, 9999),
+)  # fmt: skip
+def test_result__is_that_of_all_products(size, scenes, noise, center, threads, resident, low, seed):
+    rng = np.random.default_rng(seed)
+    scene = rng.standard_normal((scenes, 12))[rng.integers(0, scenes, size)]
+    raw = (scene + noise * rng.standard_normal((size, 12)) + 3 * rng.standard_normal(12)).astype(np.float32)
+    raw[rng.integers(0, size, size // 8)] = raw[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('mmdel.embedding.vectors.RESIDENT_BYTES', resident << 30)
+        vectors = Vectors(ArraySource(raw), [str(i) for i in range(size)], center=center)
+    order, half = rng.permutation(size), size // 2
+    parts = [order[:half], order[half:]]
+
+    def results(**options):
+        yield redundancy.highest_preferred(vectors, [order], **options)
+        yield redundancy.greedy(vectors, parts, 0.8, **options)[0]
+        yield redundancy.nearest(vectors, [(order[:half], order[half:])], **options)
+        yield between_groups.nearest_in_other_groups(vectors, [order[:9], order[9:30], order[30:]], **options)
+
+    plain = list(results(precision='float32'))
+    with pytest.MonkeyPatch.context() as patch:
+        small_constants(patch)
+        # slow where the processor knows no bfloat16, and the same
+        patch.setattr(proposers, 'has_fast_bfloat16', lambda: low)
+        patch.setattr(groups, 'LOW_ROWS', 1)
+        outlined = list(results(precision='auto', threads=threads))
+    for one, other in zip(plain, outlined, strict=True):
+        np.testing.assert_array_equal(one.cosine, other.cosine)
+        np.testing.assert_array_equal(one.row, other.row)
+
+
+def counted(monkeypatch):
+    """Products that outlines were asked about, and those that were made in full after all."""
+    counts = np.zeros(2, np.int64)
+    plain = Precision.count_outlined
+
+    def count(self, cells, multiplied):
+        counts[:] += cells, multiplied
+        plain(self, cells, multiplied)
+
+    monkeypatch.setattr(Precision, 'count_outlined', count)
+    return counts
+
+
+def test_outline__rules_most_products_out_where_images_repeat_themselves(monkeypatch):
+    counts = counted(monkeypatch)
+    monkeypatch.setattr(groups, 'OUTLINED_ROWS', 1)
+    rng = np.random.default_rng(1)
+    scene = rng.standard_normal((20, 256))[rng.integers(0, 20, 4000)]
+    raw = (scene + 0.2 * rng.standard_normal(scene.shape)).astype(np.float32)
+    vectors = Vectors(ArraySource(raw), [str(i) for i in range(len(raw))], center=True)
+    redundancy.highest_preferred(vectors, [rng.permutation(len(raw))])
+    assert counts[0] > 0
+    assert counts[1] < 0.3 * counts[0]
+
+
+def test_outline__is_given_up_where_it_rules_out_nothing(monkeypatch):
+    counts = counted(monkeypatch)
+    monkeypatch.setattr(groups, 'OUTLINED_ROWS', 1)
+    monkeypatch.setattr(groups, 'TRIED_CELLS', 1)
+    raw = np.random.default_rng(2).standard_normal((6000, 256)).astype(np.float32)
+    vectors = Vectors(ArraySource(raw), [str(i) for i in range(len(raw))])
+    redundancy.highest_preferred(vectors, [np.arange(len(raw))], threads=1)
+    # asked for the first rows alone, which are compared with all columns
+    assert 0 < counts[0] < 6000 * 2100
+    assert counts[1] > 0.9 * counts[0]
