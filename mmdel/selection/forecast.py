@@ -9,7 +9,7 @@ SAID_FROM = 60.0
 """Seconds; what is over sooner needs no word."""
 
 OVERHEAD = 1.5
-"""Time of a comparison over that of its bare float32 products; less where low precision helps (docs/benchmarks.md)."""
+"""Time of a comparison over that of its bare float32 products; less where low precision or an outline helps."""
 
 _ROWS = 1024
 
@@ -21,7 +21,7 @@ def announce(pairs: int, dim: int) -> None:
     seconds = OVERHEAD * 2 * pairs * dim / _rate(dim)
     if seconds >= SAID_FROM:
         print_log(
-            f'{pairs:,} pairs are compared now, which takes this machine alone about {duration(seconds)}.',
+            f'{pairs:,} pairs are compared now, which takes this machine alone at most about {duration(seconds)}.',
             'current',
         )
 

@@ -58,8 +58,9 @@ class Precision:
     """Which products propose, and how often they were of no use.
 
     Args:
-        name (str): 'auto' (bfloat16 for large groups where the processor is fast at it and it pays, else float32), 'float32', or
-            'bfloat16' (for all groups). Decides speed alone. Defaults to 'auto'.
+        name (str): 'auto' (bfloat16 for large groups where the processor is fast at it and it pays, else float32; in the largest
+            groups only what an outline leaves over), 'float32', or 'bfloat16' (for all groups). Decides speed alone. Defaults to
+            'auto'.
         device (str): 'cpu', or a CUDA device of torch: float16 there unless ``name`` is 'float32'. Defaults to 'cpu'.
 
     Raises:

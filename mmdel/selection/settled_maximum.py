@@ -1,9 +1,10 @@
 """The highest canonical cosine of each row to some columns, and the column: fast products propose, the canonical number settles.
 
-Every column whose product lies within the proven bound of its row's best (:mod:`mmdel.selection.proposers`) is settled by the
-canonical number of :mod:`mmdel.embedding.vectors`, once all tiles have been seen. Ties go to the column that is listed first. So
-the result is the same for any proposer, tile size and thread count. Rows with too many such columns are compared again, from
-bfloat16 in float32, from float32 in float64.
+In large groups most columns are ruled out before they are multiplied (:mod:`mmdel.selection.outline`). Every other column whose
+product lies within the proven bound of its row's best (:mod:`mmdel.selection.proposers`) is settled by the canonical number of
+:mod:`mmdel.embedding.vectors`, once all tiles have been seen. Ties go to the column that is listed first. So the result is the
+same for any outline, proposer, tile size and thread count. Rows with too many such columns are compared again, from bfloat16 in
+float32, from float32 in float64.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -133,6 +134,7 @@ class _Search:
         self._error = np.zeros(len(x))
         self._found = _Candidates(self._floor)
         self._cells = 0
+        self._few = proposer.candidates
         # so many columns are seen by all rows, so many by some
         self._wide, self._stop = _seen(columns, below)
         self.dense = np.zeros(len(x), bool)
@@ -151,6 +153,8 @@ class _Search:
 
         That best one comes from the outline, too: the column of its highest product.
         """
+        # copies of an image are in one cell, so in one tile, and a row that is not settled here sees all columns again
+        self._few = max(self._few, proposers.LOW_CANDIDATES)
         every = self._group.outlined_among(self._columns)
         rows = outline.turned(rows)
         tiles = [
@@ -260,7 +264,7 @@ class _Search:
         self._floor[some] = low
         threshold[hit] = low[hit] - rows.offset[hit] - wrong[hit]
         row, column = tile.at_least(threshold.astype(np.float32), hit)
-        many = np.bincount(row, minlength=len(open_)) > proposer.candidates
+        many = np.bincount(row, minlength=len(open_)) > self._few
         if many.any():
             self.dense[number[many]] = True
             few = ~many[row]

@@ -143,3 +143,18 @@ def test_outline__is_given_up_where_it_rules_out_nothing(monkeypatch):
     # asked for the first rows alone, which are compared with all columns
     assert 0 < counts[0] < 6000 * 2100
     assert counts[1] > 0.9 * counts[0]
+
+
+def test_copies__need_no_second_search(monkeypatch):
+    monkeypatch.setattr(groups, 'OUTLINED_ROWS', 1)
+    monkeypatch.setattr(settled_maximum, 'OUTLINED_COLUMNS', 1)
+    rng = np.random.default_rng(3)
+    raw = rng.standard_normal((60, 256)).astype(np.float32)[rng.integers(0, 60, 3000)]
+    vectors = Vectors(ArraySource(raw), [str(i) for i in range(len(raw))])
+    monkeypatch.setattr(settled_maximum, 'highest_in_float64', None)
+    order = rng.permutation(len(raw))
+    found = redundancy.highest_preferred(vectors, [order])
+    seen = {}
+    for row in order.tolist():
+        if (before := seen.setdefault(raw[row].tobytes(), row)) != row:
+            assert (found.row[row], found.cosine[row]) == (before, 1)
