@@ -236,7 +236,10 @@ class Vectors:
         if self._unit is not None:
             if isinstance(rows, np.ndarray) and is_run(rows):
                 return self._unit[rows[0] : rows[-1] + 1]  # a view, no copy
-            return np.ascontiguousarray(self._unit[rows])
+            # np.take lets other threads run meanwhile, an index does not
+            return np.ascontiguousarray(
+                self._unit[rows] if isinstance(rows, slice) else np.take(self._unit, rows, axis=0)
+            )
         index = row_numbers(rows, len(self))
         out = np.empty((len(index), self.dim), np.float32)
         for start in range(0, len(index), self._block):

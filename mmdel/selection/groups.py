@@ -27,11 +27,14 @@ PREPARED_BYTES = 512 << 20
 LOW_ROWS = 2048
 """Groups of fewer rows are compared in float32: they take no time, or have no second tile to gain from."""
 
-OUTLINED_ROWS = 8192
+OUTLINED_ROWS = 4096
 """Groups of fewer rows are not outlined: all their products take less time than finding their dimensions."""
 
 OUTLINED_DIMENSIONS = 192
 """Nor are vectors of fewer dimensions, which have little left to save."""
+
+OUTLINED_LOW_ROWS, OUTLINED_LOW_DIMENSIONS = 32768, 512
+"""The same where products are of low precision, which take a quarter of the time."""
 
 SAMPLE = 1024
 """Rows of a group that its mean, dimensions and cells are taken from."""
@@ -101,15 +104,21 @@ class Precision:
             return True
         return self.fallen <= UNPROFITABLE * self.compared and self._pairs * PAIR_CELLS <= self._cells
 
-    def outline(self, size: int, dim: int, sample: Callable[[], NDArray[np.float32]]) -> Outline | None:
+    def outline(
+        self, size: int, dim: int, sample: Callable[[], NDArray[np.float32]], proposer: Proposer
+    ) -> Outline | None:
         """The one for a group, if it is worth one.
 
         Args:
             size (int): Vectors in it.
             dim (int): Their dimensions.
             sample (Callable): Gives some of them, [n, D].
+            proposer (Proposer): Multiplies what it leaves over.
         """
-        if self._name != 'auto' or self._device != 'cpu' or size < OUTLINED_ROWS or dim < OUTLINED_DIMENSIONS:
+        least = (OUTLINED_LOW_ROWS, OUTLINED_LOW_DIMENSIONS)
+        if proposer is FLOAT32:
+            least = (OUTLINED_ROWS, OUTLINED_DIMENSIONS)
+        if self._name != 'auto' or self._device != 'cpu' or size < least[0] or dim < least[1]:
             return None
         return Outline(sample(), size) if self.outlines_pay() else None
 
@@ -204,8 +213,11 @@ class Group:
                 self.read(every)  # by all threads that wait for it, together
             with self._lock:
                 if self._proposer is None:
-                    self._outline = self.precision.outline(len(self), self._vectors.dim, lambda: self.read(every))
-                    self._proposer = self.precision.proposer(len(self), lambda: self.read(every))
+                    proposer = self.precision.proposer(len(self), lambda: self.read(every))
+                    self._outline = self.precision.outline(
+                        len(self), self._vectors.dim, lambda: self.read(every), proposer
+                    )
+                    self._proposer = proposer
         return self._proposer, self._outline
 
     def read(self, slots: Rows) -> NDArray[np.float32]:

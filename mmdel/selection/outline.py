@@ -1,8 +1,8 @@
 """Upper bounds of cosines from few dimensions: most products need never be multiplied in full.
 
     outline = Outline(sample)
-    rows, columns = outline.of(x), outline.of(y)
-    outline.products(rows, columns)                      # no cosine is higher than this by more than
+    rows, columns = outline.turned(outline.of(x)), outline.of(y)
+    rows.data @ columns.data.T                           # no cosine is higher than this by more than
     outline.bound(rows, columns.length.max())            # this
 
 For a mean m and an orthonormal basis W of few of the D dimensions, u = x - m and v = y - m, by Cauchy and Schwarz
@@ -123,10 +123,6 @@ class Outline:
         # a product of p and q, both off by at most |u| and |v| times what is lost; sums of 32 terms, |s| < 2; and what is small
         # everywhere: units in the last place of s and r, and the rounding of the canonical number
         return (2 + self._lost) * self._lost * rows.length * longest + 2.0**-17 * (rows.length * longest + 4)
-
-    def products(self, rows: Outlined, columns: Outlined, out: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The products, into ``out``, float32 [rows, columns]; rows have been :meth:`turned`."""
-        return np.matmul(rows.data, columns.data.T, out=out)
 
 
 def _basis(centred: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -110,8 +110,10 @@ class Prepared:
         return len(self.error)
 
     def __getitem__(self, rows: NDArray[np.int64] | slice) -> 'Prepared':
-        if isinstance(rows, slice) or isinstance(self.data, np.ndarray):
+        if isinstance(rows, slice):
             data = self.data[rows]
+        elif isinstance(self.data, np.ndarray):
+            data = np.take(self.data, rows, axis=0)  # lets other threads run meanwhile, an index does not
         else:
             # numbers behind them in memory, as :func:`_rounded_up` needs
             padded = np.pad(rows, (0, -len(rows) % ROUND), mode='edge')

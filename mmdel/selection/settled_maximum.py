@@ -29,7 +29,7 @@ TILE_COLUMNS = 1024
 DIAGONAL_COLUMNS = 128
 """Width of the tiles along the diagonal of a triangle: what they compute above it is thrown away."""
 
-OUTLINED_COLUMNS = 2048
+OUTLINED_COLUMNS = 1024
 """From so many columns on, most are ruled out by the group's outline before they are multiplied."""
 
 OUTLINED_AT_ONCE = 512
@@ -155,76 +155,77 @@ class _Search:
         """
         # copies of an image are in one cell, so in one tile, and a row that is not settled here sees all columns again
         self._few = max(self._few, proposers.LOW_CANDIDATES)
-        every = self._group.outlined_among(self._columns)
+        columns = self._group.outlined_among(self._columns)
         rows = outline.turned(rows)
-        tiles = [
-            slots
-            for part in (self._columns[: self._wide], self._columns[self._wide : self._stop])
-            for slots in _parts(part[np.argsort(every.cell[part], kind='stable')], TILE_COLUMNS)
-        ]
+        tiles, panels = [], 0
+        for seen in (self._columns[: self._wide], self._columns[self._wide : self._stop]):
+            for slots in _parts(seen[np.argsort(columns.cell[seen], kind='stable')], TILE_COLUMNS):
+                tiles.append((slots, slice(panels, panels + -(-len(slots) // PANEL))))
+                panels = tiles[-1][1].stop
         if not tiles:
             return
-        highest = [self._highest_of_panels(outline, rows, slots) for slots in tiles]
-        self._lead(outline, rows, tiles, highest)
-        bound = outline.bound(rows, every.length[self._columns].max(initial=0))
-        before = self._cells
-        for slots, products in zip(tiles, highest, strict=True):
-            least = (self._floor - bound).astype(np.float32)
-            possible = (products >= least[:, None]) & (products > -np.inf) & ~self.dense[:, None]
-            for panels in _alike(possible):
-                some = np.flatnonzero(possible[:, panels].any(axis=1))
-                self._multiply(some, slots[panels.start * PANEL : panels.stop * PANEL])
-        self._group.precision.count_outlined(len(rows) * sum(map(len, tiles)), self._cells - before)
-
-    def _highest_of_panels(self, outline: Outline, rows: Outlined, slots: Rows) -> NDArray[np.float32]:
-        """The highest product of each row in each panel of some columns, float32 [rows, panels]."""
-        panels = -(-len(slots) // PANEL)
-        columns = self._group.outlined(slots)
         highest = np.empty((len(rows), panels), np.float32)
+        for slots, part in tiles:
+            self._highest_of_panels(rows, columns, slots, highest[:, part])
+        self._lead(rows, columns, tiles, highest)
+        bound = outline.bound(rows, columns.length[self._columns].max())
+        before = self._cells
+        for slots, part in tiles:
+            least = np.where(self.dense, np.inf, self._floor - bound).astype(np.float32)
+            possible = (highest[:, part] >= least[:, None]) & (highest[:, part] > -np.inf)
+            for alike in _alike(possible):
+                some = np.flatnonzero(possible[:, alike].any(axis=1))
+                self._multiply(some, slots[alike.start * PANEL : alike.stop * PANEL])
+        cells = len(rows) * sum(len(slots) for slots, _ in tiles)
+        self._group.precision.count_outlined(cells, self._cells - before)
+
+    def _highest_of_panels(self, rows: Outlined, columns: Outlined, slots: Rows, out: NDArray[np.float32]) -> None:
+        """The highest product of each row in each panel of some columns into ``out``, [rows, panels]."""
+        panels = out.shape[1]
+        theirs = np.take(columns.data, slots, axis=0)
         for some in _slices(len(rows), OUTLINED_AT_ONCE):
             tile = scratch('outline', some.stop - some.start, panels * PANEL, lambda size: np.empty(size, np.float32))
-            self._outline(outline, rows[some], columns, self._numbers[some], slots, tile[:, : len(slots)])
+            self._outline(rows.data[some], theirs, self._numbers[some], slots, tile[:, : len(slots)])
             tile[:, len(slots) :] = -np.inf
-            highest[some] = torch.from_numpy(tile.reshape(len(tile), panels, PANEL)).amax(dim=2).numpy()
-        return highest
+            out[some] = torch.from_numpy(tile.reshape(len(tile), panels, PANEL)).amax(dim=2).numpy()
 
     def _lead(
-        self, outline: Outline, rows: Outlined, tiles: Sequence[Rows], highest: Sequence[NDArray[np.float32]]
+        self, rows: Outlined, columns: Outlined, tiles: Sequence[tuple[Rows, slice]], highest: NDArray[np.float32]
     ) -> None:
         """Raise the floor of each row to its cosine to the column of its highest product."""
-        in_tile = np.stack([products.max(axis=1) for products in highest])
-        best = in_tile.argmax(axis=0)
-        sees = in_tile.max(axis=0) > -np.inf
+        best = highest.argmax(axis=1)
+        best[np.isneginf(highest[self._numbers, best])] = -1
         lead = np.empty(len(rows), np.int64)
-        for number, slots in enumerate(tiles):
-            mine = np.flatnonzero((best == number) & sees)
-            columns = self._group.outlined(slots)
-            for some in _parts(mine, OUTLINED_AT_ONCE):
+        for slots, part in tiles:
+            theirs = np.take(columns.data, slots, axis=0)
+            for some in _parts(np.flatnonzero((best >= part.start) & (best < part.stop)), OUTLINED_AT_ONCE):
                 tile = scratch('outline', len(some), len(slots), lambda size: np.empty(size, np.float32))
-                self._outline(outline, rows[some], columns, some, slots, tile)
+                self._outline(rows.data[some], theirs, some, slots, tile)
                 lead[some] = slots[tile.argmax(axis=1)]
-        some = np.flatnonzero(sees)
+        some = np.flatnonzero(best >= 0)
         self._floor[some] = settle(self._x, some, lead[some], self._group.read)
 
     def _outline(
         self,
-        outline: Outline,
-        rows: Outlined,
-        columns: Outlined,
+        rows: NDArray[np.float32],
+        columns: NDArray[np.float32],
         numbers: Rows,
         slots: Rows,
         out: NDArray[np.float32],
     ) -> None:
-        """Products of some rows and slots into ``out``, [rows, slots]; those of what a row does not see are minus infinity."""
-        outline.products(rows, columns, out)
+        """Products of outlines of some rows and slots into ``out``; those of what a row does not see are minus infinity."""
+        np.matmul(rows, columns.T, out=out)
         if (hidden := self._hidden(numbers, slots)) is not None:
             np.copyto(out[: len(hidden)], -np.inf, where=hidden)
 
     def _hidden(self, numbers: Rows, slots: Rows) -> NDArray[np.bool_] | None:
         """What the first of some rows do not see, bool [first rows, slots]; None if all see everything."""
         if self._below is not None:
+            last = slots.max()
+            if last < self._below[numbers[0]]:
+                return None
             below = self._below[numbers]
-            some = int(np.searchsorted(below, slots.max(), side='right'))
+            some = int(np.searchsorted(below, last, side='right'))
             hidden: NDArray[np.bool_] = slots >= below[:some, None]
         elif self._labels is not None:
             hidden = self._labels[0][numbers, None] == self._labels[1][slots]

@@ -15,7 +15,9 @@ def said(monkeypatch):
 
 def test_announce__follows_the_number_of_products(said):
     forecast.announce(10**12, 768)
-    assert said == ['1,000,000,000,000 pairs are compared now, which takes this machine alone at most about 6 h 24 min.']
+    assert said == [
+        '1,000,000,000,000 pairs are compared now, which takes this machine alone at most about 6 h 24 min.'
+    ]
 
 
 def test_announce__what_is_over_soon_needs_no_word(said):

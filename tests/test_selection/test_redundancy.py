@@ -121,6 +121,8 @@ def tiles(request, monkeypatch):
     if outlined:
         monkeypatch.setattr(sys.modules[__name__], 'PRECISIONS', ['auto'])
         monkeypatch.setattr(compared, 'OUTLINED_ROWS', 1)
+        monkeypatch.setattr(compared, 'OUTLINED_LOW_ROWS', 1)
+        monkeypatch.setattr(compared, 'OUTLINED_LOW_DIMENSIONS', 1)
         monkeypatch.setattr(compared, 'OUTLINED_DIMENSIONS', 1)
         monkeypatch.setattr(compared, 'BLOCK', 16)
         monkeypatch.setattr(settled_maximum, 'OUTLINED_COLUMNS', 1)
