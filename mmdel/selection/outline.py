@@ -1,6 +1,6 @@
 """Upper bounds of cosines from few dimensions: most products need never be multiplied in full.
 
-    outline = Outline(sample)
+    outline = Outline(sample, len(y))
     rows, columns = outline.turned(outline.of(x)), outline.of(y)
     rows.data @ columns.data.T                           # no cosine is higher than this by more than
     outline.bound(rows, columns.length.max())            # this
@@ -84,19 +84,15 @@ class Outline:
         # |p - the coordinates of u in an exactly orthonormal basis of the same space| / |u|: float32 sums of D terms (Higham,
         # Accuracy and Stability of Numerical Algorithms, 3.1) for each coordinate, and how far W is from orthonormal
         self._lost = 1.01 * (np.sqrt(kept) * (dim + 2) * _UNIT / (1 - (dim + 2) * _UNIT) + defect)
-        self._pivots = np.zeros((1, kept), np.float32)
         cells = int(np.clip(size // CELL, 1, min(CELLS, len(sample))))
-        chosen = self._coordinates(sample[:: len(sample) // cells][:cells] - self._mean)
+        chosen = (sample[:: len(sample) // cells][:cells] - self._mean) @ self._basis
         self._pivots = chosen[np.argsort(chosen[:, 0])]
         self._pivot_squares = np.einsum('ij,ij->i', self._pivots, self._pivots) / 2
-
-    def _coordinates(self, centred: NDArray[np.float32]) -> NDArray[np.float32]:
-        return centred @ self._basis
 
     def of(self, unit: NDArray[np.float32]) -> Outlined:
         """Unit vectors, [n, D]."""
         centred = unit - self._mean
-        p = self._coordinates(centred)
+        p = centred @ self._basis
         kept = p.shape[1]
         found = Outlined.room(len(unit))
         # sums of D squares in float32 err by less than D units in the last place
