@@ -199,10 +199,9 @@ class Group:
     def proposer(self) -> Proposer:
         return self._chosen()[0]
 
-    @property
-    def outline(self) -> Outline | None:
-        """What rules out columns, where the group is worth one and its vectors are in memory, to be had in any order."""
-        proposer, outline = self._chosen()
+    def outline(self, proposer: Proposer) -> Outline | None:
+        """What rules out columns, where the group is worth it and what the proposer multiplies is in memory, in any order."""
+        outline = self._chosen()[1]
         in_memory = self._vectors.resident or self._fits or (proposer is not FLOAT32 and self.held)
         return outline if in_memory and self.precision.outlines_pay() else None
 

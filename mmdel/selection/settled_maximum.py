@@ -80,7 +80,7 @@ def settled_maximum(
     if chosen is not FLOAT32 and not group.precision.pays():
         chosen = FLOAT32
     search = _Search(x, below, columns, group, chosen, labels, own)
-    outline = group.outline if proposer is None and len(x) and len(columns) >= OUTLINED_COLUMNS else None
+    outline = group.outline(chosen) if proposer is None and len(x) and len(columns) >= OUTLINED_COLUMNS else None
     if outline is None:
         search.everywhere()
     else:
