@@ -50,3 +50,27 @@ def cosines():
 def order_of():
     """Rows from kept first to kept last."""
     return lambda ranking: np.argsort(ranking.rank)
+
+
+@pytest.fixture(scope='session')
+def unit_vectors():
+    def make(size, dim, kind, rng):
+        """Unit vectors, float32 [size, dim], of a kind that is hard on bounds."""
+        raw = rng.standard_normal((size, dim))
+        if kind == 'one direction':
+            raw += 10 ** rng.uniform(-1, 3) * rng.standard_normal(dim)
+        elif kind == 'few numbers':
+            raw = rng.integers(-1, 2, (size, dim)) + 0.25
+        elif kind == 'few dimensions':
+            raw = rng.standard_normal((size, 3)) @ rng.standard_normal((3, dim))
+        elif kind == 'tiny and large':
+            raw *= 10 ** rng.uniform(-30, 0, (size, dim))
+        elif kind == 'same':
+            raw = np.tile(raw[:1], (size, 1)) * (1 + 1e-6 * raw)
+        elif kind == 'opposite':
+            raw = np.concatenate([raw, -raw])[::2][:size]
+        elif kind == 'one-hot':
+            raw = np.eye(dim)[rng.integers(0, dim, size)]
+        return Vectors(ArraySource(raw.astype(np.float32)), [str(i) for i in range(size)]).read(slice(None))
+
+    return make

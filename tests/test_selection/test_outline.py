@@ -11,30 +11,13 @@ from mmdel.selection.groups import Precision
 from mmdel.selection.outline import Outline
 
 
-def unit_vectors(size, dim, kind, rng):
-    raw = rng.standard_normal((size, dim))
-    if kind == 'one direction':
-        raw += 10 ** rng.uniform(-1, 3) * rng.standard_normal(dim)
-    elif kind == 'few dimensions':
-        raw = rng.standard_normal((size, 3)) @ rng.standard_normal((3, dim))
-    elif kind == 'tiny and large':
-        raw *= 10 ** rng.uniform(-30, 0, (size, dim))
-    elif kind == 'same':
-        raw = np.tile(raw[:1], (size, 1)) * (1 + 1e-6 * raw)
-    elif kind == 'opposite':
-        raw = np.concatenate([raw, -raw])[::2][:size]
-    elif kind == 'one-hot':
-        raw = np.eye(dim)[rng.integers(0, dim, size)]
-    return Vectors(ArraySource(raw.astype(np.float32)), [str(i) for i in range(size)]).read(slice(None))
-
-
 @settings(max_examples=80)
 @given(
     st.integers(1, 40), st.sampled_from([1, 2, 24, 257, 768]),
     st.sampled_from(['random', 'one direction', 'few dimensions', 'tiny and large', 'same', 'opposite', 'one-hot']),
     st.integers(1, 60), st.integers(0, 9999),
 )  # fmt: skip
-def test_bound__holds_against_float64_products(size, dim, kind, dimensions, seed):
+def test_bound__holds_against_float64_products(unit_vectors, size, dim, kind, dimensions, seed):
     rng = np.random.default_rng(seed)
     unit = unit_vectors(size, dim, kind, rng)
     exact = unit.astype(np.float64) @ unit.T.astype(np.float64)

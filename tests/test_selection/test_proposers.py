@@ -18,23 +18,6 @@ needs_bfloat16 = pytest.mark.skipif(
 )
 
 
-def unit_vectors(size, dim, kind, rng):
-    raw = rng.standard_normal((size, dim))
-    if kind == 'one direction':
-        raw += 10 ** rng.uniform(-1, 3) * rng.standard_normal(dim)
-    elif kind == 'few numbers':
-        raw = rng.integers(-1, 2, (size, dim)) + 0.25
-    elif kind == 'tiny and large':
-        raw *= 10 ** rng.uniform(-30, 0, (size, dim))
-    elif kind == 'same':
-        raw = np.tile(raw[:1], (size, 1)) * (1 + 1e-6 * raw)
-    elif kind == 'opposite':
-        raw = np.concatenate([raw, -raw])[::2][:size]
-    elif kind == 'one-hot':
-        raw = np.eye(dim)[rng.integers(0, dim, size)]
-    return Vectors(ArraySource(raw.astype(np.float32)), [str(i) for i in range(size)]).read(slice(None))
-
-
 KINDS = ['random', 'one direction', 'few numbers', 'tiny and large', 'same', 'opposite', 'one-hot']
 
 
@@ -44,7 +27,7 @@ KINDS = ['random', 'one direction', 'few numbers', 'tiny and large', 'same', 'op
     st.integers(1, 40), st.sampled_from([1, 2, 3, 24, 257, 768]), st.sampled_from(KINDS), st.integers(0, 9999), st.booleans(),
     st.booleans(),
 )  # fmt: skip
-def test_bound__holds_against_float64_products(size, dim, kind, seed, low, aimed):
+def test_bound__holds_against_float64_products(unit_vectors, size, dim, kind, seed, low, aimed):
     rng = np.random.default_rng(seed)
     unit = unit_vectors(size, dim, kind, rng)
     exact = unit.astype(np.float64) @ unit.T.astype(np.float64)
