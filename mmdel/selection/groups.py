@@ -1,4 +1,4 @@
-"""Vectors that are compared with each other, as products need them: read, prepared and outlined where they are first needed."""
+"""Vectors that are compared with each other, as products need them: read, prepared and projected where they are first needed."""
 
 import threading
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mmdel.embedding.vectors import is_run
 from mmdel.selection import proposers
 from mmdel.selection.made_once import MadeByBlock
-from mmdel.selection.outline import Outline, Outlined
+from mmdel.selection.projection import Projected, Projection
 from mmdel.selection.proposers import Float32, LowPrecision, Prepared, Proposer
 
 Rows = NDArray[np.int64]
@@ -27,13 +27,11 @@ PREPARED_BYTES = 512 << 20
 LOW_ROWS = 2048
 """Groups of fewer rows are compared in float32: they take no time, or have no second tile to gain from."""
 
-OUTLINED_ROWS = 4096
-"""Groups of fewer rows are not outlined: all their products take less time than finding their dimensions."""
+PRUNED_ROWS, PRUNED_DIMENSIONS = 4096, 192
+"""Groups of fewer rows are not pruned: all their products take less time than finding a projection. Nor are vectors of fewer
+dimensions, which have little left to save."""
 
-OUTLINED_DIMENSIONS = 192
-"""Nor are vectors of fewer dimensions, which have little left to save."""
-
-OUTLINED_LOW_ROWS, OUTLINED_LOW_DIMENSIONS = 32768, 512
+PRUNED_LOW_ROWS, PRUNED_LOW_DIMENSIONS = 32768, 512
 """The same where products are of low precision, which take a quarter of the time."""
 
 SAMPLE = 1024
@@ -49,10 +47,10 @@ TRIED_ROWS = 512
 """Rows that low precision is tried on before it is judged."""
 
 MULTIPLIED = 0.5
-"""Share of the products that an outline leaves over from which it is not worth its own."""
+"""Share of the products that pruning leaves over from which it is not worth its own."""
 
 TRIED_CELLS = 1 << 24
-"""Products that an outline is tried on before it is judged."""
+"""Products that pruning is tried on before it is judged."""
 
 FLOAT32 = Float32()
 
@@ -62,7 +60,7 @@ class Precision:
 
     Args:
         name (str): 'auto' (bfloat16 for large groups where the processor is fast at it and it pays, else float32; in the largest
-            groups only what an outline leaves over), 'float32', or 'bfloat16' (for all groups). Decides speed alone. Defaults to
+            groups only what pruning leaves over), 'float32', or 'bfloat16' (for all groups). Decides speed alone. Defaults to
             'auto'.
         device (str): 'cpu', or a CUDA device of torch: float16 there unless ``name`` is 'float32'. Defaults to 'cpu'.
 
@@ -78,7 +76,7 @@ class Precision:
         self._lock = threading.Lock()
         self._pairs = 0
         self._cells = 0
-        self._outlined = 0
+        self._prunable = 0
         self._multiplied = 0
         self.compared = 0
         self.fallen = 0
@@ -104,10 +102,10 @@ class Precision:
             return True
         return self.fallen <= UNPROFITABLE * self.compared and self._pairs * PAIR_CELLS <= self._cells
 
-    def outline(
+    def projection(
         self, size: int, dim: int, sample: Callable[[], NDArray[np.float32]], proposer: Proposer
-    ) -> Outline | None:
-        """The one for a group, if it is worth one.
+    ) -> Projection | None:
+        """The one that prunes a group, if it is worth one.
 
         Args:
             size (int): Vectors in it.
@@ -115,21 +113,20 @@ class Precision:
             sample (Callable): Gives some of them, [n, D].
             proposer (Proposer): Multiplies what it leaves over.
         """
-        least = (OUTLINED_LOW_ROWS, OUTLINED_LOW_DIMENSIONS)
+        rows, dimensions = PRUNED_LOW_ROWS, PRUNED_LOW_DIMENSIONS
         if proposer is FLOAT32:
-            least = (OUTLINED_ROWS, OUTLINED_DIMENSIONS)
-        if self._name != 'auto' or self._device != 'cpu' or size < least[0] or dim < least[1]:
-            return None
-        return Outline(sample(), size) if self.outlines_pay() else None
+            rows, dimensions = PRUNED_ROWS, PRUNED_DIMENSIONS
+        worth = self.adapts and self._device == 'cpu' and size >= rows and dim >= dimensions
+        return Projection(sample(), size) if worth and self.pruning_pays() else None
 
-    def outlines_pay(self) -> bool:
-        """Whether they have ruled out enough so far."""
-        return self._outlined < TRIED_CELLS or self._multiplied <= MULTIPLIED * self._outlined
+    def pruning_pays(self) -> bool:
+        """Whether enough has been ruled out so far."""
+        return self._prunable < TRIED_CELLS or self._multiplied <= MULTIPLIED * self._prunable
 
-    def count_outlined(self, cells: int, multiplied: int) -> None:
-        """An outline was tried on so many products, of which so many were made in full."""
+    def count_pruned(self, cells: int, multiplied: int) -> None:
+        """Pruning was tried on so many products, of which so many were made in full."""
         with self._lock:
-            self._outlined += cells
+            self._prunable += cells
             self._multiplied += multiplied
 
     def count(self, compared: int, fallen: int, pairs: int, cells: int) -> None:
@@ -171,7 +168,7 @@ class Group:
         self._order = order
         self._lock = threading.Lock()
         self._proposer: Proposer | None = None
-        self._outline: Outline | None = None
+        self._projection: Projection | None = None
         # a run is a view where vectors are in memory, and read at once
         self._read: MadeByBlock[NDArray[np.float32]] = MadeByBlock(
             len(order),
@@ -179,7 +176,7 @@ class Group:
             lambda made, size: np.empty((size, made.shape[1]), made.dtype),
         )
         self._prepared: MadeByBlock[Prepared] = MadeByBlock(len(order), BLOCK, lambda made, size: made.room(size))
-        self._outlined: MadeByBlock[Outlined] = MadeByBlock(len(order), BLOCK, lambda made, size: made.room(size))
+        self._projected: MadeByBlock[Projected] = MadeByBlock(len(order), BLOCK, lambda made, size: made.room(size))
         self.precision = precision
 
     def __len__(self) -> int:
@@ -199,13 +196,13 @@ class Group:
     def proposer(self) -> Proposer:
         return self._chosen()[0]
 
-    def outline(self, proposer: Proposer) -> Outline | None:
-        """What rules out columns, where the group is worth it and what the proposer multiplies is in memory, in any order."""
-        outline = self._chosen()[1]
+    def projection(self, proposer: Proposer) -> Projection | None:
+        """What prunes columns, where the group is worth it and what the proposer multiplies is in memory, in any order."""
+        projection = self._chosen()[1]
         in_memory = self._vectors.resident or self._fits or (proposer is not FLOAT32 and self.held)
-        return outline if in_memory and self.precision.outlines_pay() else None
+        return projection if in_memory and self.precision.pruning_pays() else None
 
-    def _chosen(self) -> tuple[Proposer, Outline | None]:
+    def _chosen(self) -> tuple[Proposer, Projection | None]:
         if self._proposer is None:
             every = np.arange(0, len(self), max(1, len(self) // SAMPLE))
             if self._fits:
@@ -213,11 +210,11 @@ class Group:
             with self._lock:
                 if self._proposer is None:
                     proposer = self.precision.proposer(len(self), lambda: self.read(every))
-                    self._outline = self.precision.outline(
+                    self._projection = self.precision.projection(
                         len(self), self._vectors.dim, lambda: self.read(every), proposer
                     )
                     self._proposer = proposer
-        return self._proposer, self._outline
+        return self._proposer, self._projection
 
     def read(self, slots: Rows) -> NDArray[np.float32]:
         """Vectors, float32 [slots, D]."""
@@ -237,13 +234,13 @@ class Group:
             return proposer.prepare(self.read(slots))
         return self._prepared.of(slots, self._prepare_part)
 
-    def outlined(self, slots: Rows) -> Outlined:
-        """Vectors, at least one, as the group's outline multiplies them."""
-        return self._outlined.of(slots, self._outline_part)
+    def projected(self, projection: Projection, slots: Rows) -> Projected:
+        """Vectors, at least one, by the group's projection."""
+        return self._projected.of(slots, lambda part: self._project(projection, part))
 
-    def outlined_among(self, slots: Rows) -> Outlined:
-        """All vectors, of which these, at least one, are outlined."""
-        return self._outlined.whole(slots, self._outline_part)
+    def projected_among(self, projection: Projection, slots: Rows) -> Projected:
+        """All vectors, of which these, at least one, have been projected."""
+        return self._projected.whole(slots, lambda part: self._project(projection, part))
 
     def _read_part(self, part: slice) -> NDArray[np.float32]:
         return self._vectors.read(self._order[part])
@@ -251,7 +248,5 @@ class Group:
     def _prepare_part(self, part: slice) -> Prepared:
         return self.proposer.prepare(self.read(np.arange(part.start, part.stop)))
 
-    def _outline_part(self, part: slice) -> Outlined:
-        outline = self._chosen()[1]
-        assert outline is not None
-        return outline.of(self.read(np.arange(part.start, part.stop)))
+    def _project(self, projection: Projection, part: slice) -> Projected:
+        return projection.of(self.read(np.arange(part.start, part.stop)))

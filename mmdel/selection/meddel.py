@@ -54,8 +54,8 @@ class MedDEL(BaseSelector):
         max_iterations (int): Rounds of cluster, filter and compare; ends early when a round removes nothing. Defaults to 1.
         clusterer (dict, optional): Config of the clusterer. Defaults to None (``dict(type='mmdel.FaissKMeans')``).
         precision (str): Of the products that propose pairs: 'auto' (bfloat16 where the processor is fast at it and it pays,
-            and in large groups only what an outline of few dimensions leaves over), 'float32' or 'bfloat16'. Decides speed, never
-            the ranking. Defaults to 'auto'.
+            and in large groups only what pruning leaves over), 'float32' or 'bfloat16'. Decides speed, never the ranking.
+            Defaults to 'auto'.
         device (str): Where these products are made: 'cpu', or a CUDA device of torch. Decides speed, never the ranking.
             Defaults to 'cpu'.
 

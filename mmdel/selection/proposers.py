@@ -19,7 +19,6 @@ more columns, each holding what the one before has lost. Any number may be taken
 cosine so far, products of interest are near zero, and bfloat16 rounds these finely.
 """
 
-import threading
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,6 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 from mmdel.errors import ConfigError
+from mmdel.selection.product_tiles import ArrayTile, BFloat16Tile, Tile, TorchTile, scratch
 
 PRECISIONS = ('auto', 'float32', 'bfloat16')
 
@@ -51,8 +51,6 @@ SLACK = 2.0**-20
 """Covers what is small everywhere: unit vectors in float32 are longer than 1 by a few units in the last place, the canonical
 number is rounded to float32, so are thresholds and differences to the mean, and three columns hold s(x) to 24 binary digits."""
 
-_SCRATCH = threading.local()
-
 
 def float32_margin(dim: int) -> np.float32:
     """How far below a row's best float32 product its best canonical column can lie, for unit vectors of ``dim`` dimensions.
@@ -68,24 +66,6 @@ def float32_margin(dim: int) -> np.float32:
 def float64_margin(dim: int) -> float:
     """The same bound for one float64 product against the canonical float64 sum: both err, so twice g with u = 2**-53."""
     return 2.02 * dim * 2.0**-53
-
-
-class Tile(Protocol):
-    """Products of some rows with some columns, to be searched; what is hidden counts as minus infinity."""
-
-    def hide(self, rows: int, mask: NDArray[np.bool_]) -> None:
-        """Hide cells of the first ``rows`` rows, bool [rows, columns] or broadcastable to it."""
-
-    def highest(self, axis: int = 1, above_zero: bool = False) -> NDArray[np.float32]:
-        """The maximum along an axis, float32; with ``above_zero`` a negative one may be that of any negative cell."""
-
-    def at_least(
-        self, threshold: NDArray[np.float32], rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Row and column of the cells that may be at least their row's ``threshold``, of some rows, by row and column."""
-
-    def values(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Some cells, float32 [cells]."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +160,7 @@ class Float32:
     def aim(self, rows: Prepared, cosine: NDArray[np.float64]) -> None:
         pass
 
-    def tile(self, rows: Prepared, columns: Prepared) -> 'ArrayTile':
+    def tile(self, rows: Prepared, columns: Prepared) -> ArrayTile:
         out = scratch('float32', len(rows.data), len(columns.data), lambda size: np.empty(size, np.float32))
         return ArrayTile(np.matmul(rows.data, columns.data.T, out=out))
 
@@ -260,7 +240,7 @@ class LowPrecision:
             columns[:, column] = low
             rest -= low.double()
 
-    def tile(self, rows: Prepared, columns: Prepared) -> 'BFloat16Tile | TorchTile':
+    def tile(self, rows: Prepared, columns: Prepared) -> BFloat16Tile | TorchTile:
         if self._cuda:
             return TorchTile(torch.mm(rows.data, columns.data.T, out_dtype=torch.float32))
         left, right = _rounded_up(rows.data), _rounded_up(columns.data)
@@ -296,102 +276,6 @@ class LowPrecision:
         return np.asarray(value - unit)
 
 
-class ArrayTile:
-    """Products as NumPy holds them, float32 [rows, columns]."""
-
-    def __init__(self, cells: NDArray[np.float32]) -> None:
-        self._cells = cells
-
-    def hide(self, rows: int, mask: NDArray[np.bool_]) -> None:
-        np.copyto(self._cells[:rows], -np.inf, where=mask)
-
-    def highest(self, axis: int = 1, above_zero: bool = False) -> NDArray[np.float32]:
-        return _highest(self._cells, axis)
-
-    def at_least(
-        self, threshold: NDArray[np.float32], rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return _true_cells(self._cells, threshold[rows], rows)
-
-    def values(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self._cells[row, column]
-
-
-class BFloat16Tile:
-    """Products as bfloat16 bits, int16 [rows, columns]: NumPy knows no bfloat16, but compares integers faster than torch.
-
-    The bits of positive numbers are ordered like the numbers. Those of negative ones are in reverse order, which is only put
-    right where negative numbers matter.
-    """
-
-    def __init__(self, bits: NDArray[np.int16]) -> None:
-        self._bits = bits
-        self._ordered = False
-
-    def hide(self, rows: int, mask: NDArray[np.bool_]) -> None:
-        self._order()
-        np.copyto(self._bits[:rows], np.iinfo(np.int16).min, where=mask)
-
-    def highest(self, axis: int = 1, above_zero: bool = False) -> NDArray[np.float32]:
-        best = _highest(self._bits, axis)
-        if not self._ordered and not above_zero and (best < 0).any():
-            self._order()
-            best = _highest(self._bits, axis)
-        return np.where(best == np.iinfo(np.int16).min, np.float32(-np.inf), self._decoded(best))
-
-    def at_least(
-        self, threshold: NDArray[np.float32], rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        threshold = threshold[rows]
-        if not self._ordered and (threshold <= 0).any():
-            self._order()
-        bits = np.ascontiguousarray(threshold).view(np.uint32)
-        # rounded down: cut off above zero, and one step further below it
-        high = (bits >> 16) + ((threshold < 0) & ((bits & 0xFFFF) != 0))
-        high[threshold == 0] = 0x8000  # minus zero is not less than zero
-        key = high.astype(np.uint16).view(np.int16)
-        return _true_cells(self._bits, np.where(key < 0, key ^ np.int16(0x7FFF), key), rows)
-
-    def values(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self._decoded(self._bits[row, column])
-
-    def _decoded(self, bits: NDArray[np.int16]) -> NDArray[np.float32]:
-        if self._ordered:
-            bits = np.where(bits < 0, bits ^ np.int16(0x7FFF), bits)
-        return (bits.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-
-    def _order(self) -> None:
-        if not self._ordered:
-            self._bits ^= (self._bits >> 15) & np.int16(0x7FFF)
-            self._ordered = True
-
-
-class TorchTile:
-    """Products on a device of torch, float32 [rows, columns]; only what may matter is copied from there."""
-
-    def __init__(self, cells: torch.Tensor) -> None:
-        self._cells = cells
-
-    def hide(self, rows: int, mask: NDArray[np.bool_]) -> None:
-        where = torch.from_numpy(np.ascontiguousarray(mask)).to(self._cells.device)
-        self._cells[:rows].masked_fill_(where, -np.inf)
-
-    def highest(self, axis: int = 1, above_zero: bool = False) -> NDArray[np.float32]:
-        return self._cells.amax(dim=axis).cpu().numpy()
-
-    def at_least(
-        self, threshold: NDArray[np.float32], rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        where = torch.from_numpy(rows).to(self._cells.device)
-        limit = torch.from_numpy(threshold[rows]).to(self._cells.device)
-        found = (self._cells[where] >= limit[:, None]).nonzero().cpu().numpy()
-        return rows[found[:, 0]], found[:, 1]
-
-    def values(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
-        device = self._cells.device
-        return self._cells[torch.from_numpy(row).to(device), torch.from_numpy(column).to(device)].cpu().numpy()
-
-
 def check_precision(precision: str, device: str = 'cpu') -> None:
     """Refuse what cannot be had, before anything long starts.
 
@@ -414,21 +298,6 @@ def has_fast_bfloat16() -> bool:
     return bool(native and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _highest(cells: NDArray[Any], axis: int) -> NDArray[Any]:
-    """The maximum along an axis; torch finds it in half of NumPy's time."""
-    return torch.from_numpy(cells).amax(dim=axis).numpy()
-
-
-def _true_cells(
-    cells: NDArray[Any], threshold: NDArray[Any], rows: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Row and column of the cells of some rows that are at least their row's threshold, [rows]."""
-    # np.take lets other threads run meanwhile, an index does not
-    above = np.take(cells, rows, axis=0) >= threshold[:, None]
-    row, column = np.divmod(np.flatnonzero(above), cells.shape[1])
-    return rows[row], column
-
-
 def _padded(size: int, columns: int, dtype: torch.dtype, device: Any = 'cpu') -> torch.Tensor:
     """Room for so many rows, with finite numbers behind them in memory."""
     whole = torch.empty((size + ROUND - 1, columns), dtype=dtype, device=device)
@@ -439,12 +308,3 @@ def _padded(size: int, columns: int, dtype: torch.dtype, device: Any = 'cpu') ->
 def _rounded_up(data: torch.Tensor) -> torch.Tensor:
     """The rows and as many of those behind them in memory as make a multiple of :data:`ROUND`."""
     return data.as_strided((-(-len(data) // ROUND) * ROUND, data.shape[1]), data.stride())
-
-
-def scratch(kind: str, rows: int, columns: int, make: Any) -> Any:
-    """A matrix in memory that this thread uses again and again: fresh memory is slow to touch."""
-    held = getattr(_SCRATCH, kind, None)
-    if held is None or len(held) < rows * columns:
-        held = make(rows * columns)
-        setattr(_SCRATCH, kind, held)
-    return held[: rows * columns].reshape(rows, columns)

@@ -1,23 +1,23 @@
 """The highest canonical cosine of each row to some columns, and the column: fast products propose, the canonical number settles.
 
-In large groups most columns are ruled out before they are multiplied (:mod:`mmdel.selection.outline`). Every other column whose
+In large groups most columns are pruned before they are multiplied (:mod:`mmdel.selection.pruning`). Every other column whose
 product lies within the proven bound of its row's best (:mod:`mmdel.selection.proposers`) is settled by the canonical number of
 :mod:`mmdel.embedding.vectors`, once all tiles have been seen. Ties go to the column that is listed first. So the result is the
-same for any outline, proposer, tile size and thread count. Rows with too many such columns are compared again, from bfloat16 in
-float32, from float32 in float64.
+same whatever is pruned, for any proposer, tile size and thread count. Rows with too many such columns are compared again, from
+bfloat16 in float32, from float32 in float64.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mmdel.embedding.vectors import canonical_cosine
 from mmdel.selection import proposers
 from mmdel.selection.groups import FLOAT32, UNPROFITABLE, Group, Rows
-from mmdel.selection.outline import Outline, Outlined
-from mmdel.selection.proposers import Proposer, float64_margin, scratch
+from mmdel.selection.projection import Projected, Projection
+from mmdel.selection.proposers import Proposer, float64_margin
+from mmdel.selection.pruning import Panels
 from mmdel.selection.refinement import refined
 
 Read = Callable[[Rows], NDArray[np.float32]]
@@ -29,17 +29,8 @@ TILE_COLUMNS = 1024
 DIAGONAL_COLUMNS = 128
 """Width of the tiles along the diagonal of a triangle: what they compute above it is thrown away."""
 
-OUTLINED_COLUMNS = 1024
-"""From so many columns on, most are ruled out by the group's outline before they are multiplied."""
-
-OUTLINED_AT_ONCE = 512
-"""Rows whose outlines are multiplied at a time, so that the tile stays in the cache."""
-
-PANEL = 128
-"""Columns that are ruled out together."""
-
-TOGETHER = 1.25
-"""Neighbouring panels are multiplied together where that makes at most so many times the products."""
+PRUNED_COLUMNS = 1024
+"""From so many columns on, most are ruled out by the group's projection before they are multiplied."""
 
 PAIRS = 128
 """Pairs settled at a time: what stays in the cache of a core."""
@@ -80,11 +71,11 @@ def settled_maximum(
     if chosen is not FLOAT32 and not group.precision.pays():
         chosen = FLOAT32
     search = _Search(x, below, columns, group, chosen, labels, own)
-    outline = group.outline(chosen) if proposer is None and len(x) and len(columns) >= OUTLINED_COLUMNS else None
-    if outline is None:
+    projection = group.projection(chosen) if proposer is None and len(x) and len(columns) >= PRUNED_COLUMNS else None
+    if projection is None:
         search.everywhere()
     else:
-        search.outlined(outline, group.outlined(own) if own is not None else outline.of(x))
+        search.pruned(projection, projection.of(x) if own is None else group.projected(projection, own))
     row, slots = search.left_over()
     best = np.full(len(x), np.nan, np.float32)
     slot = np.full(len(x), -1, np.int64)
@@ -135,88 +126,41 @@ class _Search:
         self._found = _Candidates(self._floor)
         self._cells = 0
         self._few = proposer.candidates
-        # so many columns are seen by all rows, so many by some
-        self._wide, self._stop = _seen(columns, below)
         self.dense = np.zeros(len(x), bool)
 
     def everywhere(self) -> None:
         """Multiply all rows with all columns that they see."""
-        for slots in _parts(self._columns[: self._wide], TILE_COLUMNS):
-            self._multiply(slice(None), slots)
-        for slots in _parts(self._columns[self._wide : self._stop], DIAGONAL_COLUMNS):
+        for slots in _tiles(self._columns, self._below):
             # rows that see none of these columns are left out of the product, not only masked
             start = 0 if self._below is None else int(np.searchsorted(self._below, slots[0], side='right'))
             self._multiply(slice(start, None), slots)
 
-    def outlined(self, outline: Outline, rows: Outlined) -> None:
-        """The same, without the products that an outline rules out: those that are below the best one known of their row.
+    def pruned(self, projection: Projection, rows: Projected) -> None:
+        """The same without the products that a projection rules out: they are below the best one known of their row.
 
-        That best one comes from the outline, too: the column of its highest product.
+        That best one is found by the projection, too: the column of its highest product.
         """
         # copies of an image are in one cell, so in one tile, and a row that is not settled here sees all columns again
         self._few = max(self._few, proposers.LOW_CANDIDATES)
-        columns = self._group.outlined_among(self._columns)
-        rows = outline.turned(rows)
-        tiles, panels = [], 0
-        for seen in (self._columns[: self._wide], self._columns[self._wide : self._stop]):
-            for slots in _parts(seen[np.argsort(columns.cell[seen], kind='stable')], TILE_COLUMNS):
-                tiles.append((slots, slice(panels, panels + -(-len(slots) // PANEL))))
-                panels = tiles[-1][1].stop
+        columns = self._group.projected_among(projection, self._columns)
+        wide, stop = _seen(self._columns, self._below)
+        tiles = [
+            slots
+            for seen in (self._columns[:wide], self._columns[wide:stop])
+            for slots in _parts(seen[np.argsort(columns.cell[seen], kind='stable')], TILE_COLUMNS)
+        ]
         if not tiles:
             return
-        highest = np.empty((len(rows), panels), np.float32)
-        for slots, part in tiles:
-            self._highest_of_panels(rows, columns, slots, highest[:, part])
-        self._lead(rows, columns, tiles, highest)
-        bound = outline.bound(rows, columns.length[self._columns].max())
+        panels = Panels(projection.rows(rows), columns, tiles, self._hidden)
+        some, lead = panels.leads()
+        self._floor[some] = settle(self._x, some, lead, self._group.read)
+        bound = projection.bound(rows, columns.length[self._columns].max())
         before = self._cells
-        for slots, part in tiles:
+        for tile in range(len(tiles)):
             least = np.where(self.dense, np.inf, self._floor - bound).astype(np.float32)
-            possible = (highest[:, part] >= least[:, None]) & (highest[:, part] > -np.inf)
-            for alike in _alike(possible):
-                some = np.flatnonzero(possible[:, alike].any(axis=1))
-                self._multiply(some, slots[alike.start * PANEL : alike.stop * PANEL])
-        cells = len(rows) * sum(len(slots) for slots, _ in tiles)
-        self._group.precision.count_outlined(cells, self._cells - before)
-
-    def _highest_of_panels(self, rows: Outlined, columns: Outlined, slots: Rows, out: NDArray[np.float32]) -> None:
-        """The highest product of each row in each panel of some columns into ``out``, [rows, panels]."""
-        panels = out.shape[1]
-        theirs = np.take(columns.data, slots, axis=0)
-        for some in _slices(len(rows), OUTLINED_AT_ONCE):
-            tile = scratch('outline', some.stop - some.start, panels * PANEL, lambda size: np.empty(size, np.float32))
-            self._outline(rows.data[some], theirs, self._numbers[some], slots, tile[:, : len(slots)])
-            tile[:, len(slots) :] = -np.inf
-            out[some] = torch.from_numpy(tile.reshape(len(tile), panels, PANEL)).amax(dim=2).numpy()
-
-    def _lead(
-        self, rows: Outlined, columns: Outlined, tiles: Sequence[tuple[Rows, slice]], highest: NDArray[np.float32]
-    ) -> None:
-        """Raise the floor of each row to its cosine to the column of its highest product."""
-        best = highest.argmax(axis=1)
-        best[np.isneginf(highest[self._numbers, best])] = -1
-        lead = np.empty(len(rows), np.int64)
-        for slots, part in tiles:
-            theirs = np.take(columns.data, slots, axis=0)
-            for some in _parts(np.flatnonzero((best >= part.start) & (best < part.stop)), OUTLINED_AT_ONCE):
-                tile = scratch('outline', len(some), len(slots), lambda size: np.empty(size, np.float32))
-                self._outline(rows.data[some], theirs, some, slots, tile)
-                lead[some] = slots[tile.argmax(axis=1)]
-        some = np.flatnonzero(best >= 0)
-        self._floor[some] = settle(self._x, some, lead[some], self._group.read)
-
-    def _outline(
-        self,
-        rows: NDArray[np.float32],
-        columns: NDArray[np.float32],
-        numbers: Rows,
-        slots: Rows,
-        out: NDArray[np.float32],
-    ) -> None:
-        """Products of outlines of some rows and slots into ``out``; those of what a row does not see are minus infinity."""
-        np.matmul(rows, columns.T, out=out)
-        if (hidden := self._hidden(numbers, slots)) is not None:
-            np.copyto(out[: len(hidden)], -np.inf, where=hidden)
+            for some, slots in panels.left_over(tile, least):
+                self._multiply(some, slots)
+        self._group.precision.count_pruned(len(rows) * sum(map(len, tiles)), self._cells - before)
 
     def _hidden(self, numbers: Rows, slots: Rows) -> NDArray[np.bool_] | None:
         """What the first of some rows do not see, bool [first rows, slots]; None if all see everything."""
@@ -400,28 +344,6 @@ def _seen(columns: Rows, below: Rows | None) -> tuple[int, int]:
         return len(columns), len(columns)
     wide, stop = np.searchsorted(columns, below[[0, -1]]) if len(below) else (0, 0)
     return int(wide), int(stop)
-
-
-def _alike(possible: NDArray[np.bool_]) -> Iterator[slice]:
-    """Neighbouring panels of bool [rows, panels] that are possible for about the same rows, so that one product does for them."""
-    rows, start = possible[:, 0], 0
-    for panel in range(1, possible.shape[1]):
-        mine = possible[:, panel]
-        both = rows | mine
-        apart = np.count_nonzero(rows) * (panel - start) + np.count_nonzero(mine)
-        if np.count_nonzero(both) * (panel + 1 - start) <= TOGETHER * apart:
-            rows = both
-            continue
-        if rows.any():
-            yield slice(start, panel)
-        rows, start = mine, panel
-    if rows.any():
-        yield slice(start, possible.shape[1])
-
-
-def _slices(size: int, step: int) -> Iterator[slice]:
-    for start in range(0, size, step):
-        yield slice(start, min(start + step, size))
 
 
 def _parts(columns: Rows, size: int) -> Iterator[Rows]:

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from mmdel.embedding.vectors import ArraySource, Vectors
+from mmdel.selection import groups, projection, pruning, settled_maximum
 
 
 @pytest.fixture
@@ -50,6 +51,23 @@ def cosines():
 def order_of():
     """Rows from kept first to kept last."""
     return lambda ranking: np.argsort(ranking.rank)
+
+
+@pytest.fixture(scope='session')
+def prune_everything():
+    """``prune_everything(patch)`` lets a monkeypatch prune groups of any size, in small tiles."""
+
+    def prune(patch):
+        for name in ('PRUNED_ROWS', 'PRUNED_DIMENSIONS', 'PRUNED_LOW_ROWS', 'PRUNED_LOW_DIMENSIONS', 'LOW_ROWS'):
+            patch.setattr(groups, name, 1)
+        for module, name, value in (
+            (groups, 'BLOCK', 11), (projection, 'DIMENSIONS', 4), (projection, 'CELL', 6), (pruning, 'AT_ONCE', 5),
+            (pruning, 'PANEL', 4), (settled_maximum, 'PRUNED_COLUMNS', 1), (settled_maximum, 'TILE_ROWS', 16),
+            (settled_maximum, 'TILE_COLUMNS', 24),
+        ):  # fmt: skip
+            patch.setattr(module, name, value)
+
+    return prune
 
 
 @pytest.fixture(scope='session')

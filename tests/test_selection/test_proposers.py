@@ -11,6 +11,7 @@ from mmdel.embedding.vectors import ArraySource, Vectors
 from mmdel.errors import ConfigError
 from mmdel.selection import groups, proposers, redundancy, settled_maximum
 from mmdel.selection.meddel import MedDEL
+from mmdel.selection.product_tiles import BFloat16Tile
 from mmdel.selection.proposers import Float32, LowPrecision
 
 needs_bfloat16 = pytest.mark.skipif(
@@ -60,7 +61,7 @@ def test_tile__finds_what_comparing_numbers_finds(rows, columns, seed, sign):
     value = {'mixed': value, 'negative': -value.abs(), 'positive': value.abs()}[sign]
     value[rng.random((rows, columns)) < 0.1] = 0.0
     number = value.float().numpy()
-    tile = proposers.BFloat16Tile(value.clone().view(torch.int16).numpy())
+    tile = BFloat16Tile(value.clone().view(torch.int16).numpy())
     some = np.flatnonzero(rng.random(rows) < 0.7)
     threshold = np.where(rng.random(rows) < 0.5, number[:, 0], rng.standard_normal(rows)).astype(np.float32)
     hidden = rng.random((rows, columns)) < 0.3

@@ -2,7 +2,6 @@
 
 import functools
 import pickle
-import sys
 
 import numpy as np
 import pytest
@@ -11,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, Vectors
-from mmdel.selection import between_groups, outline, proposers, redundancy, settled_maximum
-from mmdel.selection import groups as compared
+from mmdel.selection import between_groups, proposers, redundancy, settled_maximum
 from mmdel.selection.workers import Workers
 
 PRECISIONS = ['float32', 'bfloat16'] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ['float32']
@@ -114,34 +112,26 @@ def groups(request, raw):
 
 @pytest.fixture(
     params=[(1024, 1024, 16, False), (7, 5, 16, False), (7, 5, 1, False), (19, 12, 16, True)],
-    ids=['one tile', 'many tiles', 'all dense', 'outlined'],
+    ids=['one tile', 'many tiles', 'all dense', 'pruned'],
 )
-def tiles(request, monkeypatch):
-    rows, columns, candidates, outlined = request.param
-    if outlined:
-        monkeypatch.setattr(sys.modules[__name__], 'PRECISIONS', ['auto'])
-        monkeypatch.setattr(compared, 'OUTLINED_ROWS', 1)
-        monkeypatch.setattr(compared, 'OUTLINED_LOW_ROWS', 1)
-        monkeypatch.setattr(compared, 'OUTLINED_LOW_DIMENSIONS', 1)
-        monkeypatch.setattr(compared, 'OUTLINED_DIMENSIONS', 1)
-        monkeypatch.setattr(compared, 'BLOCK', 16)
-        monkeypatch.setattr(settled_maximum, 'OUTLINED_COLUMNS', 1)
-        monkeypatch.setattr(settled_maximum, 'PANEL', 4)
-        monkeypatch.setattr(outline, 'DIMENSIONS', 5)
-        monkeypatch.setattr(outline, 'CELL', 8)
+def precisions(request, monkeypatch, prune_everything):
+    """To be compared, in tiles of several sizes; pruning belongs to 'auto'."""
+    rows, columns, candidates, pruned = request.param
+    if pruned:
+        prune_everything(monkeypatch)
     monkeypatch.setattr(redundancy, 'SMALL_GROUP', 0)
     monkeypatch.setattr(settled_maximum, 'TILE_ROWS', rows)
     monkeypatch.setattr(settled_maximum, 'TILE_COLUMNS', columns)
     monkeypatch.setattr(settled_maximum, 'DIAGONAL_COLUMNS', max(2, columns // 8))
     monkeypatch.setattr(proposers, 'CANDIDATES', candidates)
     monkeypatch.setattr(proposers, 'LOW_CANDIDATES', 2 * candidates)
+    return ['auto'] if pruned else PRECISIONS
 
 
-@pytest.mark.usefixtures('tiles')
-def test_highest_preferred__equals_reference(raw, center, groups):
+def test_highest_preferred__equals_reference(precisions, raw, center, groups):
     vectors = vectors_of(raw, center)
     cosine, row = reference_preferred(cosine_matrix(vectors), groups)
-    for precision in PRECISIONS:
+    for precision in precisions:
         found = redundancy.highest_preferred(vectors, groups, precision=precision)
         np.testing.assert_array_equal(found.cosine, cosine)
         np.testing.assert_array_equal(found.row, row)
@@ -158,26 +148,24 @@ def test_highest_preferred__small_groups_together_equal_reference(raw, center, g
     np.testing.assert_array_equal(found.row, row)
 
 
-@pytest.mark.usefixtures('tiles')
 @pytest.mark.parametrize('eta', [0.8, 0.0, 1.0, -1.0])
-def test_greedy__equals_reference(raw, center, groups, eta):
+def test_greedy__equals_reference(precisions, raw, center, groups, eta):
     vectors = vectors_of(raw, center)
     cosine, row, stays = reference_greedy(cosine_matrix(vectors), groups, eta)
-    for precision in PRECISIONS:
+    for precision in precisions:
         found, kept = redundancy.greedy(vectors, groups, eta, precision=precision)
         np.testing.assert_array_equal(kept, stays)
         np.testing.assert_array_equal(found.cosine, cosine)
         np.testing.assert_array_equal(found.row, row)
 
 
-@pytest.mark.usefixtures('tiles')
-def test_nearest__equals_reference(raw, center):
+def test_nearest__equals_reference(precisions, raw, center):
     vectors = vectors_of(raw, center)
     matrix = cosine_matrix(vectors)
     rng = np.random.default_rng(2)
     order = rng.permutation(len(raw))
     rows, columns = order[: len(raw) // 2], order[len(raw) // 2 :]
-    for precision in PRECISIONS:
+    for precision in precisions:
         found = redundancy.nearest(vectors, [(rows, columns)], precision=precision)
         for i in rows:
             if len(columns):
@@ -189,8 +177,7 @@ def test_nearest__equals_reference(raw, center):
         assert (found.row[columns] == -1).all()
 
 
-@pytest.mark.usefixtures('tiles')
-def test_near_other_group__leaves_nobody_out(raw, center):
+def test_near_other_group__leaves_nobody_out(precisions, raw, center):
     vectors = vectors_of(raw, center)
     matrix = cosine_matrix(vectors)
     label = np.random.default_rng(5).integers(0, 3, len(raw))
@@ -199,19 +186,18 @@ def test_near_other_group__leaves_nobody_out(raw, center):
     for threshold in (0.8, 0.0, -1.0):
         above = (apart & (matrix > np.float32(threshold))).any(axis=1)
         far = ~(apart & (matrix > np.float32(threshold) - 0.03)).any(axis=1)
-        for precision in PRECISIONS:
+        for precision in precisions:
             found = between_groups.near_other_group(vectors, groups, threshold, precision=precision)
             assert found[above].all()
             assert not found[far].any()
 
 
-@pytest.mark.usefixtures('tiles')
-def test_nearest_in_other_groups__is_the_highest_of_the_matrix(raw, center):
+def test_nearest_in_other_groups__is_the_highest_of_the_matrix(precisions, raw, center):
     vectors = vectors_of(raw, center)
     matrix = cosine_matrix(vectors)
     label = np.random.default_rng(6).integers(0, 4, len(raw))
     groups = [np.flatnonzero(label == c) for c in range(3)]
-    for precision in PRECISIONS:
+    for precision in precisions:
         found = between_groups.nearest_in_other_groups(vectors, groups, precision=precision)
         assert (found.row[label == 3] == -1).all()
         for group in groups:

@@ -1,19 +1,19 @@
-"""Upper bounds of cosines from few dimensions: most products need never be multiplied in full.
+"""Upper bounds of cosines from a projection to few dimensions: most products need never be multiplied in full.
 
-    outline = Outline(sample, len(y))
-    rows, columns = outline.turned(outline.of(x)), outline.of(y)
+    projection = Projection(sample, len(y))
+    rows, columns = projection.rows(projection.of(x)), projection.of(y)
     rows.data @ columns.data.T                           # no cosine is higher than this by more than
-    outline.bound(rows, columns.length.max())            # this
+    projection.bound(rows, columns.length.max())         # this
 
 For a mean m and an orthonormal basis W of few of the D dimensions, u = x - m and v = y - m, by Cauchy and Schwarz
 
     x.y = (W'u).(W'v) + (what W loses of u).(what W loses of v) + s(x) + s(y)  <=  p.q + r(x) r(y) + s(x) + s(y)
 
-with p = W'u, r(x)**2 = |u|**2 - |p|**2 and s(x) = m.x - |m|**2 / 2. This is one product of the vectors (p, r, s, 1) and
-(q, r, 1, s). It holds for any m and W; how much it rules out depends on how much of the vectors W holds. Features of images hold
+with p = W'u, q = W'v, r(x)**2 = |u|**2 - |p|**2 and s(x) = m.x - |m|**2 / 2. This is one product of the vectors (p, r, s, 1)
+and (q, r, 1, s). It holds for any m and W; how much it prunes depends on how much of the vectors W holds. Features of images hold
 most of what they are in a few dozen dimensions.
 
-Vectors are told apart into cells, by the most similar of some of them: columns of one cell are ruled out together.
+Vectors fall into cells, by the most similar of some of them: columns of one cell are pruned together.
 """
 
 from dataclasses import dataclass
@@ -37,12 +37,12 @@ _UNIT = 2.0**-24
 
 
 @dataclass(frozen=True)
-class Outlined:
-    """Vectors as an outline multiplies them.
+class Projected:
+    """Vectors as a projection leaves them.
 
     Args:
-        data (NDArray[np.float32]): [n, DIMENSIONS + 3]; p, r, s and 1.
-        length (NDArray[np.float64]): [n], |u|.
+        data (NDArray[np.float32]): [n, DIMENSIONS + 3]; p, r, and s and 1, of rows in this order and of columns in the other.
+        length (NDArray[np.float64]): [n], |u|, at least.
         cell (NDArray[np.uint16]): [n].
     """
 
@@ -53,20 +53,20 @@ class Outlined:
     def __len__(self) -> int:
         return len(self.length)
 
-    @staticmethod
-    def room(size: int) -> 'Outlined':
-        """For so many vectors, to be filled."""
-        return Outlined(np.empty((size, DIMENSIONS + 3), np.float32), np.empty(size), np.empty(size, np.uint16))
+    def __getitem__(self, rows: NDArray[np.int64] | slice) -> 'Projected':
+        return Projected(self.data[rows], self.length[rows], self.cell[rows])
 
-    def __getitem__(self, rows: NDArray[np.int64] | slice) -> 'Outlined':
-        return Outlined(self.data[rows], self.length[rows], self.cell[rows])
-
-    def __setitem__(self, rows: slice, other: 'Outlined') -> None:
+    def __setitem__(self, rows: slice, other: 'Projected') -> None:
         self.data[rows], self.length[rows], self.cell[rows] = other.data, other.length, other.cell
 
+    @classmethod
+    def room(cls, size: int) -> 'Projected':
+        """For so many vectors, to be filled."""
+        return cls(np.empty((size, DIMENSIONS + 3), np.float32), np.empty(size), np.empty(size, np.uint16))
 
-class Outline:
-    """Few dimensions in which vectors differ most.
+
+class Projection:
+    """To the few dimensions in which vectors differ most.
 
     Args:
         sample (NDArray[np.float32]): [n, D], n >= 1, unit vectors like those that will be compared; only speed depends on them.
@@ -74,8 +74,7 @@ class Outline:
     """
 
     def __init__(self, sample: NDArray[np.float32], size: int) -> None:
-        mean = sample.mean(axis=0, dtype=np.float64)
-        self._mean = mean.astype(np.float32)
+        self._mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
         self._half_square = float((self._mean.astype(np.float64) ** 2).sum()) / 2
         self._basis = _basis(sample - self._mean)
         wide = self._basis.astype(np.float64)
@@ -85,16 +84,16 @@ class Outline:
         # Accuracy and Stability of Numerical Algorithms, 3.1) for each coordinate, and how far W is from orthonormal
         self._lost = 1.01 * (np.sqrt(kept) * (dim + 2) * _UNIT / (1 - (dim + 2) * _UNIT) + defect)
         cells = int(np.clip(size // CELL, 1, min(CELLS, len(sample))))
-        chosen = (sample[:: len(sample) // cells][:cells] - self._mean) @ self._basis
-        self._pivots = chosen[np.argsort(chosen[:, 0])]
-        self._pivot_squares = np.einsum('ij,ij->i', self._pivots, self._pivots) / 2
+        pivots = (sample[:: len(sample) // cells][:cells] - self._mean) @ self._basis
+        self._pivots = pivots[np.argsort(pivots[:, 0])]
+        self._half_squares = np.einsum('ij,ij->i', self._pivots, self._pivots) / 2
 
-    def of(self, unit: NDArray[np.float32]) -> Outlined:
-        """Unit vectors, [n, D]."""
+    def of(self, unit: NDArray[np.float32]) -> Projected:
+        """Unit vectors, float32 [n, D], to be columns of a product."""
         centred = unit - self._mean
         p = centred @ self._basis
         kept = p.shape[1]
-        found = Outlined.room(len(unit))
+        found = Projected.room(len(unit))
         # sums of D squares in float32 err by less than D units in the last place
         found.length[:] = np.sqrt(np.einsum('ij,ij->i', centred, centred)) * (1 + len(self._mean) * 2 * _UNIT)
         length = found.length
@@ -102,20 +101,28 @@ class Outline:
         found.data[:, :kept] = p
         found.data[:, kept:DIMENSIONS] = 0
         found.data[:, -3] = np.sqrt(np.maximum(length**2 - shorter**2, 0)) * (1 + 2 * _UNIT)
-        found.data[:, -2] = unit.astype(np.float64) @ self._mean.astype(np.float64) - self._half_square
-        found.data[:, -1] = 1
-        found.cell[:] = (p @ self._pivots.T - self._pivot_squares).argmax(axis=1)
+        found.data[:, -2] = 1
+        found.data[:, -1] = unit.astype(np.float64) @ self._mean.astype(np.float64) - self._half_square
+        found.cell[:] = (p @ self._pivots.T - self._half_squares).argmax(axis=1)
         return found
 
     @staticmethod
-    def turned(rows: Outlined) -> Outlined:
-        """Vectors that are columns of a product, as rows of one."""
-        data = rows.data.copy()
-        data[:, -2], data[:, -1] = rows.data[:, -1], rows.data[:, -2]
-        return Outlined(data, rows.length, rows.cell)
+    def rows(columns: Projected) -> Projected:
+        """A copy of projected vectors, to be rows of a product."""
+        data = columns.data.copy()
+        data[:, -2], data[:, -1] = columns.data[:, -1], columns.data[:, -2]
+        return Projected(data, columns.length, columns.cell)
 
-    def bound(self, rows: Outlined, longest: float) -> NDArray[np.float64]:
-        """How far above its product the cosine of each row and a column of at most such a length can be, [rows]."""
+    def bound(self, rows: Projected, longest: float) -> NDArray[np.float64]:
+        """How far the cosine of each row and any column can be above their product.
+
+        Args:
+            rows (Projected): [n].
+            longest (float): |v| of the longest column.
+
+        Returns:
+            NDArray[np.float64]: [n].
+        """
         # a product of p and q, both off by at most |u| and |v| times what is lost; sums of 32 terms, |s| < 2; and what is small
         # everywhere: units in the last place of s and r, and the rounding of the canonical number
         return (2 + self._lost) * self._lost * rows.length * longest + 2.0**-17 * (rows.length * longest + 4)

@@ -1,4 +1,4 @@
-"""No cosine is above what an outline says, and what it rules out is never missed."""
+"""No cosine is above what a projection says, and what it prunes is never missed."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, Vectors
-from mmdel.selection import between_groups, groups, outline, proposers, redundancy, settled_maximum
+from mmdel.selection import between_groups, groups, projection, proposers, redundancy, settled_maximum
 from mmdel.selection.groups import Precision
-from mmdel.selection.outline import Outline
+from mmdel.selection.projection import Projection
 
 
 @settings(max_examples=80)
@@ -22,12 +22,12 @@ def test_bound__holds_against_float64_products(unit_vectors, size, dim, kind, di
     unit = unit_vectors(size, dim, kind, rng)
     exact = unit.astype(np.float64) @ unit.T.astype(np.float64)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(outline, 'DIMENSIONS', dimensions)
-        patch.setattr(outline, 'CELL', 4)
+        patch.setattr(projection, 'DIMENSIONS', dimensions)
+        patch.setattr(projection, 'CELL', 4)
         # any sample will do: it decides speed alone
-        few = Outline(unit[: rng.integers(1, size + 1)], size)
+        few = Projection(unit[: rng.integers(1, size + 1)], size)
         columns = few.of(unit)
-        product = few.turned(columns).data @ columns.data.T
+        product = few.rows(columns).data @ columns.data.T
         bound = few.bound(columns, columns.length.max())
     assert (exact <= product + bound[:, None]).all()
     assert (bound < 0.01).all()
@@ -35,27 +35,16 @@ def test_bound__holds_against_float64_products(unit_vectors, size, dim, kind, di
         np.testing.assert_allclose(product, exact, atol=0.02)
 
 
-def test_outline__tells_scenes_apart_that_few_dimensions_hold():
+def test_projection__tells_scenes_apart_that_few_dimensions_hold():
     rng = np.random.default_rng(0)
     scene = rng.standard_normal((9, 300))[np.repeat(np.arange(9), 20)]
     raw = (scene + 0.1 * rng.standard_normal(scene.shape)).astype(np.float32)
     unit = Vectors(ArraySource(raw), [str(i) for i in range(len(raw))], center=True).read(slice(None))
-    few = Outline(unit, len(unit))
+    few = Projection(unit, len(unit))
     columns = few.of(unit)
-    product = few.turned(columns).data @ columns.data.T
+    product = few.rows(columns).data @ columns.data.T
     apart = np.repeat(np.arange(9), 20)[:, None] != np.repeat(np.arange(9), 20)
     assert product[apart].max() < 0.5 < 0.9 < product[~apart].min()
-
-
-def small_constants(patch):
-    for name in ('OUTLINED_ROWS', 'OUTLINED_DIMENSIONS', 'OUTLINED_LOW_ROWS', 'OUTLINED_LOW_DIMENSIONS', 'LOW_ROWS'):
-        patch.setattr(groups, name, 1)
-    for module, name, value in (
-        (groups, 'BLOCK', 11), (outline, 'DIMENSIONS', 4), (outline, 'CELL', 6), (redundancy, 'SMALL_GROUP', 0),
-        (settled_maximum, 'OUTLINED_COLUMNS', 1), (settled_maximum, 'OUTLINED_AT_ONCE', 5), (settled_maximum, 'PANEL', 4),
-        (settled_maximum, 'TILE_ROWS', 16), (settled_maximum, 'TILE_COLUMNS', 24),
-    ):  # fmt: skip
-        patch.setattr(module, name, value)
 
 
 @settings(max_examples=60)
@@ -63,7 +52,7 @@ def small_constants(patch):
     st.integers(1, 150), st.sampled_from([3, 5, 40]), st.floats(0, 0.5), st.booleans(), st.integers(1, 3), st.booleans(),
     st.booleans(), st.integers(0, 9999),
 )  # fmt: skip
-def test_result__is_that_of_all_products(size, scenes, noise, center, threads, resident, low, seed):
+def test_result__is_that_of_all_products(prune_everything, size, scenes, noise, center, threads, resident, low, seed):
     rng = np.random.default_rng(seed)
     scene = rng.standard_normal((scenes, 12))[rng.integers(0, scenes, size)]
     raw = (scene + noise * rng.standard_normal((size, 12)) + 3 * rng.standard_normal(12)).astype(np.float32)
@@ -82,32 +71,33 @@ def test_result__is_that_of_all_products(size, scenes, noise, center, threads, r
 
     plain = list(results(precision='float32'))
     with pytest.MonkeyPatch.context() as patch:
-        small_constants(patch)
+        prune_everything(patch)
+        patch.setattr(redundancy, 'SMALL_GROUP', 0)
         # slow where the processor knows no bfloat16, and the same
         patch.setattr(proposers, 'has_fast_bfloat16', lambda: low)
-        outlined = list(results(precision='auto', threads=threads))
-    for one, other in zip(plain, outlined, strict=True):
+        pruned = list(results(precision='auto', threads=threads))
+    for one, other in zip(plain, pruned, strict=True):
         np.testing.assert_array_equal(one.cosine, other.cosine)
         np.testing.assert_array_equal(one.row, other.row)
 
 
 def counted(monkeypatch):
-    """Products that outlines were asked about, and those that were made in full after all."""
+    """Products that might have been pruned, and those that were made in full after all."""
     counts = np.zeros(2, np.int64)
-    plain = Precision.count_outlined
+    plain = Precision.count_pruned
 
     def count(self, cells, multiplied):
         counts[:] += cells, multiplied
         plain(self, cells, multiplied)
 
-    monkeypatch.setattr(Precision, 'count_outlined', count)
+    monkeypatch.setattr(Precision, 'count_pruned', count)
     return counts
 
 
-def test_outline__rules_most_products_out_where_images_repeat_themselves(monkeypatch):
+def test_pruning__leaves_few_products_where_images_repeat_themselves(monkeypatch):
     counts = counted(monkeypatch)
-    monkeypatch.setattr(groups, 'OUTLINED_ROWS', 1)
-    monkeypatch.setattr(groups, 'OUTLINED_LOW_ROWS', 1)
+    monkeypatch.setattr(groups, 'PRUNED_ROWS', 1)
+    monkeypatch.setattr(groups, 'PRUNED_LOW_ROWS', 1)
     rng = np.random.default_rng(1)
     scene = rng.standard_normal((20, 512))[rng.integers(0, 20, 4000)]
     raw = (scene + 0.2 * rng.standard_normal(scene.shape)).astype(np.float32)
@@ -117,23 +107,23 @@ def test_outline__rules_most_products_out_where_images_repeat_themselves(monkeyp
     assert counts[1] < 0.3 * counts[0]
 
 
-def test_outline__is_given_up_where_it_rules_out_nothing(monkeypatch):
+def test_pruning__is_given_up_where_it_rules_out_nothing(monkeypatch):
     counts = counted(monkeypatch)
-    monkeypatch.setattr(groups, 'OUTLINED_ROWS', 1)
-    monkeypatch.setattr(groups, 'OUTLINED_LOW_ROWS', 1)
+    monkeypatch.setattr(groups, 'PRUNED_ROWS', 1)
+    monkeypatch.setattr(groups, 'PRUNED_LOW_ROWS', 1)
     monkeypatch.setattr(groups, 'TRIED_CELLS', 1)
     raw = np.random.default_rng(2).standard_normal((6000, 512)).astype(np.float32)
     vectors = Vectors(ArraySource(raw), [str(i) for i in range(len(raw))])
     redundancy.highest_preferred(vectors, [np.arange(len(raw))], threads=1)
-    # asked for the first rows alone, which are compared with all columns
+    # tried on the first rows alone, which are compared with all columns
     assert 0 < counts[0] < 6000 * 2100
     assert counts[1] > 0.9 * counts[0]
 
 
 def test_copies__need_no_second_search(monkeypatch):
-    monkeypatch.setattr(groups, 'OUTLINED_ROWS', 1)
-    monkeypatch.setattr(groups, 'OUTLINED_LOW_ROWS', 1)
-    monkeypatch.setattr(settled_maximum, 'OUTLINED_COLUMNS', 1)
+    monkeypatch.setattr(groups, 'PRUNED_ROWS', 1)
+    monkeypatch.setattr(groups, 'PRUNED_LOW_ROWS', 1)
+    monkeypatch.setattr(settled_maximum, 'PRUNED_COLUMNS', 1)
     rng = np.random.default_rng(3)
     raw = rng.standard_normal((60, 512)).astype(np.float32)[rng.integers(0, 60, 3000)]
     vectors = Vectors(ArraySource(raw), [str(i) for i in range(len(raw))])
