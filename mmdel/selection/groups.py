@@ -31,9 +31,6 @@ PRUNED_ROWS, PRUNED_DIMENSIONS = 4096, 192
 """Groups of fewer rows are not pruned: all their products take less time than finding a projection. Nor are vectors of fewer
 dimensions, which have little left to save."""
 
-PRUNED_LOW_ROWS, PRUNED_LOW_DIMENSIONS = 32768, 512
-"""The same where products are of low precision, which take a quarter of the time."""
-
 SAMPLE = 1024
 """Rows of a group that its mean, dimensions and cells are taken from."""
 
@@ -59,9 +56,9 @@ class Precision:
     """Which products propose, and how often they were of no use.
 
     Args:
-        name (str): 'auto' (bfloat16 for large groups where the processor is fast at it and it pays, else float32; in the largest
-            groups only what pruning leaves over), 'float32', or 'bfloat16' (for all groups). Decides speed alone. Defaults to
-            'auto'.
+        name (str): 'auto' (in large groups float32 for what pruning leaves over, where that is little; else bfloat16 where the
+            processor is fast at it and it pays; else float32), 'float32', or 'bfloat16' (for all groups, all products). Decides
+            speed alone. Defaults to 'auto'.
         device (str): 'cpu', or a CUDA device of torch: float16 there unless ``name`` is 'float32'. Defaults to 'cpu'.
 
     Raises:
@@ -102,25 +99,10 @@ class Precision:
             return True
         return self.fallen <= UNPROFITABLE * self.compared and self._pairs * PAIR_CELLS <= self._cells
 
-    def projection(
-        self, size: int, dim: int, sample: Callable[[], NDArray[np.float32]], proposer: Proposer
-    ) -> Projection | None:
-        """The one that prunes a group, if it is worth one.
-
-        Args:
-            size (int): Vectors in it.
-            dim (int): Their dimensions.
-            sample (Callable): Gives some of them, [n, D].
-            proposer (Proposer): Multiplies what it leaves over.
-        """
-        rows, dimensions = PRUNED_LOW_ROWS, PRUNED_LOW_DIMENSIONS
-        if proposer is FLOAT32:
-            rows, dimensions = PRUNED_ROWS, PRUNED_DIMENSIONS
-        worth = self.adapts and self._device == 'cpu' and size >= rows and dim >= dimensions
-        return Projection(sample(), size) if worth and self.pruning_pays() else None
-
-    def pruning_pays(self) -> bool:
-        """Whether enough has been ruled out so far."""
+    def prunes(self, size: int, dim: int) -> bool:
+        """Whether a group of so many vectors of so many dimensions is pruned: enough has been ruled out so far."""
+        if not self.adapts or self._device != 'cpu' or size < PRUNED_ROWS or dim < PRUNED_DIMENSIONS:
+            return False
         return self._prunable < TRIED_CELLS or self._multiplied <= MULTIPLIED * self._prunable
 
     def count_pruned(self, cells: int, multiplied: int) -> None:
@@ -194,27 +176,33 @@ class Group:
 
     @property
     def proposer(self) -> Proposer:
-        return self._chosen()[0]
-
-    def projection(self, proposer: Proposer) -> Projection | None:
-        """What prunes columns, where the group is worth it and what the proposer multiplies is in memory, in any order."""
-        projection = self._chosen()[1]
-        in_memory = self._vectors.resident or self._fits or (proposer is not FLOAT32 and self.held)
-        return projection if in_memory and self.precision.pruning_pays() else None
-
-    def _chosen(self) -> tuple[Proposer, Projection | None]:
+        """What multiplies all columns."""
         if self._proposer is None:
-            every = np.arange(0, len(self), max(1, len(self) // SAMPLE))
-            if self._fits:
-                self.read(every)  # by all threads that wait for it, together
+            sample = self._sample_when_needed()
             with self._lock:
                 if self._proposer is None:
-                    proposer = self.precision.proposer(len(self), lambda: self.read(every))
-                    self._projection = self.precision.projection(
-                        len(self), self._vectors.dim, lambda: self.read(every), proposer
-                    )
-                    self._proposer = proposer
-        return self._proposer, self._projection
+                    self._proposer = self.precision.proposer(len(self), sample)
+        return self._proposer
+
+    @property
+    def projection(self) -> Projection | None:
+        """What prunes columns first, where it pays and vectors are in memory, in any order; the rest is multiplied in float32."""
+        in_memory = self._vectors.resident or self._fits
+        if not in_memory or not self.precision.prunes(len(self), self._vectors.dim):
+            return None
+        if self._projection is None:
+            sample = self._sample_when_needed()
+            with self._lock:
+                if self._projection is None:
+                    self._projection = Projection(sample(), len(self))
+        return self._projection
+
+    def _sample_when_needed(self) -> Callable[[], NDArray[np.float32]]:
+        """A function that gives some of the vectors, [n, D]; what it needs is read before, by all threads that wait for it."""
+        every = np.arange(0, len(self), max(1, len(self) // SAMPLE))
+        if self._fits:
+            self.among(every)
+        return lambda: self.read(every)
 
     def read(self, slots: Rows) -> NDArray[np.float32]:
         """Vectors, float32 [slots, D]."""

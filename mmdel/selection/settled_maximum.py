@@ -67,11 +67,11 @@ def settled_maximum(
     Returns:
         tuple: Canonical cosine, float32 [n] (NaN if none), and slot, int64 [n] (-1 if none).
     """
-    chosen = proposer or group.proposer
+    projection = group.projection if proposer is None and len(x) and len(columns) >= PRUNED_COLUMNS else None
+    chosen = proposer or (FLOAT32 if projection else group.proposer)
     if chosen is not FLOAT32 and not group.precision.pays():
         chosen = FLOAT32
     search = _Search(x, below, columns, group, chosen, labels, own)
-    projection = group.projection(chosen) if proposer is None and len(x) and len(columns) >= PRUNED_COLUMNS else None
     if projection is None:
         search.everywhere()
     else:

@@ -58,7 +58,7 @@ def prune_everything():
     """``prune_everything(patch)`` lets a monkeypatch prune groups of any size, in small tiles."""
 
     def prune(patch):
-        for name in ('PRUNED_ROWS', 'PRUNED_DIMENSIONS', 'PRUNED_LOW_ROWS', 'PRUNED_LOW_DIMENSIONS', 'LOW_ROWS'):
+        for name in ('PRUNED_ROWS', 'PRUNED_DIMENSIONS', 'LOW_ROWS'):
             patch.setattr(groups, name, 1)
         for module, name, value in (
             (groups, 'BLOCK', 11), (projection, 'DIMENSIONS', 4), (projection, 'CELL', 6), (pruning, 'AT_ONCE', 5),

@@ -97,7 +97,6 @@ def counted(monkeypatch):
 def test_pruning__leaves_few_products_where_images_repeat_themselves(monkeypatch):
     counts = counted(monkeypatch)
     monkeypatch.setattr(groups, 'PRUNED_ROWS', 1)
-    monkeypatch.setattr(groups, 'PRUNED_LOW_ROWS', 1)
     rng = np.random.default_rng(1)
     scene = rng.standard_normal((20, 512))[rng.integers(0, 20, 4000)]
     raw = (scene + 0.2 * rng.standard_normal(scene.shape)).astype(np.float32)
@@ -110,7 +109,6 @@ def test_pruning__leaves_few_products_where_images_repeat_themselves(monkeypatch
 def test_pruning__is_given_up_where_it_rules_out_nothing(monkeypatch):
     counts = counted(monkeypatch)
     monkeypatch.setattr(groups, 'PRUNED_ROWS', 1)
-    monkeypatch.setattr(groups, 'PRUNED_LOW_ROWS', 1)
     monkeypatch.setattr(groups, 'TRIED_CELLS', 1)
     raw = np.random.default_rng(2).standard_normal((6000, 512)).astype(np.float32)
     vectors = Vectors(ArraySource(raw), [str(i) for i in range(len(raw))])
@@ -122,7 +120,6 @@ def test_pruning__is_given_up_where_it_rules_out_nothing(monkeypatch):
 
 def test_copies__need_no_second_search(monkeypatch):
     monkeypatch.setattr(groups, 'PRUNED_ROWS', 1)
-    monkeypatch.setattr(groups, 'PRUNED_LOW_ROWS', 1)
     monkeypatch.setattr(settled_maximum, 'PRUNED_COLUMNS', 1)
     rng = np.random.default_rng(3)
     raw = rng.standard_normal((60, 512)).astype(np.float32)[rng.integers(0, 60, 3000)]
