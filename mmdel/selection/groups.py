@@ -1,7 +1,7 @@
 """Vectors that are compared with each other, as products need them: read, prepared and projected where they are first needed."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +19,7 @@ BLOCK = 1024
 """Vectors read and prepared at a time."""
 
 GROUP_BYTES = 64 << 20
-"""Groups up to this size are held in memory as float32 while they are compared."""
+"""Groups up to this size are held in memory as float32 while they are compared; of larger ones so much is read at a time."""
 
 PREPARED_BYTES = 512 << 20
 """Groups up to this size are held in memory in low precision while they are compared."""
@@ -30,6 +30,9 @@ LOW_ROWS = 2048
 PRUNED_ROWS, PRUNED_DIMENSIONS = 4096, 192
 """Groups of fewer rows are not pruned: all their products take less time than finding a projection. Nor are vectors of fewer
 dimensions, which have little left to save."""
+
+PRUNED_MOST = 4 << 20
+"""Nor are groups of more rows: what is held for pruning would take gigabytes."""
 
 SAMPLE = 1024
 """Rows of a group that its mean, dimensions and cells are taken from."""
@@ -101,7 +104,12 @@ class Precision:
 
     def prunes(self, size: int, dim: int) -> bool:
         """Whether a group of so many vectors of so many dimensions is pruned: enough has been ruled out so far."""
-        if not self.adapts or self._device != 'cpu' or size < PRUNED_ROWS or dim < PRUNED_DIMENSIONS:
+        if (
+            not self.adapts
+            or self._device != 'cpu'
+            or not PRUNED_ROWS <= size <= PRUNED_MOST
+            or dim < PRUNED_DIMENSIONS
+        ):
             return False
         return self._prunable < TRIED_CELLS or self._multiplied <= MULTIPLIED * self._prunable
 
@@ -186,9 +194,8 @@ class Group:
 
     @property
     def projection(self) -> Projection | None:
-        """What prunes columns first, where it pays and vectors are in memory, in any order; the rest is multiplied in float32."""
-        in_memory = self._vectors.resident or self._fits
-        if not in_memory or not self.precision.prunes(len(self), self._vectors.dim):
+        """What prunes columns first, where it pays; the rest is multiplied in float32."""
+        if not self.precision.prunes(len(self), self._vectors.dim):
             return None
         if self._projection is None:
             sample = self._sample_when_needed()
@@ -203,6 +210,19 @@ class Group:
         if self._fits:
             self.among(every)
         return lambda: self.read(every)
+
+    def windows(self, slots: Rows) -> Iterator[Rows]:
+        """As many slots at a time, at least one, as can be had in any order, see :meth:`within`."""
+        size = len(slots) if self._vectors.resident or self._fits else max(1, GROUP_BYTES // (4 * self._vectors.dim))
+        for start in range(0, len(slots), max(1, size)):
+            yield slots[start : start + size]
+
+    def within(self, window: Rows) -> Callable[[Rows], NDArray[np.float32]]:
+        """Gives the vectors, float32 [slots, D], of some slots of a window, ascending; those of a file are read now."""
+        if self._vectors.resident or self._fits:
+            return self.read
+        held = self._vectors.read(self._order[window])
+        return lambda slots: np.take(held, np.searchsorted(window, slots), axis=0)
 
     def read(self, slots: Rows) -> NDArray[np.float32]:
         """Vectors, float32 [slots, D]."""

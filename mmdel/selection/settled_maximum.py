@@ -16,7 +16,7 @@ from mmdel.embedding.vectors import canonical_cosine
 from mmdel.selection import proposers
 from mmdel.selection.groups import FLOAT32, UNPROFITABLE, Group, Rows
 from mmdel.selection.projection import Projected, Projection
-from mmdel.selection.proposers import Proposer, float64_margin
+from mmdel.selection.proposers import Prepared, Proposer, float64_margin
 from mmdel.selection.pruning import Panels
 from mmdel.selection.refinement import refined
 
@@ -133,7 +133,7 @@ class _Search:
         for slots in _tiles(self._columns, self._below):
             # rows that see none of these columns are left out of the product, not only masked
             start = 0 if self._below is None else int(np.searchsorted(self._below, slots[0], side='right'))
-            self._multiply(slice(start, None), slots)
+            self._multiply(slice(start, None), slots, self._group.prepared(self._proposer, slots))
 
     def pruned(self, projection: Projection, rows: Projected) -> None:
         """The same without the products that a projection rules out: they are below the best one known of their row.
@@ -144,11 +144,13 @@ class _Search:
         self._few = max(self._few, proposers.LOW_CANDIDATES)
         columns = self._group.projected_among(projection, self._columns)
         wide, stop = _seen(self._columns, self._below)
-        tiles = [
-            slots
-            for seen in (self._columns[:wide], self._columns[wide:stop])
-            for slots in _parts(seen[np.argsort(columns.cell[seen], kind='stable')], TILE_COLUMNS)
-        ]
+        tiles: list[Rows] = []
+        windows: list[tuple[Rows, range]] = []
+        for seen in (self._columns[:wide], self._columns[wide:stop]):
+            for window in self._group.windows(seen):
+                first = len(tiles)
+                tiles += _parts(window[np.argsort(columns.cell[window], kind='stable')], TILE_COLUMNS)
+                windows.append((window, range(first, len(tiles))))
         if not tiles:
             return
         panels = Panels(projection.rows(rows), columns, tiles, self._hidden)
@@ -156,10 +158,12 @@ class _Search:
         self._floor[some] = settle(self._x, some, lead, self._group.read)
         bound = projection.bound(rows, columns.length[self._columns].max())
         before = self._cells
-        for tile in range(len(tiles)):
-            least = np.where(self.dense, np.inf, self._floor - bound).astype(np.float32)
-            for some, slots in panels.left_over(tile, least):
-                self._multiply(some, slots)
+        for window, mine in windows:
+            read = self._group.within(window)
+            for tile in mine:
+                least = np.where(self.dense, np.inf, self._floor - bound).astype(np.float32)
+                for some, slots in panels.left_over(tile, least):
+                    self._multiply(some, slots, self._proposer.prepare(read(slots)))
         self._group.precision.count_pruned(len(rows) * sum(map(len, tiles)), self._cells - before)
 
     def _hidden(self, numbers: Rows, slots: Rows) -> NDArray[np.bool_] | None:
@@ -185,13 +189,13 @@ class _Search:
             row, slots = refined(self._x, row, slots, most, self._group)
         return row, slots
 
-    def _multiply(self, some: Rows | slice, slots: Rows) -> None:
-        """Some rows with some columns: those that may be the best of their row are candidates."""
+    def _multiply(self, some: Rows | slice, slots: Rows, right: Prepared) -> None:
+        """Some rows with some columns, prepared: those that may be the best of their row are candidates."""
         proposer = self._proposer
         number, low, open_ = self._numbers[some], self._floor[some], ~self.dense[some]
         if not open_.any():
             return
-        rows, right = self._rows[some], self._group.prepared(proposer, slots)
+        rows = self._rows[some]
         if (low - rows.offset).max(initial=0) > OFF_TARGET:
             proposer.aim(rows, low - self._error[some])
         self._error[some] = wrong = proposer.bound(rows, right)

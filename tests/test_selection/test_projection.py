@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, Vectors
-from mmdel.selection import between_groups, groups, projection, proposers, redundancy, settled_maximum
+from mmdel.selection import between_groups, groups, projection, redundancy, settled_maximum
 from mmdel.selection.groups import Precision
 from mmdel.selection.projection import Projection
 
@@ -49,16 +49,16 @@ def test_projection__tells_scenes_apart_that_few_dimensions_hold():
 
 @settings(max_examples=60)
 @given(
-    st.integers(1, 150), st.sampled_from([3, 5, 40]), st.floats(0, 0.5), st.booleans(), st.integers(1, 3), st.booleans(),
-    st.booleans(), st.integers(0, 9999),
+    st.integers(1, 150), st.sampled_from([3, 5, 40]), st.floats(0, 0.5), st.booleans(), st.integers(1, 3),
+    st.sampled_from(['all vectors', 'a group', 'a window of 30']), st.integers(0, 9999),
 )  # fmt: skip
-def test_result__is_that_of_all_products(prune_everything, size, scenes, noise, center, threads, resident, low, seed):
+def test_result__is_that_of_all_products(prune_everything, size, scenes, noise, center, threads, in_memory, seed):
     rng = np.random.default_rng(seed)
     scene = rng.standard_normal((scenes, 12))[rng.integers(0, scenes, size)]
     raw = (scene + noise * rng.standard_normal((size, 12)) + 3 * rng.standard_normal(12)).astype(np.float32)
     raw[rng.integers(0, size, size // 8)] = raw[0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('mmdel.embedding.vectors.RESIDENT_BYTES', resident << 30)
+        patch.setattr('mmdel.embedding.vectors.RESIDENT_BYTES', (in_memory == 'all vectors') << 30)
         vectors = Vectors(ArraySource(raw), [str(i) for i in range(size)], center=center)
     order, half = rng.permutation(size), size // 2
     parts = [order[:half], order[half:]]
@@ -73,8 +73,8 @@ def test_result__is_that_of_all_products(prune_everything, size, scenes, noise, 
     with pytest.MonkeyPatch.context() as patch:
         prune_everything(patch)
         patch.setattr(redundancy, 'SMALL_GROUP', 0)
-        # slow where the processor knows no bfloat16, and the same
-        patch.setattr(proposers, 'has_fast_bfloat16', lambda: low)
+        if in_memory == 'a window of 30':
+            patch.setattr(groups, 'GROUP_BYTES', 30 * 12 * 4)
         pruned = list(results(precision='auto', threads=threads))
     for one, other in zip(plain, pruned, strict=True):
         np.testing.assert_array_equal(one.cosine, other.cosine)
