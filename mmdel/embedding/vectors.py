@@ -310,13 +310,28 @@ def canonical_cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> N
     return exact_cosine(left, right).astype(np.float32)
 
 
-def exact_cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The canonical cosine before it is rounded to float32, float64 [n], at most 1."""
-    right = np.broadcast_to(right, left.shape)
+def exact_cosine(
+    left: NDArray[np.float32], right: NDArray[np.float32], which: NDArray[np.integer[Any]] | None = None
+) -> NDArray[np.float64]:
+    """The canonical cosine before it is rounded to float32, float64 [n], at most 1.
+
+    Args:
+        left (NDArray[np.float32]): [n, D], from :meth:`Vectors.read`.
+        right (NDArray[np.float32]): [n, D], or [D], or [m, D] with ``which``.
+        which (NDArray[np.integer], optional): [n], rows of ``right``, one for each of ``left``. Defaults to None (the same).
+    """
+    if which is None:
+        right = np.broadcast_to(right, left.shape)
     cosine = np.empty(len(left))
+    # converted first, then multiplied in place: NumPy would convert a few numbers at a time
+    wide, other = np.empty((2, min(PRODUCTS, len(left)), left.shape[1]))
     for start in range(0, len(left), PRODUCTS):
-        part = slice(start, start + PRODUCTS)
-        np.multiply(left[part], right[part], dtype=np.float64).sum(axis=1, out=cosine[part])
+        part = slice(start, min(start + PRODUCTS, len(left)))
+        products, factors = wide[: part.stop - start], other[: part.stop - start]
+        products[:] = left[part]
+        factors[:] = right[part] if which is None else np.take(right, which[part], axis=0)
+        products *= factors
+        products.sum(axis=1, out=cosine[part])
     return np.minimum(cosine, 1.0, out=cosine)
 
 

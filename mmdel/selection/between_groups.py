@@ -14,7 +14,10 @@ from mmdel import sharing
 from mmdel.embedding.vectors import Vectors
 from mmdel.progress import Tick
 from mmdel.selection import settled_maximum as settled
-from mmdel.selection.groups import Group, Precision, Rows
+from mmdel.selection.groups import FLOAT32, Group, Precision, Rows
+from mmdel.selection.projection import Projection
+from mmdel.selection.proposers import Prepared, Proposer
+from mmdel.selection.pruning import Panels
 from mmdel.selection.redundancy import Neighbours, is_worth, log_fallen
 from mmdel.selection.settled_maximum import settled_maximum
 from mmdel.selection.workers import Workers
@@ -73,11 +76,18 @@ def _near_other_group(
     cut = np.float64(np.float32(threshold))
 
     def compare(start: int) -> None:
-        proposer = everyone.proposer
         mine = np.arange(start, min(start + settled.TILE_ROWS, len(order)))
+        projection = everyone.projection
+        if projection is None:
+            multiply_all(mine)
+        else:
+            multiply_left_over(mine, projection)
+
+    def multiply_all(mine: Rows) -> None:
+        proposer = everyone.proposer
         rows = proposer.rows(everyone.prepared(proposer, mine))
         aimed = False
-        for other in range(start, len(order), settled.TILE_COLUMNS):
+        for other in range(mine[0], len(order), settled.TILE_COLUMNS):
             theirs = np.arange(other, min(other + settled.TILE_COLUMNS, len(order)))
             if label[mine[0]] == label[theirs[-1]]:
                 continue
@@ -85,13 +95,30 @@ def _near_other_group(
             if not aimed:
                 proposer.aim(rows, cut - proposer.bound(rows, columns).max(keepdims=True))
                 aimed = True
-            tile = proposer.tile(rows, columns)
-            if label[mine[-1]] >= label[theirs[0]]:
-                tile.hide(len(mine), label[mine][:, None] == label[theirs])
-            lowest = float(proposer.rounded_down(cut - rows.offset[0] - proposer.bound(rows, columns).max()))
-            found[order[mine[tile.highest(above_zero=lowest > 0) >= lowest]]] = True
-            found[order[theirs[tile.highest(axis=0, above_zero=lowest > 0) >= lowest]]] = True
+            multiply(proposer, mine, rows, theirs, columns)
             tick(len(mine) * len(theirs))
+
+    def multiply_left_over(mine: Rows, projection: Projection) -> None:
+        theirs = np.arange(mine[0], len(order))
+        panels = Panels(
+            everyone.projected(projection, mine), projection, everyone, [theirs],
+            lambda numbers, slots: label[mine[numbers]][:, None] == label[slots],
+        )  # fmt: skip
+        rows = FLOAT32.rows(everyone.prepared(FLOAT32, mine))
+        multiplied = 0
+        for some, slots, vectors in panels.left_over(lambda: np.full(len(mine), cut)):
+            multiply(FLOAT32, mine[some], rows[some], slots, FLOAT32.prepare(vectors))
+            multiplied += len(some) * len(slots)
+        everyone.precision.count_pruned(panels.pairs, multiplied)
+        tick(panels.pairs)
+
+    def multiply(proposer: Proposer, mine: Rows, rows: Prepared, theirs: Rows, columns: Prepared) -> None:
+        tile = proposer.tile(rows, columns)
+        if (same := label[mine][:, None] == label[theirs]).any():
+            tile.hide(len(mine), same)
+        lowest = float(proposer.rounded_down(cut - rows.offset[0] - proposer.bound(rows, columns).max()))
+        found[order[mine[tile.highest(above_zero=lowest > 0) >= lowest]]] = True
+        found[order[theirs[tile.highest(axis=0, above_zero=lowest > 0) >= lowest]]] = True
 
     with Workers(threads, claim) as workers:
         for start in range(0, len(order), settled.TILE_ROWS):

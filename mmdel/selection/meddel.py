@@ -210,7 +210,7 @@ class MedDEL(BaseSelector):
             raise SubsetError('The centroids are fewer than the clusters of the subset: they belong to another one.')
         for start in range(0, len(old.kept), BLOCK):
             part = slice(start, start + BLOCK)
-            cosine = exact_cosine(vectors.read(old.kept[part]), centroids[old.cluster[part]])
+            cosine = exact_cosine(vectors.read(old.kept[part]), centroids, old.cluster[part])
             if not np.allclose(self._distance(cosine), old.distance[part], rtol=0, atol=SAME_DISTANCE):
                 raise SubsetError(
                     'The distances that the subset states are not those to the centroids: they belong to another one.'

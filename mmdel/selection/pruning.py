@@ -1,24 +1,23 @@
 """Which columns may still be the best of which rows, by the products of their projections.
 
-    panels = Panels(rows, columns, tiles, hidden)
+    panels = Panels(rows, projection, group, parts, hidden)
     some, slots = panels.leads()                         # a column of each row that is likely to be its best
-    for tile in range(len(tiles)):
-        for some, slots in panels.left_over(tile, least):
-            ...                                          # the rest of the tile is below ``least`` of its row
+    for some, slots, vectors in panels.left_over(least):
+        ...                                              # all other columns are below ``least()`` of their row
 
-The highest product of a row is kept for each panel of neighbouring columns, so that the better the best that is known of a row,
-the more is pruned, without another product.
+The highest product of a row is kept for each panel of similar columns, so that the better the best that is known of a row, the
+more is pruned, without another product.
 """
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from mmdel.selection.product_tiles import scratch
-from mmdel.selection.projection import Projected
+from mmdel.selection.projection import Projected, Projection
 
 Rows = NDArray[np.int64]
 Hidden = Callable[[Rows, Rows], NDArray[np.bool_] | None]
@@ -29,54 +28,97 @@ AT_ONCE = 512
 PANEL = 128
 """Columns that are pruned together."""
 
+TILE_PANELS = 8
+"""Panels whose products are made at a time, and whose columns are read together."""
+
 TOGETHER = 1.25
 """Neighbouring panels are multiplied together where that makes at most so many times the products."""
 
 
+class Columns(Protocol):
+    """Vectors by slot, as :class:`mmdel.selection.groups.Group` has them."""
+
+    def projected_among(self, projection: Projection, slots: Rows) -> Projected: ...
+
+    def windows(self, slots: Rows) -> Iterator[Rows]: ...
+
+    def within(self, window: Rows) -> Callable[[Rows], NDArray[np.float32]]: ...
+
+
 class Panels:
-    """Upper bounds of the cosines of rows to panels of columns, less :meth:`mmdel.selection.projection.Projection.bound`.
+    """Upper bounds of the cosines of rows to panels of columns.
 
     Args:
-        rows (Projected): [n], rows.
-        columns (Projected): Columns by slot.
-        tiles (Sequence[NDArray[np.int64]]): Slots of columns, some at a time, similar ones next to each other; at least one.
+        rows (Projected): [n].
+        projection (Projection): Of rows and columns.
+        columns (Columns): By slot.
+        parts (Sequence[NDArray[np.int64]]): Disjoint sets of ascending slots; similar ones of a part share a panel.
         hidden (Callable): ``hidden(numbers, slots)`` is what the first of some rows do not see, bool [first rows, slots]; None if
             they see everything.
+
+    Attributes:
+        pairs (int): Rows times columns, those that are not seen included.
     """
 
-    def __init__(self, rows: Projected, columns: Projected, tiles: Sequence[Rows], hidden: Hidden) -> None:
-        self._rows = rows
-        self._columns = columns
-        self._tiles = tiles
+    def __init__(
+        self, rows: Projected, projection: Projection, columns: Columns, parts: Sequence[Rows], hidden: Hidden
+    ) -> None:
+        slots = np.concatenate(parts)
+        self.pairs = len(rows) * len(slots)
+        self._source = columns
         self._hidden = hidden
-        bounds = np.cumsum([0, *(-(-len(slots) // PANEL) for slots in tiles)]).tolist()
-        self._parts = [slice(*part) for part in itertools.pairwise(bounds)]
-        # of each row in each panel of all tiles
-        self._highest = np.empty((len(rows), bounds[-1]), np.float32)
+        # of each window the tiles, and the panels of each
+        self._windows: list[tuple[Rows, list[tuple[Rows, slice]]]] = []
+        self._highest = np.empty((len(rows), 0), np.float32)
+        if not self.pairs:
+            return
+        self._rows = projection.rows(rows)
+        self._columns = columns.projected_among(projection, slots)
+        self._bound = projection.bound(rows, self._columns.length[slots].max())
+        panels = 0
+        for window in (window for part in parts for window in columns.windows(part)):
+            alike = window[np.argsort(self._columns.cell[window], kind='stable')]
+            tiles = []
+            for start in range(0, len(alike), TILE_PANELS * PANEL):
+                tile = alike[start : start + TILE_PANELS * PANEL]
+                tiles.append((tile, slice(panels, panels := panels - (-len(tile) // PANEL))))
+            self._windows.append((window, tiles))
+        self._highest = np.empty((len(rows), panels), np.float32)
         every = np.arange(len(rows))
-        for slots, part in zip(tiles, self._parts, strict=True):
-            panels = part.stop - part.start
-            for some, products in self._products(every, slots):
-                padded = products.reshape(len(some), panels, PANEL)
+        for tile, part in self._tiles():
+            for some, products in self._products(every, tile):
+                padded = products.reshape(len(some), -1, PANEL)
                 self._highest[some[0] : some[-1] + 1, part] = torch.from_numpy(padded).amax(dim=2).numpy()
 
     def leads(self) -> tuple[Rows, Rows]:
         """The rows that see a column, and the slot of the highest product of each."""
-        best = self._highest.argmax(axis=1)
-        sees = self._highest[np.arange(len(best)), best] > -np.inf
+        best = self._highest.argmax(axis=1) if self.pairs else np.zeros(len(self._highest), np.int64)
+        sees = self._highest.max(axis=1, initial=-np.inf) > -np.inf
         lead = np.empty(len(best), np.int64)
-        for slots, part in zip(self._tiles, self._parts, strict=True):
+        for tile, part in self._tiles():
             mine = np.flatnonzero(sees & (best >= part.start) & (best < part.stop))
-            for some, products in self._products(mine, slots):
-                lead[some] = slots[products.argmax(axis=1)]
+            for some, products in self._products(mine, tile):
+                lead[some] = tile[products.argmax(axis=1)]
         return np.flatnonzero(sees), lead[sees]
 
-    def left_over(self, tile: int, least: NDArray[np.float32]) -> Iterator[tuple[Rows, Rows]]:
-        """Rows and slots of a tile of which no pair that may be at least ``least`` of its row, [n], is left out."""
-        slots, highest = self._tiles[tile], self._highest[:, self._parts[tile]]
-        possible = (highest >= least[:, None]) & (highest > -np.inf)
-        for alike in _alike(possible):
-            yield np.flatnonzero(possible[:, alike].any(axis=1)), slots[alike.start * PANEL : alike.stop * PANEL]
+    def left_over(self, least: Callable[[], NDArray[np.float64]]) -> Iterator[tuple[Rows, Rows, NDArray[np.float32]]]:
+        """Rows, slots and their vectors, of which no pair that may be at least ``least`` of its row, [n], is left out.
+
+        ``least`` is asked again and again: it may rise.
+        """
+        for window, tiles in self._windows:
+            vectors = self._source.within(window)
+            for tile, part in tiles:
+                highest = self._highest[:, part]
+                lowest = (least() - self._bound).astype(np.float32)
+                possible = (highest >= lowest[:, None]) & (highest > -np.inf)
+                for alike in _alike(possible):
+                    slots = tile[alike.start * PANEL : alike.stop * PANEL]
+                    yield np.flatnonzero(possible[:, alike].any(axis=1)), slots, vectors(slots)
+
+    def _tiles(self) -> Iterator[tuple[Rows, slice]]:
+        for _, tiles in self._windows:
+            yield from tiles
 
     def _products(self, numbers: Rows, slots: Rows) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
         """Some rows at a time with their products, [rows, slots and what fills the last panel]; what is not seen is -inf."""

@@ -314,7 +314,7 @@ def _nearest_centroid(
         if unsure.any():
             _, slot[unsure] = settled_maximum(x[unsure], None, columns, choices, FLOAT32)
         label[part] = slot
-        cosine[part] = exact_cosine(x, centroids[slot])
+        cosine[part] = exact_cosine(x, centroids, slot)
         tick(len(x))
 
     size = int(np.clip(settled.TILE_ROWS * settled.TILE_COLUMNS // max(len(centroids), 1), 16, settled.TILE_ROWS))

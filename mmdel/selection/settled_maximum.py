@@ -142,29 +142,14 @@ class _Search:
         """
         # copies of an image are in one cell, so in one tile, and a row that is not settled here sees all columns again
         self._few = max(self._few, proposers.LOW_CANDIDATES)
-        columns = self._group.projected_among(projection, self._columns)
         wide, stop = _seen(self._columns, self._below)
-        tiles: list[Rows] = []
-        windows: list[tuple[Rows, range]] = []
-        for seen in (self._columns[:wide], self._columns[wide:stop]):
-            for window in self._group.windows(seen):
-                first = len(tiles)
-                tiles += _parts(window[np.argsort(columns.cell[window], kind='stable')], TILE_COLUMNS)
-                windows.append((window, range(first, len(tiles))))
-        if not tiles:
-            return
-        panels = Panels(projection.rows(rows), columns, tiles, self._hidden)
+        panels = Panels(rows, projection, self._group, (self._columns[:wide], self._columns[wide:stop]), self._hidden)
         some, lead = panels.leads()
         self._floor[some] = settle(self._x, some, lead, self._group.read)
-        bound = projection.bound(rows, columns.length[self._columns].max())
         before = self._cells
-        for window, mine in windows:
-            read = self._group.within(window)
-            for tile in mine:
-                least = np.where(self.dense, np.inf, self._floor - bound).astype(np.float32)
-                for some, slots in panels.left_over(tile, least):
-                    self._multiply(some, slots, self._proposer.prepare(read(slots)))
-        self._group.precision.count_pruned(len(rows) * sum(map(len, tiles)), self._cells - before)
+        for some, slots, vectors in panels.left_over(lambda: np.where(self.dense, np.inf, self._floor)):
+            self._multiply(some, slots, self._proposer.prepare(vectors))
+        self._group.precision.count_pruned(panels.pairs, self._cells - before)
 
     def _hidden(self, numbers: Rows, slots: Rows) -> NDArray[np.bool_] | None:
         """What the first of some rows do not see, bool [first rows, slots]; None if all see everything."""

@@ -62,8 +62,8 @@ def prune_everything():
             patch.setattr(groups, name, 1)
         for module, name, value in (
             (groups, 'BLOCK', 11), (projection, 'DIMENSIONS', 4), (projection, 'CELL', 6), (pruning, 'AT_ONCE', 5),
-            (pruning, 'PANEL', 4), (settled_maximum, 'PRUNED_COLUMNS', 1), (settled_maximum, 'TILE_ROWS', 16),
-            (settled_maximum, 'TILE_COLUMNS', 24),
+            (pruning, 'PANEL', 4), (pruning, 'TILE_PANELS', 6), (settled_maximum, 'PRUNED_COLUMNS', 1),
+            (settled_maximum, 'TILE_ROWS', 16), (settled_maximum, 'TILE_COLUMNS', 24),
         ):  # fmt: skip
             patch.setattr(module, name, value)
 
