@@ -142,6 +142,26 @@ class Readable(Protocol):
     def among(self, rows: Rows) -> tuple[NDArray[np.float32], Rows]: ...
 
 
+class InMemory:
+    """Unit vectors in memory, as a group reads them.
+
+    Args:
+        unit (NDArray[np.float32]): [n, D].
+    """
+
+    resident = True
+
+    def __init__(self, unit: NDArray[np.float32]) -> None:
+        self._unit = unit
+        self.dim = unit.shape[1]
+
+    def read(self, rows: Rows) -> NDArray[np.float32]:
+        return np.take(self._unit, rows, axis=0)
+
+    def among(self, rows: Rows) -> tuple[NDArray[np.float32], Rows]:
+        return self._unit, rows
+
+
 class Group:
     """Some vectors that are compared with each other, or that others are compared with.
 

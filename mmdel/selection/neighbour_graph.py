@@ -3,9 +3,10 @@
     graph = nearest_neighbours(vectors, np.arange(len(vectors)), 64)
     graph.node[graph.start[7]:graph.start[8]]   # the rows similar to row 7
 
-faiss proposes k and some more neighbours from float32 products. Where a proven rounding bound cannot rule out that another image
-belongs among the first k, the row is searched again with float64 products; what is stored are canonical cosines
-(:mod:`mmdel.embedding.vectors`), ties to the smaller row. So the graph is the same for any block, thread and process count.
+float32 products propose k and some more neighbours: faiss's, or in large pools those that a projection leaves over
+(:mod:`mmdel.selection.pruning`). Where a proven rounding bound cannot rule out that another image belongs among the first k,
+the row is searched again with float64 products; what is stored are canonical cosines (:mod:`mmdel.embedding.vectors`), ties to
+the smaller row. So the graph is the same whatever is pruned, for any block, thread and process count.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ from mmdel import sharing
 from mmdel.embedding.vectors import Vectors
 from mmdel.progress import Tick
 from mmdel.selection.clustering import import_faiss
+from mmdel.selection.groups import Group, InMemory, Precision
+from mmdel.selection.projection import Projection
 from mmdel.selection.proposers import float32_margin, float64_margin
+from mmdel.selection.pruning import PANEL, Panels
 from mmdel.selection.redundancy import is_worth
 from mmdel.selection.settled_maximum import settle
 from mmdel.selection.workers import Workers
@@ -30,6 +34,9 @@ QUERIES = 1024
 
 SPARE = 0.25
 """Further neighbours that are proposed, as a part of k: the more, the fewer rows are searched twice."""
+
+HELD = 4
+"""Products of a row, times those asked for, beyond which all but the highest are forgotten."""
 
 SECOND_SEARCH = 64
 """Rows searched again at a time; each takes 8 N bytes."""
@@ -104,9 +111,14 @@ def _nearest_neighbours(
     done = np.zeros(len(rows), bool)
     margin = float32_margin(vectors.dim)
 
+    everyone = Group(InMemory(pool), np.arange(len(rows)), Precision('auto'))
+
     def search(block: Rows) -> None:
-        faiss.omp_set_num_threads(1)  # of this thread; the blocks run in parallel
-        guess, found = faiss.knn(pool[block], pool, proposed, metric=faiss.METRIC_INNER_PRODUCT)
+        if (projection := everyone.projection) is not None:
+            guess, found = _left_over(everyone, projection, block, proposed)
+        else:
+            faiss.omp_set_num_threads(1)  # of this thread; the blocks run in parallel
+            guess, found = faiss.knn(pool[block], pool, proposed, metric=faiss.METRIC_INNER_PRODUCT)
         settled = settle(pool, np.repeat(block, proposed), found.ravel(), pool.__getitem__).reshape(found.shape)
         best = np.lexsort((found, -settled), axis=1)[:, :k]
         neighbour[block] = np.take_along_axis(found, best, axis=1)
@@ -125,6 +137,80 @@ def _nearest_neighbours(
             workers.submit(search, np.arange(first, min(first + QUERIES, len(rows))))
     nodes = np.flatnonzero(done)
     return nodes, neighbour[nodes], cosine[nodes]
+
+
+def _left_over(everyone: Group, projection: Projection, block: Rows, proposed: int) -> tuple[NDArray[np.float32], Rows]:
+    """The highest float32 products of each row of a block and their slots, [block, proposed]; no other cosine is higher."""
+    panels = Panels(everyone.projected(projection, block), projection, everyone, [np.arange(len(everyone))], _see_all)
+    unit = everyone.read(block)
+    margin = float(float32_margin(unit.shape[1]))
+    found = _Highest(len(block), proposed)
+    # the panels of the highest bounds hold enough columns for a first limit
+    for some, slots, vectors in panels.first(-(-proposed // PANEL) + 1):
+        found.add(some, slots, unit[some] @ vectors.T)
+    found.forget()
+    multiplied = 0
+    # the same product may come out a little lower in another shape
+    for some, slots, vectors in panels.left_over(lambda: found.least - margin):
+        found.add(some, slots, unit[some] @ vectors.T, margin)
+        multiplied += len(some) * len(slots)
+    everyone.precision.count_pruned(panels.pairs, multiplied)
+    return found.result()
+
+
+def _see_all(rows: Rows, slots: Rows) -> None:
+    return None
+
+
+class _Highest:
+    """The highest products of each of some rows, as they come.
+
+    Args:
+        rows (int): Rows.
+        count (int): How many products of each are kept.
+
+    Attributes:
+        least (NDArray[np.float64]): [rows], so many products of a row were at least this high; rises.
+    """
+
+    def __init__(self, rows: int, count: int) -> None:
+        self._count = count
+        self.least = np.full(rows, -np.inf)
+        self._start()
+
+    def _start(self) -> None:
+        self._parts: list[tuple[Rows, Rows, NDArray[np.float32]]] = []
+        self._size = 0
+
+    def add(self, rows: Rows, slots: Rows, product: NDArray[np.float32], margin: float = 0.0) -> None:
+        """Products of rows and slots, float32 [rows, slots]; those below ``least`` by more than the margin are left out."""
+        row, column = np.nonzero(product >= (self.least[rows] - margin).astype(np.float32)[:, None])
+        self._parts.append((rows[row], slots[column], product[row, column]))
+        self._size += len(row)
+        if self._size > HELD * self._count * len(self.least):
+            self._parts = [self._best()]
+            self._size = len(self._parts[0][0])
+
+    def forget(self) -> None:
+        """Keep nothing but what was the least."""
+        self._best()
+        self._start()
+
+    def result(self) -> tuple[NDArray[np.float32], Rows]:
+        """Products and slots, [rows, count]; there must have been as many."""
+        _, slot, product = self._best()
+        return product.reshape(-1, self._count), slot.reshape(-1, self._count)
+
+    def _best(self) -> tuple[Rows, Rows, NDArray[np.float32]]:
+        """Row, slot and product of the highest, by row; ``least`` is raised to the last of those that have so many."""
+        row, slot, product = (np.concatenate(column) for column in zip(*self._parts, strict=True))
+        order = np.lexsort((-product, row))
+        row = row[order]
+        place = np.arange(len(row)) - np.searchsorted(row, row)
+        order, row, place = (array[place < self._count] for array in (order, row, place))
+        last = place == self._count - 1
+        self.least[row[last]] = np.maximum(self.least[row[last]], product[order[last]])
+        return row, slot[order], product[order]
 
 
 def _search_again(pool: NDArray[np.float32], nodes: Rows, k: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

@@ -101,6 +101,21 @@ class Panels:
                 lead[some] = tile[products.argmax(axis=1)]
         return np.flatnonzero(sees), lead[sees]
 
+    def first(self, count: int) -> Iterator[tuple[Rows, Rows, NDArray[np.float32]]]:
+        """Of each row the panels of its highest products, so many: rows, slots and their vectors, a panel at a time."""
+        count = min(count, self._highest.shape[1])
+        chosen = np.argpartition(-self._highest, count - 1, axis=1)[:, :count] if count else np.empty((0, 0), np.int64)
+        panel = np.argsort(chosen, axis=None, kind='stable')
+        ends = np.searchsorted(chosen.ravel()[panel], np.arange(self._highest.shape[1] + 1))
+        for window, tiles in self._windows:
+            vectors = self._source.within(window)
+            for tile, part in tiles:
+                for number in range(part.start, part.stop):
+                    rows = panel[ends[number] : ends[number + 1]] // count
+                    slots = tile[(number - part.start) * PANEL : (number + 1 - part.start) * PANEL]
+                    if len(rows):
+                        yield rows, slots, vectors(slots)
+
     def left_over(self, least: Callable[[], NDArray[np.float64]]) -> Iterator[tuple[Rows, Rows, NDArray[np.float32]]]:
         """Rows, slots and their vectors, of which no pair that may be at least ``least`` of its row, [n], is left out.
 

@@ -12,7 +12,6 @@ What is not guaranteed: nothing is approximate here, but pairs in different grou
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
@@ -22,7 +21,7 @@ from mmdel import sharing
 from mmdel.embedding.vectors import Vectors, exact_cosine
 from mmdel.progress import Tick
 from mmdel.selection import settled_maximum as settled
-from mmdel.selection.groups import FLOAT32, Group, Precision, Rows
+from mmdel.selection.groups import FLOAT32, Group, InMemory, Precision, Rows
 from mmdel.selection.proposers import float32_margin
 from mmdel.selection.settled_maximum import settle, settled_maximum, settled_triangles
 from mmdel.selection.workers import Workers
@@ -303,7 +302,7 @@ def _nearest_centroid(
     label = np.full(len(rows), -1, np.int32)
     cosine = np.full(len(rows), np.nan)
     columns = np.arange(len(centroids))
-    choices = Group(_Centroids(centroids), columns, Precision('float32'))
+    choices = Group(InMemory(centroids), columns, Precision('float32'))
 
     def assign(part: slice) -> None:
         x = vectors.read(rows[part])
@@ -373,18 +372,3 @@ def log_fallen(products: Precision) -> None:
             'compared in float32.',
             'current',
         )
-
-
-class _Centroids:
-    """Centroids as a group reads them."""
-
-    def __init__(self, unit: NDArray[np.float32]) -> None:
-        self._unit = unit
-        self.dim = unit.shape[1]
-        self.resident = True
-
-    def read(self, rows: Any) -> NDArray[np.float32]:
-        return self._unit[rows]
-
-    def among(self, rows: Rows) -> tuple[NDArray[np.float32], Rows]:
-        return self._unit, rows

@@ -107,9 +107,16 @@ def test_gains__never_grow_and_the_graph_never_promises_too_much(make_pool, orde
 
 
 @pytest.mark.parametrize('kind', ['scenes', 'copies', 'near ties'])
-@pytest.mark.parametrize('k', [1, 4, 30])
-def test_graph__is_that_of_all_pairs_ties_to_the_smaller_row(make_pool, cosines, kind, k, monkeypatch):
+@pytest.mark.parametrize('k', [1, 4, 30, 90])
+@pytest.mark.parametrize('pruned', [False, True], ids=['faiss', 'pruned'])
+def test_graph__is_that_of_all_pairs_ties_to_the_smaller_row(
+    make_pool, cosines, prune_everything, kind, k, pruned, monkeypatch
+):
     monkeypatch.setattr(neighbour_graph, 'SECOND_SEARCH', 5)
+    if pruned:
+        prune_everything(monkeypatch)
+        monkeypatch.setattr(neighbour_graph, 'QUERIES', 32)
+        monkeypatch.setattr(neighbour_graph, 'import_faiss', lambda: None)
     vectors, _ = make_pool(90, seed=2, copies=kind == 'copies')
     if kind == 'near ties':
         rng = np.random.default_rng(0)
