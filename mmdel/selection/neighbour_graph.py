@@ -204,13 +204,18 @@ class _Highest:
     def _best(self) -> tuple[Rows, Rows, NDArray[np.float32]]:
         """Row, slot and product of the highest, by row; ``least`` is raised to the last of those that have so many."""
         row, slot, product = (np.concatenate(column) for column in zip(*self._parts, strict=True))
-        order = np.lexsort((-product, row))
-        row = row[order]
-        place = np.arange(len(row)) - np.searchsorted(row, row)
-        order, row, place = (array[place < self._count] for array in (order, row, place))
-        last = place == self._count - 1
-        self.least[row[last]] = np.maximum(self.least[row[last]], product[order[last]])
-        return row, slot[order], product[order]
+        # by row, and by falling product: as one number, which is sorted several times as fast as two; the bits of negative
+        # numbers are in reverse order
+        bits = product.view(np.uint32)
+        falling = np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))
+        order = np.argsort(row.astype(np.uint64) << np.uint64(32) | falling)
+        size = np.bincount(row, minlength=len(self.least))
+        ends = np.cumsum(size)
+        enough = size >= self._count
+        last = order[(ends - size + self._count - 1)[enough]]
+        self.least[enough] = np.maximum(self.least[enough], product[last])
+        order = order[np.arange(len(row)) - np.repeat(ends - size, size) < self._count]
+        return row[order], slot[order], product[order]
 
 
 def _search_again(pool: NDArray[np.float32], nodes: Rows, k: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
