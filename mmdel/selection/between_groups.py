@@ -15,7 +15,6 @@ from mmdel.embedding.vectors import Vectors
 from mmdel.progress import Tick
 from mmdel.selection import settled_maximum as settled
 from mmdel.selection.groups import FLOAT32, Group, Precision, Rows
-from mmdel.selection.projection import Projection
 from mmdel.selection.proposers import Prepared, Proposer
 from mmdel.selection.pruning import Panels
 from mmdel.selection.redundancy import Neighbours, is_worth, log_fallen
@@ -74,14 +73,25 @@ def _near_other_group(
     label = np.repeat(np.arange(len(groups)), [len(rows) for rows in groups])
     everyone = Group(vectors, order, Precision(precision, device))
     cut = np.float64(np.float32(threshold))
+    limit = np.full(settled.TILE_ROWS, cut)
 
     def compare(start: int) -> None:
         mine = np.arange(start, min(start + settled.TILE_ROWS, len(order)))
-        projection = everyone.projection
-        if projection is None:
+        panels = panels_of(mine)
+        if panels is None:
             multiply_all(mine)
         else:
-            multiply_left_over(mine, projection)
+            multiply_left_over(mine, panels)
+
+    def panels_of(mine: Rows) -> Panels | None:
+        projection = everyone.projection
+        if projection is None:
+            return None
+        panels = Panels(
+            everyone.projected(projection, mine), projection, everyone, [np.arange(mine[0], len(order))],
+            lambda numbers, slots: label[mine[numbers]][:, None] == label[slots],
+        )  # fmt: skip
+        return panels if everyone.precision.prunes_enough(panels.pairs, panels.share(limit[: len(mine)])) else None
 
     def multiply_all(mine: Rows) -> None:
         proposer = everyone.proposer
@@ -98,18 +108,10 @@ def _near_other_group(
             multiply(proposer, mine, rows, theirs, columns)
             tick(len(mine) * len(theirs))
 
-    def multiply_left_over(mine: Rows, projection: Projection) -> None:
-        theirs = np.arange(mine[0], len(order))
-        panels = Panels(
-            everyone.projected(projection, mine), projection, everyone, [theirs],
-            lambda numbers, slots: label[mine[numbers]][:, None] == label[slots],
-        )  # fmt: skip
+    def multiply_left_over(mine: Rows, panels: Panels) -> None:
         rows = FLOAT32.rows(everyone.prepared(FLOAT32, mine))
-        multiplied = 0
-        for some, slots, vectors in panels.left_over(lambda: np.full(len(mine), cut)):
+        for some, slots, vectors in panels.left_over(lambda: limit[: len(mine)]):
             multiply(FLOAT32, mine[some], rows[some], slots, FLOAT32.prepare(vectors))
-            multiplied += len(some) * len(slots)
-        everyone.precision.count_pruned(panels.pairs, multiplied)
         tick(panels.pairs)
 
     def multiply(proposer: Proposer, mine: Rows, rows: Prepared, theirs: Rows, columns: Prepared) -> None:

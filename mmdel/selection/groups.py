@@ -46,8 +46,8 @@ PAIR_CELLS = 90
 TRIED_ROWS = 512
 """Rows that low precision is tried on before it is judged."""
 
-MULTIPLIED = 0.5
-"""Share of the products that pruning leaves over from which it is not worth its own."""
+LEFT, LEFT_BESIDE_LOW = 0.5, 0.2
+"""Share of the products that pruning leaves over up to which it is worth its own, beside float32 and beside low precision."""
 
 TRIED_CELLS = 1 << 24
 """Products that pruning is tried on before it is judged."""
@@ -77,7 +77,7 @@ class Precision:
         self._pairs = 0
         self._cells = 0
         self._prunable = 0
-        self._multiplied = 0
+        self._left = 0.0
         self.compared = 0
         self.fallen = 0
 
@@ -103,7 +103,7 @@ class Precision:
         return self.fallen <= UNPROFITABLE * self.compared and self._pairs * PAIR_CELLS <= self._cells
 
     def prunes(self, size: int, dim: int) -> bool:
-        """Whether a group of so many vectors of so many dimensions is pruned: enough has been ruled out so far."""
+        """Whether to try it for a group of so many vectors of so many dimensions: enough has been ruled out so far."""
         if (
             not self.adapts
             or self._device != 'cpu'
@@ -111,13 +111,17 @@ class Precision:
             or dim < PRUNED_DIMENSIONS
         ):
             return False
-        return self._prunable < TRIED_CELLS or self._multiplied <= MULTIPLIED * self._prunable
+        return self._prunable < TRIED_CELLS or self._left <= self._most_left() * self._prunable
 
-    def count_pruned(self, cells: int, multiplied: int) -> None:
-        """Pruning was tried on so many products, of which so many were made in full."""
+    def prunes_enough(self, pairs: int, left: float) -> bool:
+        """Whether it is worth pruning so many products, of which such a part is left over; is taken into account from now on."""
         with self._lock:
-            self._prunable += cells
-            self._multiplied += multiplied
+            self._prunable += pairs
+            self._left += pairs * left
+        return left <= self._most_left()
+
+    def _most_left(self) -> float:
+        return LEFT_BESIDE_LOW if proposers.has_fast_bfloat16() and self.pays() else LEFT
 
     def count(self, compared: int, fallen: int, pairs: int, cells: int) -> None:
         """Low precision was tried for some rows, and was no use for some of these; pairs were settled, of so many products."""

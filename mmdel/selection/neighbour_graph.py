@@ -20,7 +20,6 @@ from mmdel.embedding.vectors import Vectors
 from mmdel.progress import Tick
 from mmdel.selection.clustering import import_faiss
 from mmdel.selection.groups import Group, InMemory, Precision
-from mmdel.selection.projection import Projection
 from mmdel.selection.proposers import float32_margin, float64_margin
 from mmdel.selection.pruning import PANEL, Panels
 from mmdel.selection.redundancy import is_worth
@@ -114,11 +113,11 @@ def _nearest_neighbours(
     everyone = Group(InMemory(pool), np.arange(len(rows)), Precision('auto'))
 
     def search(block: Rows) -> None:
-        if (projection := everyone.projection) is not None:
-            guess, found = _left_over(everyone, projection, block, proposed)
-        else:
+        few = _left_over(everyone, block, proposed)
+        if few is None:
             faiss.omp_set_num_threads(1)  # of this thread; the blocks run in parallel
-            guess, found = faiss.knn(pool[block], pool, proposed, metric=faiss.METRIC_INNER_PRODUCT)
+            few = faiss.knn(pool[block], pool, proposed, metric=faiss.METRIC_INNER_PRODUCT)
+        guess, found = few
         settled = settle(pool, np.repeat(block, proposed), found.ravel(), pool.__getitem__).reshape(found.shape)
         best = np.lexsort((found, -settled), axis=1)[:, :k]
         neighbour[block] = np.take_along_axis(found, best, axis=1)
@@ -139,8 +138,14 @@ def _nearest_neighbours(
     return nodes, neighbour[nodes], cosine[nodes]
 
 
-def _left_over(everyone: Group, projection: Projection, block: Rows, proposed: int) -> tuple[NDArray[np.float32], Rows]:
-    """The highest float32 products of each row of a block and their slots, [block, proposed]; no other cosine is higher."""
+def _left_over(everyone: Group, block: Rows, proposed: int) -> tuple[NDArray[np.float32], Rows] | None:
+    """The highest float32 products of each row of a block and their slots, [block, proposed]; no other cosine is higher.
+
+    None where a projection does not rule out enough.
+    """
+    projection = everyone.projection
+    if projection is None:
+        return None
     panels = Panels(everyone.projected(projection, block), projection, everyone, [np.arange(len(everyone))], _see_all)
     unit = everyone.read(block)
     margin = float(float32_margin(unit.shape[1]))
@@ -149,12 +154,11 @@ def _left_over(everyone: Group, projection: Projection, block: Rows, proposed: i
     for some, slots, vectors in panels.first(-(-proposed // PANEL) + 1):
         found.add(some, slots, unit[some] @ vectors.T)
     found.forget()
-    multiplied = 0
+    if not everyone.precision.prunes_enough(panels.pairs, panels.share(found.least - margin)):
+        return None
     # the same product may come out a little lower in another shape
     for some, slots, vectors in panels.left_over(lambda: found.least - margin):
         found.add(some, slots, unit[some] @ vectors.T, margin)
-        multiplied += len(some) * len(slots)
-    everyone.precision.count_pruned(panels.pairs, multiplied)
     return found.result()
 
 

@@ -2,6 +2,7 @@
 
     panels = Panels(rows, projection, group, parts, hidden)
     some, slots = panels.leads()                         # a column of each row that is likely to be its best
+    panels.share(least)                                  # of the products are left over
     for some, slots, vectors in panels.left_over(least):
         ...                                              # all other columns are below ``least()`` of their row
 
@@ -70,6 +71,7 @@ class Panels:
         # of each window the tiles, and the panels of each
         self._windows: list[tuple[Rows, list[tuple[Rows, slice]]]] = []
         self._highest = np.empty((len(rows), 0), np.float32)
+        self._bound = np.zeros(len(rows))
         if not self.pairs:
             return
         self._rows = projection.rows(rows)
@@ -116,6 +118,10 @@ class Panels:
                     if len(rows):
                         yield rows, slots, vectors(slots)
 
+    def share(self, least: NDArray[np.float64]) -> float:
+        """The part of all pairs that :meth:`left_over` has."""
+        return np.count_nonzero(self._possible(least, slice(None))) * PANEL / max(self.pairs, 1)
+
     def left_over(self, least: Callable[[], NDArray[np.float64]]) -> Iterator[tuple[Rows, Rows, NDArray[np.float32]]]:
         """Rows, slots and their vectors, of which no pair that may be at least ``least`` of its row, [n], is left out.
 
@@ -124,12 +130,17 @@ class Panels:
         for window, tiles in self._windows:
             vectors = self._source.within(window)
             for tile, part in tiles:
-                highest = self._highest[:, part]
-                lowest = (least() - self._bound).astype(np.float32)
-                possible = (highest >= lowest[:, None]) & (highest > -np.inf)
+                possible = self._possible(least(), part)
                 for alike in _alike(possible):
                     slots = tile[alike.start * PANEL : alike.stop * PANEL]
                     yield np.flatnonzero(possible[:, alike].any(axis=1)), slots, vectors(slots)
+
+    def _possible(self, least: NDArray[np.float64], panels: slice) -> NDArray[np.bool_]:
+        """Which panels of each row may hold a cosine of at least ``least``, bool [n, panels]."""
+        highest = self._highest[:, panels]
+        lowest = (least - self._bound).astype(np.float32)
+        possible: NDArray[np.bool_] = (highest >= lowest[:, None]) & (highest > -np.inf)
+        return possible
 
     def _tiles(self) -> Iterator[tuple[Rows, slice]]:
         for _, tiles in self._windows:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from mmdel.embedding.vectors import canonical_cosine
 from mmdel.selection import proposers
 from mmdel.selection.groups import FLOAT32, UNPROFITABLE, Group, Rows
-from mmdel.selection.projection import Projected, Projection
 from mmdel.selection.proposers import Prepared, Proposer, float64_margin
 from mmdel.selection.pruning import Panels
 from mmdel.selection.refinement import refined
@@ -67,16 +66,20 @@ def settled_maximum(
     Returns:
         tuple: Canonical cosine, float32 [n] (NaN if none), and slot, int64 [n] (-1 if none).
     """
-    projection = group.projection if proposer is None and len(x) and len(columns) >= PRUNED_COLUMNS else None
-    chosen = proposer or (FLOAT32 if projection else group.proposer)
+    hidden = _Hidden(below, labels)
+    floor = np.full(len(x), -np.inf)
+    panels = None
+    if proposer is None and len(x) and len(columns) >= PRUNED_COLUMNS:
+        panels = _panels(x, below, columns, group, hidden, own, floor)
+    chosen = proposer or (group.proposer if panels is None else FLOAT32)
     if chosen is not FLOAT32 and not group.precision.pays():
         chosen = FLOAT32
-    search = _Search(x, below, columns, group, chosen, labels, own)
-    if projection is None:
-        search.everywhere()
+    search = _Search(x, group, chosen, hidden, own, floor)
+    if panels is None:
+        search.everywhere(columns, below)
     else:
-        search.pruned(projection, projection.of(x) if own is None else group.projected(projection, own))
-    row, slots = search.left_over()
+        search.left_over(panels)
+    row, slots = search.possible()
     best = np.full(len(x), np.nan, np.float32)
     slot = np.full(len(x), -1, np.int64)
     settled = settle(x, row, slots, group.read)
@@ -95,63 +98,38 @@ def settled_maximum(
     return best, slot
 
 
-class _Search:
-    """Candidates of some rows among some columns, tile by tile; arguments as of :func:`settled_maximum`.
+def _panels(
+    x: NDArray[np.float32],
+    below: Rows | None,
+    columns: Rows,
+    group: Group,
+    hidden: '_Hidden',
+    own: Rows | None,
+    floor: NDArray[np.float64],
+) -> Panels | None:
+    """What a projection says of the columns, if it rules out enough; ``floor`` is raised to the best column that it finds.
 
-    Attributes:
-        dense (NDArray[np.bool_]): [n], rows with too many candidates to settle one by one.
+    That is the column of a row's highest product.
     """
+    projection = group.projection
+    if projection is None:
+        return None
+    wide, stop = _seen(columns, below)
+    rows = projection.of(x) if own is None else group.projected(projection, own)
+    panels = Panels(rows, projection, group, (columns[:wide], columns[wide:stop]), hidden)
+    some, lead = panels.leads()
+    floor[some] = settle(x, some, lead, group.read)
+    return panels if group.precision.prunes_enough(panels.pairs, panels.share(floor)) else None
 
-    def __init__(
-        self,
-        x: NDArray[np.float32],
-        below: Rows | None,
-        columns: Rows,
-        group: Group,
-        proposer: Proposer,
-        labels: tuple[Rows, Rows] | None,
-        own: Rows | None,
-    ) -> None:
-        self._x = x
+
+class _Hidden:
+    """What rows do not see; arguments as of :func:`settled_maximum`."""
+
+    def __init__(self, below: Rows | None, labels: tuple[Rows, Rows] | None) -> None:
         self._below = below
-        self._columns = columns
-        self._group = group
-        self._proposer = proposer
         self._labels = labels
-        self._rows = proposer.rows(proposer.prepare(x) if own is None else group.prepared(proposer, own))
-        self._numbers = np.arange(len(x))
-        # no row's highest cosine is lower than this
-        self._floor = np.full(len(x), -np.inf)
-        self._error = np.zeros(len(x))
-        self._found = _Candidates(self._floor)
-        self._cells = 0
-        self._few = proposer.candidates
-        self.dense = np.zeros(len(x), bool)
 
-    def everywhere(self) -> None:
-        """Multiply all rows with all columns that they see."""
-        for slots in _tiles(self._columns, self._below):
-            # rows that see none of these columns are left out of the product, not only masked
-            start = 0 if self._below is None else int(np.searchsorted(self._below, slots[0], side='right'))
-            self._multiply(slice(start, None), slots, self._group.prepared(self._proposer, slots))
-
-    def pruned(self, projection: Projection, rows: Projected) -> None:
-        """The same without the products that a projection rules out: they are below the best one known of their row.
-
-        That best one is found by the projection, too: the column of its highest product.
-        """
-        # copies of an image are in one cell, so in one tile, and a row that is not settled here sees all columns again
-        self._few = max(self._few, proposers.LOW_CANDIDATES)
-        wide, stop = _seen(self._columns, self._below)
-        panels = Panels(rows, projection, self._group, (self._columns[:wide], self._columns[wide:stop]), self._hidden)
-        some, lead = panels.leads()
-        self._floor[some] = settle(self._x, some, lead, self._group.read)
-        before = self._cells
-        for some, slots, vectors in panels.left_over(lambda: np.where(self.dense, np.inf, self._floor)):
-            self._multiply(some, slots, self._proposer.prepare(vectors))
-        self._group.precision.count_pruned(panels.pairs, self._cells - before)
-
-    def _hidden(self, numbers: Rows, slots: Rows) -> NDArray[np.bool_] | None:
+    def __call__(self, numbers: Rows, slots: Rows) -> NDArray[np.bool_] | None:
         """What the first of some rows do not see, bool [first rows, slots]; None if all see everything."""
         if self._below is not None:
             last = slots.max()
@@ -166,7 +144,54 @@ class _Search:
             return None
         return hidden if hidden.any() else None
 
-    def left_over(self) -> tuple[Rows, Rows]:
+
+class _Search:
+    """Candidates of some rows, tile by tile; arguments as of :func:`settled_maximum`.
+
+    Args:
+        floor (NDArray[np.float64]): [n], no row's highest cosine is lower than this; raised.
+
+    Attributes:
+        dense (NDArray[np.bool_]): [n], rows with too many candidates to settle one by one.
+    """
+
+    def __init__(
+        self,
+        x: NDArray[np.float32],
+        group: Group,
+        proposer: Proposer,
+        hidden: _Hidden,
+        own: Rows | None,
+        floor: NDArray[np.float64],
+    ) -> None:
+        self._x = x
+        self._group = group
+        self._proposer = proposer
+        self._hidden = hidden
+        self._rows = proposer.rows(proposer.prepare(x) if own is None else group.prepared(proposer, own))
+        self._numbers = np.arange(len(x))
+        self._floor = floor
+        self._error = np.zeros(len(x))
+        self._found = _Candidates(self._floor)
+        self._cells = 0
+        self._few = proposer.candidates
+        self.dense = np.zeros(len(x), bool)
+
+    def everywhere(self, columns: Rows, below: Rows | None) -> None:
+        """Multiply all rows with all columns that they see."""
+        for slots in _tiles(columns, below):
+            # rows that see none of these columns are left out of the product, not only masked
+            start = 0 if below is None else int(np.searchsorted(below, slots[0], side='right'))
+            self._multiply(slice(start, None), slots, self._group.prepared(self._proposer, slots))
+
+    def left_over(self, panels: Panels) -> None:
+        """The same without the products that panels rule out: they are below the best one known of their row."""
+        # copies of an image are in one cell, so in one tile, and a row that is not settled here sees all columns again
+        self._few = max(self._few, proposers.LOW_CANDIDATES)
+        for some, slots, vectors in panels.left_over(lambda: np.where(self.dense, np.inf, self._floor)):
+            self._multiply(some, slots, self._proposer.prepare(vectors))
+
+    def possible(self) -> tuple[Rows, Rows]:
         """Rows and slots of the pairs that may be the best of their row, to be settled by the canonical number."""
         row, slots, most = self._found.possible(self.dense)
         if self._proposer is not FLOAT32:

@@ -82,15 +82,15 @@ def test_result__is_that_of_all_products(prune_everything, size, scenes, noise, 
 
 
 def counted(monkeypatch):
-    """Products that might have been pruned, and those that were made in full after all."""
-    counts = np.zeros(2, np.int64)
-    plain = Precision.count_pruned
+    """Products that might have been pruned, and those that were left over."""
+    counts = np.zeros(2)
+    plain = Precision.prunes_enough
 
-    def count(self, cells, multiplied):
-        counts[:] += cells, multiplied
-        plain(self, cells, multiplied)
+    def count(self, pairs, left):
+        counts[:] += pairs, pairs * left
+        return plain(self, pairs, left)
 
-    monkeypatch.setattr(Precision, 'count_pruned', count)
+    monkeypatch.setattr(Precision, 'prunes_enough', count)
     return counts
 
 
