@@ -37,6 +37,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CLUSTERS = (2_000, 5_000, 10_000, 20_000)
 SIDE = 4096
 """Rows of the bare product's two factors."""
+PAUSE = 0.2
+"""Seconds between contenders: threads of the one before wait busily for more work."""
 
 
 def draw_scenes(rng: np.random.Generator, images: int, dim: int) -> np.ndarray:
@@ -193,6 +195,7 @@ def in_cluster(dim: int) -> None:
         wall, cpu = (dict.fromkeys(work, np.inf) for _ in range(2))
         for _ in range(5):
             for name, step in work.items():
+                time.sleep(PAUSE)
                 start, used = time.perf_counter(), time.process_time()
                 step()
                 wall[name] = min(wall[name], time.perf_counter() - start)
@@ -251,6 +254,7 @@ def kmeans(images: int, dim: int) -> None:
         best = dict.fromkeys(names, np.inf)
         for _ in range(3):
             for name, pool in pools.items():
+                time.sleep(PAUSE)
                 spent, mean, kernels[name] = pool.submit(cluster, images, dim, seed, name).result()
                 best[name] = min(best[name], spent)
                 means[name] += mean / 3 / len(seeds)

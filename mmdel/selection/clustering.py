@@ -19,6 +19,8 @@ from mmdel.selection.redundancy import nearest_centroid
 POINTS_PER_CENTROID = 256
 """k-means is trained on at most this many images per centroid (faiss's own default); the rest are only assigned."""
 
+NEWEST_FIRST = ('SkylakeX', 'Haswell')
+"""Matrix kernels that faiss may be asked for."""
 
 WATCHED_CLUSTERS = 300
 """Above it training lasts longer than a few seconds and is shown iteration by iteration."""
@@ -154,19 +156,11 @@ def import_faiss() -> ModuleType:
     """faiss, with matrix kernels that fit the processor.
 
     The OpenBLAS inside faiss's wheels is older than many processors and falls back to SSE on those, four times slower. NumPy's
-    own is newer: the kernels that it chose are asked for, unless the user has asked for others.
+    own is newer: the kernels that it chose are asked for, unless the user has asked for others. Sums come out a little different
+    with each, so the choice must be the same in every run on a machine.
     """
-    known = {
-        'SkylakeX': 'SkylakeX',
-        'Cooperlake': 'SkylakeX',
-        'SapphireRapids': 'SkylakeX',
-        'Haswell': 'Haswell',
-        'Zen': 'Haswell',
-    }
     name = 'OPENBLAS_CORETYPE'
-    chosen = None
-    if 'faiss' not in sys.modules and name not in os.environ:
-        chosen = next((known[i['architecture']] for i in threadpool_info() if i.get('architecture') in known), None)
+    chosen = _newest_kernels() if 'faiss' not in sys.modules and name not in os.environ else None
     if chosen:
         os.environ[name] = chosen
     try:
@@ -177,3 +171,17 @@ def import_faiss() -> ModuleType:
         if chosen:
             del os.environ[name]
     return faiss
+
+
+def _newest_kernels() -> str | None:
+    """The newest of the matrix kernels that libraries have chosen for this processor, as an older OpenBLAS calls them."""
+    known = {
+        'SkylakeX': 'SkylakeX',
+        'Cooperlake': 'SkylakeX',
+        'SapphireRapids': 'SkylakeX',
+        'Haswell': 'Haswell',
+        'Zen': 'Haswell',
+    }
+    # in no fixed order: OpenCV brings an older one, which may know less of the processor
+    found = {known.get(library.get('architecture')) for library in threadpool_info()}
+    return next((kernels for kernels in NEWEST_FIRST if kernels in found), None)

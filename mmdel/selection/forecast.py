@@ -21,7 +21,8 @@ def announce(pairs: int, dim: int) -> None:
     seconds = OVERHEAD * 2 * pairs * dim / _rate(dim)
     if seconds >= SAID_FROM:
         print_log(
-            f'{pairs:,} pairs are compared now, which takes this machine alone at most about {duration(seconds)}.',
+            f'{pairs:,} pairs are compared now, which takes this machine alone at most about {duration(seconds)}; '
+            'where images repeat themselves, a fraction of it.',
             'current',
         )
 

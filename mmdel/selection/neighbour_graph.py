@@ -21,7 +21,7 @@ from mmdel.progress import Tick
 from mmdel.selection.clustering import import_faiss
 from mmdel.selection.groups import Group, InMemory, Precision
 from mmdel.selection.proposers import float32_margin, float64_margin
-from mmdel.selection.pruning import PANEL, Panels
+from mmdel.selection.pruning import Panels
 from mmdel.selection.redundancy import is_worth
 from mmdel.selection.settled_maximum import settle
 from mmdel.selection.workers import Workers
@@ -109,7 +109,6 @@ def _nearest_neighbours(
     cosine = np.empty((len(rows), k), np.float32)
     done = np.zeros(len(rows), bool)
     margin = float32_margin(vectors.dim)
-
     everyone = Group(InMemory(pool), np.arange(len(rows)), Precision('auto'))
 
     def search(block: Rows) -> None:
@@ -150,8 +149,8 @@ def _left_over(everyone: Group, block: Rows, proposed: int) -> tuple[NDArray[np.
     unit = everyone.read(block)
     margin = float(float32_margin(unit.shape[1]))
     found = _Highest(len(block), proposed)
-    # the panels of the highest bounds hold enough columns for a first limit
-    for some, slots, vectors in panels.first(-(-proposed // PANEL) + 1):
+    # what is near by the projection sets the first limit
+    for some, slots, vectors in panels.first(proposed):
         found.add(some, slots, unit[some] @ vectors.T)
     found.forget()
     if not everyone.precision.prunes_enough(panels.pairs, panels.share(found.least - margin)):

@@ -103,10 +103,10 @@ class Panels:
                 lead[some] = tile[products.argmax(axis=1)]
         return np.flatnonzero(sees), lead[sees]
 
-    def first(self, count: int) -> Iterator[tuple[Rows, Rows, NDArray[np.float32]]]:
-        """Of each row the panels of its highest products, so many: rows, slots and their vectors, a panel at a time."""
-        count = min(count, self._highest.shape[1])
-        chosen = np.argpartition(-self._highest, count - 1, axis=1)[:, :count] if count else np.empty((0, 0), np.int64)
+    def first(self, columns: int) -> Iterator[tuple[Rows, Rows, NDArray[np.float32]]]:
+        """Of each row the panels of its highest products, as a rule enough for so many columns: rows, slots and their vectors."""
+        count = min(-(-columns // PANEL) + 1, self._highest.shape[1])
+        chosen = np.argpartition(-self._highest, count - 1, axis=1)[:, :count]
         panel = np.argsort(chosen, axis=None, kind='stable')
         ends = np.searchsorted(chosen.ravel()[panel], np.arange(self._highest.shape[1] + 1))
         for window, tiles in self._windows:

@@ -308,8 +308,10 @@ def _nearest_centroid(
         x = vectors.read(rows[part])
         product = x @ centroids.T
         slot = product.argmax(axis=1)
-        near = product.max(axis=1) - float32_margin(x.shape[1])
-        unsure = (product >= near[:, None]).sum(axis=1) > 1
+        best = np.arange(len(x)), slot
+        near = product[best] - float32_margin(x.shape[1])
+        product[best] = -np.inf
+        unsure = product.max(axis=1) >= near
         if unsure.any():
             _, slot[unsure] = settled_maximum(x[unsure], None, columns, choices, FLOAT32)
         label[part] = slot

@@ -98,30 +98,6 @@ def settled_maximum(
     return best, slot
 
 
-def _panels(
-    x: NDArray[np.float32],
-    below: Rows | None,
-    columns: Rows,
-    group: Group,
-    hidden: '_Hidden',
-    own: Rows | None,
-    floor: NDArray[np.float64],
-) -> Panels | None:
-    """What a projection says of the columns, if it rules out enough; ``floor`` is raised to the best column that it finds.
-
-    That is the column of a row's highest product.
-    """
-    projection = group.projection
-    if projection is None:
-        return None
-    wide, stop = _seen(columns, below)
-    rows = projection.of(x) if own is None else group.projected(projection, own)
-    panels = Panels(rows, projection, group, (columns[:wide], columns[wide:stop]), hidden)
-    some, lead = panels.leads()
-    floor[some] = settle(x, some, lead, group.read)
-    return panels if group.precision.prunes_enough(panels.pairs, panels.share(floor)) else None
-
-
 class _Hidden:
     """What rows do not see; arguments as of :func:`settled_maximum`."""
 
@@ -143,6 +119,30 @@ class _Hidden:
         else:
             return None
         return hidden if hidden.any() else None
+
+
+def _panels(
+    x: NDArray[np.float32],
+    below: Rows | None,
+    columns: Rows,
+    group: Group,
+    hidden: _Hidden,
+    own: Rows | None,
+    floor: NDArray[np.float64],
+) -> Panels | None:
+    """What a projection says of the columns, if it rules out enough; ``floor`` is raised to the best column that it finds.
+
+    That is the column of a row's highest product.
+    """
+    projection = group.projection
+    if projection is None:
+        return None
+    wide, stop = _seen(columns, below)
+    rows = projection.of(x) if own is None else group.projected(projection, own)
+    panels = Panels(rows, projection, group, (columns[:wide], columns[wide:stop]), hidden)
+    some, lead = panels.leads()
+    floor[some] = settle(x, some, lead, group.read)
+    return panels if group.precision.prunes_enough(panels.pairs, panels.share(floor)) else None
 
 
 class _Search:

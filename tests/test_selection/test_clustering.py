@@ -1,11 +1,14 @@
 """k-means: as good as plain faiss, k from the number of images alone, and no trouble with clusters that nobody belongs to."""
 
+import itertools
+
 import faiss
 import numpy as np
 import pytest
 
 from mmdel.embedding.vectors import ArraySource, Vectors
 from mmdel.errors import ConfigError
+from mmdel.selection import clustering
 from mmdel.selection.clustering import POINTS_PER_CENTROID, FaissKMeans, auto_num_clusters
 
 
@@ -77,3 +80,19 @@ def test_device__recorded_where_it_decides_and_refused_where_there_is_none():
     if not faiss.get_num_gpus():
         with pytest.raises(ConfigError, match='sees no GPU'):
             FaissKMeans(device='cuda').fit(vectors_of(np.eye(8)), np.arange(8))
+
+
+@pytest.mark.parametrize(
+    ('architectures', 'kernels'),
+    [
+        (['SkylakeX', 'Zen'], 'SkylakeX'),
+        (['Cooperlake', 'Haswell', None], 'SkylakeX'),
+        ([None, 'Zen'], 'Haswell'),
+        (['Prescott'], None),
+    ],
+)
+def test_kernels__do_not_depend_on_the_order_of_libraries(monkeypatch, architectures, kernels):
+    for order in itertools.permutations(architectures):
+        libraries = [{'user_api': 'blas'} if name is None else {'architecture': name} for name in order]
+        monkeypatch.setattr(clustering, 'threadpool_info', lambda libraries=libraries: libraries)
+        assert clustering._newest_kernels() == kernels

@@ -16,7 +16,8 @@ def said(monkeypatch):
 def test_announce__follows_the_number_of_products(said):
     forecast.announce(10**12, 768)
     assert said == [
-        '1,000,000,000,000 pairs are compared now, which takes this machine alone at most about 6 h 24 min.'
+        '1,000,000,000,000 pairs are compared now, which takes this machine alone at most about 6 h 24 min; '
+        'where images repeat themselves, a fraction of it.'
     ]
 
 
