@@ -243,7 +243,7 @@ def kmeans(images: int, dim: int) -> None:
     """Print time and objective of clustering, against faiss alone with its own matrix kernels and with those that mmdel asks for.
 
     Same vectors, k and iterations at most (faiss stops where nothing changes, at an iteration that depends on the seed); a
-    process for each, as kernels are chosen at import. The sum over five seeds of the best of three by turns.
+    process for each, as kernels are chosen at import. The mean over five seeds of the best of three by turns.
     """
     names = ('mmdel', 'faiss as installed', 'faiss with the same kernels')
     pools = {name: ProcessPoolExecutor(1, get_context('spawn')) for name in names}

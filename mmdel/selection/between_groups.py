@@ -18,7 +18,7 @@ from mmdel.selection.groups import FLOAT32, Group, Precision, Rows
 from mmdel.selection.proposers import Prepared, Proposer
 from mmdel.selection.pruning import Panels
 from mmdel.selection.redundancy import Neighbours, is_worth, log_fallen
-from mmdel.selection.settled_maximum import settled_maximum
+from mmdel.selection.settled_maximum import HiddenColumns, settled_maximum
 from mmdel.selection.workers import Workers
 
 
@@ -74,6 +74,7 @@ def _near_other_group(
     everyone = Group(vectors, order, Precision(precision, device))
     cut = np.float64(np.float32(threshold))
     limit = np.full(settled.TILE_ROWS, cut)
+    hidden = HiddenColumns(None, (label, label))
 
     def compare(start: int) -> None:
         mine = np.arange(start, min(start + settled.TILE_ROWS, len(order)))
@@ -89,7 +90,7 @@ def _near_other_group(
             return None
         panels = Panels(
             everyone.projected(projection, mine), projection, everyone, [np.arange(mine[0], len(order))],
-            lambda numbers, slots: label[mine[numbers]][:, None] == label[slots],
+            lambda numbers, slots: hidden(mine[numbers], slots),
         )  # fmt: skip
         return panels if everyone.precision.prunes_enough(panels.pairs, panels.share(limit[: len(mine)])) else None
 
@@ -116,8 +117,8 @@ def _near_other_group(
 
     def multiply(proposer: Proposer, mine: Rows, rows: Prepared, theirs: Rows, columns: Prepared) -> None:
         tile = proposer.tile(rows, columns)
-        if (same := label[mine][:, None] == label[theirs]).any():
-            tile.hide(len(mine), same)
+        if (same := hidden(mine, theirs)) is not None:
+            tile.hide(len(same), same)
         lowest = float(proposer.rounded_down(cut - rows.offset[0] - proposer.bound(rows, columns).max()))
         found[order[mine[tile.highest(above_zero=lowest > 0) >= lowest]]] = True
         found[order[theirs[tile.highest(axis=0, above_zero=lowest > 0) >= lowest]]] = True

@@ -156,8 +156,8 @@ def import_faiss() -> ModuleType:
     """faiss, with matrix kernels that fit the processor.
 
     The OpenBLAS inside faiss's wheels is older than many processors and falls back to SSE on those, four times slower. NumPy's
-    own is newer: the kernels that it chose are asked for, unless the user has asked for others. Sums come out a little different
-    with each, so the choice must be the same in every run on a machine.
+    own is newer: the newest kernels that a library chose are asked for, unless the user has asked for others. Sums come out a
+    little different with each, so the choice must be the same in every run on a machine.
     """
     name = 'OPENBLAS_CORETYPE'
     chosen = _newest_kernels() if 'faiss' not in sys.modules and name not in os.environ else None

@@ -207,6 +207,11 @@ class Group:
         return len(self) * self._vectors.dim * 4 <= GROUP_BYTES
 
     @property
+    def _in_any_order(self) -> bool:
+        """Whether any vectors can be had at once: all are in memory, or will be."""
+        return self._vectors.resident or self._fits
+
+    @property
     def proposer(self) -> Proposer:
         """What multiplies all columns."""
         if self._proposer is None:
@@ -237,13 +242,13 @@ class Group:
 
     def windows(self, slots: Rows) -> Iterator[Rows]:
         """As many slots at a time, at least one, as can be had in any order, see :meth:`within`."""
-        size = len(slots) if self._vectors.resident or self._fits else max(1, GROUP_BYTES // (4 * self._vectors.dim))
-        for start in range(0, len(slots), max(1, size)):
+        size = max(1, len(slots) if self._in_any_order else GROUP_BYTES // (4 * self._vectors.dim))
+        for start in range(0, len(slots), size):
             yield slots[start : start + size]
 
     def within(self, window: Rows) -> Callable[[Rows], NDArray[np.float32]]:
         """Gives the vectors, float32 [slots, D], of some slots of a window, ascending; those of a file are read now."""
-        if self._vectors.resident or self._fits:
+        if self._in_any_order:
             return self.read
         held = self._vectors.read(self._order[window])
         return lambda slots: np.take(held, np.searchsorted(window, slots), axis=0)

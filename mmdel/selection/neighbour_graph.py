@@ -23,7 +23,7 @@ from mmdel.selection.groups import Group, InMemory, Precision
 from mmdel.selection.proposers import float32_margin, float64_margin
 from mmdel.selection.pruning import Panels
 from mmdel.selection.redundancy import is_worth
-from mmdel.selection.settled_maximum import settle
+from mmdel.selection.settled_maximum import HiddenColumns, settle
 from mmdel.selection.workers import Workers
 
 Rows = NDArray[np.int64]
@@ -145,7 +145,13 @@ def _left_over(everyone: Group, block: Rows, proposed: int) -> tuple[NDArray[np.
     projection = everyone.projection
     if projection is None:
         return None
-    panels = Panels(everyone.projected(projection, block), projection, everyone, [np.arange(len(everyone))], _see_all)
+    panels = Panels(
+        everyone.projected(projection, block),
+        projection,
+        everyone,
+        [np.arange(len(everyone))],
+        HiddenColumns(None, None),
+    )
     unit = everyone.read(block)
     margin = float(float32_margin(unit.shape[1]))
     found = _Highest(len(block), proposed)
@@ -159,10 +165,6 @@ def _left_over(everyone: Group, block: Rows, proposed: int) -> tuple[NDArray[np.
     for some, slots, vectors in panels.left_over(lambda: found.least - margin):
         found.add(some, slots, unit[some] @ vectors.T, margin)
     return found.result()
-
-
-def _see_all(rows: Rows, slots: Rows) -> None:
-    return None
 
 
 class _Highest:

@@ -66,7 +66,7 @@ def settled_maximum(
     Returns:
         tuple: Canonical cosine, float32 [n] (NaN if none), and slot, int64 [n] (-1 if none).
     """
-    hidden = _Hidden(below, labels)
+    hidden = HiddenColumns(below, labels)
     floor = np.full(len(x), -np.inf)
     panels = None
     if proposer is None and len(x) and len(columns) >= PRUNED_COLUMNS:
@@ -98,8 +98,8 @@ def settled_maximum(
     return best, slot
 
 
-class _Hidden:
-    """What rows do not see; arguments as of :func:`settled_maximum`."""
+class HiddenColumns:
+    """What rows do not see; arguments as of :func:`settled_maximum`, both None where rows see everything."""
 
     def __init__(self, below: Rows | None, labels: tuple[Rows, Rows] | None) -> None:
         self._below = below
@@ -126,7 +126,7 @@ def _panels(
     below: Rows | None,
     columns: Rows,
     group: Group,
-    hidden: _Hidden,
+    hidden: HiddenColumns,
     own: Rows | None,
     floor: NDArray[np.float64],
 ) -> Panels | None:
@@ -160,7 +160,7 @@ class _Search:
         x: NDArray[np.float32],
         group: Group,
         proposer: Proposer,
-        hidden: _Hidden,
+        hidden: HiddenColumns,
         own: Rows | None,
         floor: NDArray[np.float64],
     ) -> None:

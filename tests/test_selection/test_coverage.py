@@ -5,7 +5,7 @@ import pytest
 
 from mmdel.embedding.vectors import ArraySource, Vectors
 from mmdel.engine.coverage import similarity_to_kept
-from mmdel.selection import neighbour_graph
+from mmdel.selection import groups, neighbour_graph
 from mmdel.selection.coverage import Coverage
 from mmdel.selection.neighbour_graph import nearest_neighbours
 from mmdel.selection.strata import sequences
@@ -108,15 +108,19 @@ def test_gains__never_grow_and_the_graph_never_promises_too_much(make_pool, orde
 
 @pytest.mark.parametrize('kind', ['scenes', 'copies', 'near ties'])
 @pytest.mark.parametrize('k', [1, 4, 30, 90])
-@pytest.mark.parametrize('pruned', [False, True], ids=['faiss', 'pruned'])
+@pytest.mark.parametrize('search', ['faiss', 'pruned', 'given up'])
 def test_graph__is_that_of_all_pairs_ties_to_the_smaller_row(
-    make_pool, cosines, prune_everything, kind, k, pruned, monkeypatch
+    make_pool, cosines, prune_everything, kind, k, search, monkeypatch
 ):
     monkeypatch.setattr(neighbour_graph, 'SECOND_SEARCH', 5)
-    if pruned:
+    if search != 'faiss':
         prune_everything(monkeypatch)
         monkeypatch.setattr(neighbour_graph, 'QUERIES', 32)
+    if search == 'pruned':
         monkeypatch.setattr(neighbour_graph, 'import_faiss', lambda: None)
+    if search == 'given up':
+        monkeypatch.setattr(groups, 'LEFT', -1)
+        monkeypatch.setattr(groups, 'LEFT_BESIDE_LOW', -1)
     vectors, _ = make_pool(90, seed=2, copies=kind == 'copies')
     if kind == 'near ties':
         rng = np.random.default_rng(0)

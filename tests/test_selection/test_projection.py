@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, Vectors
-from mmdel.selection import between_groups, groups, projection, redundancy, settled_maximum
+from mmdel.selection import between_groups, groups, projection, proposers, redundancy, settled_maximum
 from mmdel.selection.groups import Precision
 from mmdel.selection.projection import Projection
 
@@ -50,9 +50,11 @@ def test_projection__tells_scenes_apart_that_few_dimensions_hold():
 @settings(max_examples=60)
 @given(
     st.integers(1, 150), st.sampled_from([3, 5, 40]), st.floats(0, 0.5), st.booleans(), st.integers(1, 3),
-    st.sampled_from(['all vectors', 'a group', 'a window of 30']), st.integers(0, 9999),
+    st.sampled_from(['all vectors', 'a group', 'a window of 30']), st.booleans(), st.booleans(), st.integers(0, 9999),
 )  # fmt: skip
-def test_result__is_that_of_all_products(prune_everything, size, scenes, noise, center, threads, in_memory, seed):
+def test_result__is_that_of_all_products(
+    prune_everything, size, scenes, noise, center, threads, in_memory, given_up, low, seed
+):
     rng = np.random.default_rng(seed)
     scene = rng.standard_normal((scenes, 12))[rng.integers(0, scenes, size)]
     raw = (scene + noise * rng.standard_normal((size, 12)) + 3 * rng.standard_normal(12)).astype(np.float32)
@@ -73,6 +75,11 @@ def test_result__is_that_of_all_products(prune_everything, size, scenes, noise, 
     with pytest.MonkeyPatch.context() as patch:
         prune_everything(patch)
         patch.setattr(redundancy, 'SMALL_GROUP', 0)
+        # slow where the processor knows no bfloat16, and the same
+        patch.setattr(proposers, 'has_fast_bfloat16', lambda: low)
+        if given_up:
+            patch.setattr(groups, 'LEFT', -1)
+            patch.setattr(groups, 'LEFT_BESIDE_LOW', -1)
         if in_memory == 'a window of 30':
             patch.setattr(groups, 'GROUP_BYTES', 30 * 12 * 4)
         pruned = list(results(precision='auto', threads=threads))
