@@ -15,10 +15,11 @@ from mmdel.embedding.vectors import Vectors
 from mmdel.progress import Tick
 from mmdel.selection import settled_maximum as settled
 from mmdel.selection.groups import FLOAT32, Group, Precision, Rows
+from mmdel.selection.hidden_columns import HiddenColumns
 from mmdel.selection.proposers import Prepared, Proposer
-from mmdel.selection.pruning import Panels
+from mmdel.selection.pruning import Panels, Queries
 from mmdel.selection.redundancy import Neighbours, is_worth, log_fallen
-from mmdel.selection.settled_maximum import HiddenColumns, settled_maximum
+from mmdel.selection.settled_maximum import settled_maximum
 from mmdel.selection.workers import Workers
 
 
@@ -73,26 +74,29 @@ def _near_other_group(
     label = np.repeat(np.arange(len(groups)), [len(rows) for rows in groups])
     everyone = Group(vectors, order, Precision(precision, device))
     cut = np.float64(np.float32(threshold))
-    limit = np.full(settled.TILE_ROWS, cut)
-    hidden = HiddenColumns(None, (label, label))
+    hidden = HiddenColumns(labels=(label, label))
 
     def compare(start: int) -> None:
         mine = np.arange(start, min(start + settled.TILE_ROWS, len(order)))
-        panels = panels_of(mine)
-        if panels is None:
+        if not multiply_left_over(mine):
             multiply_all(mine)
-        else:
-            multiply_left_over(mine, panels)
 
-    def panels_of(mine: Rows) -> Panels | None:
+    def multiply_left_over(mine: Rows) -> bool:
         projection = everyone.projection
         if projection is None:
-            return None
-        panels = Panels(
-            everyone.projected(projection, mine), projection, everyone, [np.arange(mine[0], len(order))],
-            lambda numbers, slots: hidden(mine[numbers], slots),
-        )  # fmt: skip
-        return panels if everyone.precision.prunes_enough(panels.pairs, panels.share(limit[: len(mine)])) else None
+            return False
+        queries = Queries(everyone.projected(projection, mine), projection, HiddenColumns(labels=(label[mine], label)))
+        rows, limit = FLOAT32.rows(everyone.prepared(FLOAT32, mine)), np.full(len(mine), cut)
+        for number, window in enumerate(everyone.windows(np.arange(mine[0], len(order)))):
+            panels = Panels(queries, everyone.projected_among(projection, window), window)
+            panels.rule_out(limit)
+            if number == 0 and not everyone.precision.prunes_enough(panels.pairs, panels.share):
+                return False
+            read = everyone.within(window)
+            for some, slots in panels.left_over(lambda: limit):
+                multiply(FLOAT32, mine[some], rows[some], slots, FLOAT32.prepare(read(slots)))
+            tick(panels.pairs)
+        return True
 
     def multiply_all(mine: Rows) -> None:
         proposer = everyone.proposer
@@ -108,12 +112,6 @@ def _near_other_group(
                 aimed = True
             multiply(proposer, mine, rows, theirs, columns)
             tick(len(mine) * len(theirs))
-
-    def multiply_left_over(mine: Rows, panels: Panels) -> None:
-        rows = FLOAT32.rows(everyone.prepared(FLOAT32, mine))
-        for some, slots, vectors in panels.left_over(lambda: limit[: len(mine)]):
-            multiply(FLOAT32, mine[some], rows[some], slots, FLOAT32.prepare(vectors))
-        tick(panels.pairs)
 
     def multiply(proposer: Proposer, mine: Rows, rows: Prepared, theirs: Rows, columns: Prepared) -> None:
         tile = proposer.tile(rows, columns)

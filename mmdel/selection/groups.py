@@ -27,9 +27,9 @@ PREPARED_BYTES = 512 << 20
 LOW_ROWS = 2048
 """Groups of fewer rows are compared in float32: they take no time, or have no second tile to gain from."""
 
-PRUNED_ROWS, PRUNED_DIMENSIONS = 4096, 192
-"""Groups of fewer rows are not pruned: all their products take less time than finding a projection. Nor are vectors of fewer
-dimensions, which have little left to save."""
+PRUNED_NUMBERS, PRUNED_DIMENSIONS = 3 << 20, 192
+"""Groups of fewer numbers, rows times dimensions, are not pruned: all their products take less time than finding out which are
+needed. Nor are vectors of fewer dimensions, which have little left to save."""
 
 PRUNED_MOST = 4 << 20
 """Nor are groups of more rows: what is held for pruning would take gigabytes."""
@@ -107,7 +107,8 @@ class Precision:
         if (
             not self.adapts
             or self._device != 'cpu'
-            or not PRUNED_ROWS <= size <= PRUNED_MOST
+            or size * dim < PRUNED_NUMBERS
+            or size > PRUNED_MOST
             or dim < PRUNED_DIMENSIONS
         ):
             return False
@@ -235,7 +236,7 @@ class Group:
 
     def _sample_when_needed(self) -> Callable[[], NDArray[np.float32]]:
         """A function that gives some of the vectors, [n, D]; what it needs is read before, by all threads that wait for it."""
-        every = np.arange(0, len(self), max(1, len(self) // SAMPLE))
+        every = np.arange(0, len(self), max(1, -(-len(self) // SAMPLE)))
         if self._fits:
             self.among(every)
         return lambda: self.read(every)

@@ -20,10 +20,11 @@ from mmdel.embedding.vectors import Vectors
 from mmdel.progress import Tick
 from mmdel.selection.clustering import import_faiss
 from mmdel.selection.groups import Group, InMemory, Precision
+from mmdel.selection.hidden_columns import HiddenColumns
 from mmdel.selection.proposers import float32_margin, float64_margin
-from mmdel.selection.pruning import Panels
+from mmdel.selection.pruning import Panels, Queries
 from mmdel.selection.redundancy import is_worth
-from mmdel.selection.settled_maximum import HiddenColumns, settle
+from mmdel.selection.settled_maximum import settle
 from mmdel.selection.workers import Workers
 
 Rows = NDArray[np.int64]
@@ -145,25 +146,22 @@ def _left_over(everyone: Group, block: Rows, proposed: int) -> tuple[NDArray[np.
     projection = everyone.projection
     if projection is None:
         return None
-    panels = Panels(
-        everyone.projected(projection, block),
-        projection,
-        everyone,
-        [np.arange(len(everyone))],
-        HiddenColumns(None, None),
-    )
+    every = np.arange(len(everyone))
+    queries = Queries(everyone.projected(projection, block), projection, HiddenColumns())
+    panels = Panels(queries, everyone.projected_among(projection, every), every)
     unit = everyone.read(block)
     margin = float(float32_margin(unit.shape[1]))
     found = _Highest(len(block), proposed)
     # what is near by the projection sets the first limit
-    for some, slots, vectors in panels.first(proposed):
-        found.add(some, slots, unit[some] @ vectors.T)
+    for some, slots in panels.nearest(proposed):
+        found.add(some, slots, unit[some] @ everyone.read(slots).T)
     found.forget()
-    if not everyone.precision.prunes_enough(panels.pairs, panels.share(found.least - margin)):
+    panels.rule_out(found.least - margin)
+    if not everyone.precision.prunes_enough(panels.pairs, panels.share):
         return None
     # the same product may come out a little lower in another shape
-    for some, slots, vectors in panels.left_over(lambda: found.least - margin):
-        found.add(some, slots, unit[some] @ vectors.T, margin)
+    for some, slots in panels.left_over(lambda: found.least - margin):
+        found.add(some, slots, unit[some] @ everyone.read(slots).T, margin)
     return found.result()
 
 

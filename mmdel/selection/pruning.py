@@ -1,177 +1,206 @@
-"""Which columns may still be the best of which rows, by the products of their projections.
+"""Which columns may still be the best of which rows, by the distances and products of their projections.
 
-    panels = Panels(rows, projection, group, parts, hidden)
-    some, slots = panels.leads()                         # a column of each row that is likely to be its best
-    panels.share(least)                                  # of the products are left over
-    for some, slots, vectors in panels.left_over(least):
+    panels = Panels(Queries(rows, projection, hidden), columns, slots)
+    some, lead = panels.leads(numbers)                   # a column of each row that is likely to be its best
+    panels.rule_out(least)
+    panels.share                                         # of the products are left over
+    for some, slots in panels.left_over(least):
         ...                                              # all other columns are below ``least()`` of their row
 
-The highest product of a row is kept for each panel of similar columns, so that the better the best that is known of a row, the
-more is pruned, without another product.
+Cells of similar vectors are ruled out by their distance first, and what this leaves over is multiplied. The highest product of a
+row and a panel of cells is kept, so that the better the best that is known of a row, the more is pruned, without another product.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from mmdel.selection.hidden_columns import HiddenColumns
 from mmdel.selection.product_tiles import scratch
 from mmdel.selection.projection import Projected, Projection
 
 Rows = NDArray[np.int64]
-Hidden = Callable[[Rows, Rows], NDArray[np.bool_] | None]
 
 AT_ONCE = 512
 """Rows multiplied at a time, so that the tile stays in the cache."""
 
-PANEL = 128
-"""Columns that are pruned together."""
+PANEL = 64
+"""Columns that are pruned together, about; cells of fewer share a panel with their neighbours."""
 
-TILE_PANELS = 8
-"""Panels whose products are made at a time, and whose columns are read together."""
+WIDEST = 1024
+"""Columns that are multiplied together at most, about."""
 
 TOGETHER = 1.25
 """Neighbouring panels are multiplied together where that makes at most so many times the products."""
 
-
-class Columns(Protocol):
-    """Vectors by slot, as :class:`mmdel.selection.groups.Group` has them."""
-
-    def projected_among(self, projection: Projection, slots: Rows) -> Projected: ...
-
-    def windows(self, slots: Rows) -> Iterator[Rows]: ...
-
-    def within(self, window: Rows) -> Callable[[Rows], NDArray[np.float32]]: ...
+CALL, PROJECTED_CALL = 8192, 131072
+"""Or at most so many more: a multiplication of its own takes as long, of whole vectors and of projected ones."""
 
 
-class Panels:
-    """Upper bounds of the cosines of rows to panels of columns.
+class Queries:
+    """Rows that columns are pruned for.
 
     Args:
         rows (Projected): [n].
         projection (Projection): Of rows and columns.
-        columns (Columns): By slot.
-        parts (Sequence[NDArray[np.int64]]): Disjoint sets of ascending slots; similar ones of a part share a panel.
-        hidden (Callable): ``hidden(numbers, slots)`` is what the first of some rows do not see, bool [first rows, slots]; None if
-            they see everything.
+        hidden (HiddenColumns): Of the rows.
+    """
+
+    def __init__(self, rows: Projected, projection: Projection, hidden: HiddenColumns) -> None:
+        self.rows = projection.rows(rows)
+        self.projection = projection
+        self.hidden = hidden
+        self.distance = projection.distances(rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class Panels:
+    """Upper bounds of the cosines of rows to panels of similar columns.
+
+    Args:
+        queries (Queries): [n], the rows.
+        columns (Projected): By slot.
+        slots (NDArray[np.int64]): Columns, at least one, ascending.
 
     Attributes:
         pairs (int): Rows times columns, those that are not seen included.
+        share (float): The part of these that :meth:`left_over` has.
     """
 
-    def __init__(
-        self, rows: Projected, projection: Projection, columns: Columns, parts: Sequence[Rows], hidden: Hidden
-    ) -> None:
-        slots = np.concatenate(parts)
-        self.pairs = len(rows) * len(slots)
-        self._source = columns
-        self._hidden = hidden
-        # of each window the tiles, and the panels of each
-        self._windows: list[tuple[Rows, list[tuple[Rows, slice]]]] = []
-        self._highest = np.empty((len(rows), 0), np.float32)
-        self._bound = np.zeros(len(rows))
-        if not self.pairs:
-            return
-        self._rows = projection.rows(rows)
-        self._columns = columns.projected_among(projection, slots)
-        self._bound = projection.bound(rows, self._columns.length[slots].max())
-        panels = 0
-        for window in (window for part in parts for window in columns.windows(part)):
-            alike = window[np.argsort(self._columns.cell[window], kind='stable')]
-            tiles = []
-            for start in range(0, len(alike), TILE_PANELS * PANEL):
-                tile = alike[start : start + TILE_PANELS * PANEL]
-                tiles.append((tile, slice(panels, panels := panels - (-len(tile) // PANEL))))
-            self._windows.append((window, tiles))
-        self._highest = np.empty((len(rows), panels), np.float32)
-        every = np.arange(len(rows))
-        for tile, part in self._tiles():
-            for some, products in self._products(every, tile):
-                padded = products.reshape(len(some), -1, PANEL)
-                self._highest[some[0] : some[-1] + 1, part] = torch.from_numpy(padded).amax(dim=2).numpy()
+    def __init__(self, queries: Queries, columns: Projected, slots: Rows) -> None:
+        self.pairs = len(queries) * len(slots)
+        self.share = 1.0
+        self._queries = queries
+        self._columns = columns
+        cell = columns.cell[slots]
+        order = np.argsort(cell, kind='stable')
+        self._slots, cell = slots[order], cell[order]
+        # parts: the cells, large ones cut
+        new = np.diff(cell, prepend=-1) != 0
+        place = np.arange(len(cell)) - np.flatnonzero(new).repeat(np.diff(np.flatnonzero(new), append=len(cell)))
+        self._part = np.append(np.flatnonzero(place % WIDEST == 0), len(cell))
+        self._cell = cell[self._part[:-1]]
+        self._radius = np.maximum.reduceat(columns.away[self._slots], self._part[:-1])
+        # panels: one large part, or some neighbouring ones
+        full = self._part[1:] // PANEL > self._part[:-1] // PANEL
+        self._first = np.flatnonzero(np.append(True, full[:-1]))
+        self._panel = np.append(self._part[self._first], len(cell))
+        self._longest = float(columns.length[slots].max())
+        self._bound = queries.projection.bound(queries.rows, self._longest)
+        self._seen = queries.hidden.partly_seen(self._slots, self._part[:-1])
+        self._highest = np.full((len(self._first), len(queries)), -np.inf, np.float32)
 
-    def leads(self) -> tuple[Rows, Rows]:
-        """The rows that see a column, and the slot of the highest product of each."""
-        best = self._highest.argmax(axis=1) if self.pairs else np.zeros(len(self._highest), np.int64)
-        sees = self._highest.max(axis=1, initial=-np.inf) > -np.inf
-        lead = np.empty(len(best), np.int64)
-        for tile, part in self._tiles():
-            mine = np.flatnonzero(sees & (best >= part.start) & (best < part.stop))
-            for some, products in self._products(mine, tile):
-                lead[some] = tile[products.argmax(axis=1)]
-        return np.flatnonzero(sees), lead[sees]
+    def leads(self, numbers: Rows) -> tuple[Rows, Rows]:
+        """Those of some rows that see a column, and the slot of the highest product of each in the nearest cell it sees."""
+        distance = self._queries.distance[self._cell[:, None], numbers]
+        if self._seen is not None:
+            distance[~self._seen[:, numbers]] = np.inf
+        nearest = distance.argmin(axis=0)
+        sees = np.isfinite(distance[nearest, np.arange(len(numbers))])
+        numbers, nearest = numbers[sees], nearest[sees]
+        lead = np.empty(len(numbers), np.int64)
+        chosen = np.zeros((len(self._cell), len(numbers)), bool)
+        chosen[nearest, np.arange(len(numbers))] = True
+        for mine, parts in _together(chosen, self._part, PROJECTED_CALL):
+            slots = self._slots[self._part[parts.start] : self._part[parts.stop]]
+            for at, tile in self._products(numbers[mine], slots):
+                lead[mine[at]] = slots[tile.argmax(axis=1)]
+        return numbers, lead
 
-    def first(self, columns: int) -> Iterator[tuple[Rows, Rows, NDArray[np.float32]]]:
-        """Of each row the panels of its highest products, as a rule enough for so many columns: rows, slots and their vectors."""
-        count = min(-(-columns // PANEL) + 1, self._highest.shape[1])
-        chosen = np.argpartition(-self._highest, count - 1, axis=1)[:, :count]
-        panel = np.argsort(chosen, axis=None, kind='stable')
-        ends = np.searchsorted(chosen.ravel()[panel], np.arange(self._highest.shape[1] + 1))
-        for window, tiles in self._windows:
-            vectors = self._source.within(window)
-            for tile, part in tiles:
-                for number in range(part.start, part.stop):
-                    rows = panel[ends[number] : ends[number + 1]] // count
-                    slots = tile[(number - part.start) * PANEL : (number + 1 - part.start) * PANEL]
-                    if len(rows):
-                        yield rows, slots, vectors(slots)
+    def nearest(self, columns: int) -> Iterator[tuple[Rows, Rows]]:
+        """The nearest panels of each row, as a rule enough for so many columns: rows and slots."""
+        distance = np.minimum.reduceat(self._queries.distance[self._cell], self._first, axis=0)
+        count = min(-(-columns // PANEL) + 1, len(distance))
+        chosen = np.zeros(distance.shape, bool)
+        np.put_along_axis(chosen, np.argpartition(distance, count - 1, axis=0)[:count], True, axis=0)
+        for panel in range(len(chosen)):
+            if len(rows := np.flatnonzero(chosen[panel])):
+                yield rows, self._slots[self._panel[panel] : self._panel[panel + 1]]
 
-    def share(self, least: NDArray[np.float64]) -> float:
-        """The part of all pairs that :meth:`left_over` has."""
-        return np.count_nonzero(self._possible(least, slice(None))) * PANEL / max(self.pairs, 1)
+    def rule_out(self, least: NDArray[np.float64]) -> None:
+        """Find out which panels may hold a cosine of at least ``least`` of each row, [n], or of more."""
+        reach = self._queries.projection.reach(self._queries.rows, least, self._longest)
+        near = self._queries.distance[self._cell] <= self._radius[:, None] + reach
+        if self._seen is not None:
+            near &= self._seen
+        near = np.logical_or.reduceat(near, self._first, axis=0)
+        for some, panels in _together(near, self._panel, PROJECTED_CALL):
+            ends = self._panel[panels.start : panels.stop + 1]
+            for at, tile in self._products(some, self._slots[ends[0] : ends[-1]]):
+                self._highest[panels, some[at]] = np.maximum.reduceat(tile, ends[:-1] - ends[0], axis=1).T
+        left = np.count_nonzero(self._possible(least, slice(None)), axis=1)
+        self.share = float(left @ np.diff(self._panel)) / max(self.pairs, 1)
 
-    def left_over(self, least: Callable[[], NDArray[np.float64]]) -> Iterator[tuple[Rows, Rows, NDArray[np.float32]]]:
-        """Rows, slots and their vectors, of which no pair that may be at least ``least`` of its row, [n], is left out.
+    def left_over(self, least: Callable[[], NDArray[np.float64]]) -> Iterator[tuple[Rows, Rows]]:
+        """Rows and slots of which no pair that may be at least ``least`` of its row, [n], is left out.
 
-        ``least`` is asked again and again: it may rise.
+        ``least`` is asked again and again: it may rise above what it was in :meth:`rule_out`, which has been called.
         """
-        for window, tiles in self._windows:
-            vectors = self._source.within(window)
-            for tile, part in tiles:
-                possible = self._possible(least(), part)
-                for alike in _alike(possible):
-                    slots = tile[alike.start * PANEL : alike.stop * PANEL]
-                    yield np.flatnonzero(possible[:, alike].any(axis=1)), slots, vectors(slots)
+        for panels in _spans(self._panel):
+            possible = self._possible(least(), panels)
+            for rows, alike in _alike(possible, self._panel[panels.start : panels.stop + 1], CALL):
+                ends = self._panel[panels.start + alike.start], self._panel[panels.start + alike.stop]
+                yield rows, self._slots[slice(*ends)]
 
     def _possible(self, least: NDArray[np.float64], panels: slice) -> NDArray[np.bool_]:
-        """Which panels of each row may hold a cosine of at least ``least``, bool [n, panels]."""
-        highest = self._highest[:, panels]
-        lowest = (least - self._bound).astype(np.float32)
-        possible: NDArray[np.bool_] = (highest >= lowest[:, None]) & (highest > -np.inf)
+        """Which panels may hold a cosine of at least ``least`` of each row, bool [panels, n]."""
+        highest = self._highest[panels]
+        possible: NDArray[np.bool_] = (highest >= (least - self._bound).astype(np.float32)) & (highest > -np.inf)
         return possible
 
-    def _tiles(self) -> Iterator[tuple[Rows, slice]]:
-        for _, tiles in self._windows:
-            yield from tiles
-
-    def _products(self, numbers: Rows, slots: Rows) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
-        """Some rows at a time with their products, [rows, slots and what fills the last panel]; what is not seen is -inf."""
+    def _products(self, numbers: Rows, slots: Rows) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Some rows, ascending, a part of them at a time with their products, [rows, slots]; what is not seen is -inf."""
         columns = np.take(self._columns.data, slots, axis=0)
-        width = -(-len(slots) // PANEL) * PANEL
         for start in range(0, len(numbers), AT_ONCE):
-            some = numbers[start : start + AT_ONCE]
-            tile = scratch('projection', len(some), width, lambda size: np.empty(size, np.float32))
-            np.matmul(self._rows.data[some], columns.T, out=tile[:, : len(slots)])
-            tile[:, len(slots) :] = -np.inf
-            if (hidden := self._hidden(some, slots)) is not None:
-                np.copyto(tile[: len(hidden), : len(slots)], -np.inf, where=hidden)
-            yield some, tile
+            part = slice(start, start + AT_ONCE)
+            some = numbers[part]
+            tile = scratch('projection', len(some), len(slots), lambda size: np.empty(size, np.float32))
+            np.matmul(np.take(self._queries.rows.data, some, axis=0), columns.T, out=tile)
+            if (hidden := self._queries.hidden(some, slots)) is not None:
+                np.copyto(tile[: len(hidden)], -np.inf, where=hidden)
+            yield part, tile
 
 
-def _alike(possible: NDArray[np.bool_]) -> Iterator[slice]:
-    """Neighbouring panels of bool [rows, panels] that are possible for about the same rows, so that one product does for them."""
-    rows, start = possible[:, 0], 0
-    for panel in range(1, possible.shape[1]):
-        mine = possible[:, panel]
-        both = rows | mine
-        apart = np.count_nonzero(rows) * (panel - start) + np.count_nonzero(mine)
-        if np.count_nonzero(both) * (panel + 1 - start) <= TOGETHER * apart:
-            rows = both
+def _together(chosen: NDArray[np.bool_], ends: Rows, call: int) -> Iterator[tuple[Rows, slice]]:
+    """:func:`_alike` of all panels, some neighbouring ones after the others."""
+    for panels in _spans(ends):
+        for rows, alike in _alike(chosen[panels], ends[panels.start : panels.stop + 1], call):
+            yield rows, slice(panels.start + alike.start, panels.start + alike.stop)
+
+
+def _spans(ends: Rows) -> Iterator[slice]:
+    """As many panels at a time, at least one, as have :data:`WIDEST` columns."""
+    start = 0
+    while start < len(ends) - 1:
+        stop = max(start + 1, int(np.searchsorted(ends, ends[start] + WIDEST, side='right')) - 1)
+        yield slice(start, stop)
+        start = stop
+
+
+def _alike(chosen: NDArray[np.bool_], ends: Rows, call: int) -> Iterator[tuple[Rows, slice]]:
+    """Neighbouring panels that are chosen by about the same rows, or by few, and these rows.
+
+    Args:
+        chosen (NDArray[np.bool_]): [panels, rows].
+        ends (NDArray[np.int64]): [panels + 1], where the columns of each begin.
+        call (int): A further multiplication takes as long as so many products.
+    """
+    count = np.count_nonzero(chosen, axis=1)
+    panels = np.flatnonzero(count)
+    if not len(panels):
+        return
+    start, stop = int(panels[0]), int(panels[0]) + 1
+    rows, few = chosen[start], int(count[start])
+    for panel in panels[1:].tolist():
+        both = rows | chosen[panel]
+        many = int(np.count_nonzero(both))
+        apart = few * int(ends[stop] - ends[start]) + int(count[panel] * (ends[panel + 1] - ends[panel]))
+        if many * int(ends[panel + 1] - ends[start]) <= TOGETHER * apart + call:
+            rows, few, stop = both, many, panel + 1
             continue
-        if rows.any():
-            yield slice(start, panel)
-        rows, start = mine, panel
-    if rows.any():
-        yield slice(start, possible.shape[1])
+        yield np.flatnonzero(rows), slice(start, stop)
+        start, stop, rows, few = panel, panel + 1, chosen[panel], int(count[panel])
+    yield np.flatnonzero(rows), slice(start, stop)

@@ -22,6 +22,7 @@ from mmdel.embedding.vectors import Vectors, exact_cosine
 from mmdel.progress import Tick
 from mmdel.selection import settled_maximum as settled
 from mmdel.selection.groups import FLOAT32, Group, InMemory, Precision, Rows
+from mmdel.selection.pieces import Run, runs
 from mmdel.selection.proposers import float32_margin
 from mmdel.selection.settled_maximum import settle, settled_maximum, settled_triangles
 from mmdel.selection.workers import Workers
@@ -29,15 +30,8 @@ from mmdel.selection.workers import Workers
 SMALL_GROUP = 128
 """Groups of up to so many rows are compared many at a time."""
 
-PIECES = 4
-"""Pieces that the groups are cut into at least, so that threads have work until the end; none below 128 rows. More of them cost a
-small group more than they gain."""
-
 UNHELD_TILES = 4
 """Row tiles of a piece where columns are read and prepared again for each."""
-
-PIECES_OF_LARGE = 32
-"""Pieces that a large group is cut into at least, for as many threads; the row tiles of a piece share what its columns cost."""
 
 SHARED_PRODUCTS = 1 << 34
 """Multiplications, about a second of one core, below which other processes are not asked to help."""
@@ -109,11 +103,11 @@ def _highest_preferred(
     found = Neighbours.none(len(vectors))
     products = Precision(precision, device)
 
-    def compare(group: Group, order: Rows, start: int, stop: int) -> None:
-        slots = np.arange(start, stop)
-        cosine, slot = settled_maximum(group.read(slots), slots, np.arange(stop), group, own=slots)
-        found.cosine[order[start:stop]] = cosine
-        found.row[order[start:stop]] = np.where(slot < 0, -1, order[slot])
+    def compare(order: Rows, run: Run, number: int) -> None:
+        slots = run.piece(number)
+        cosine, slot = settled_maximum(run.group.read(slots), slots, np.arange(slots[-1] + 1), run.group, own=slots)
+        found.cosine[order[slots]] = cosine
+        found.row[order[slots]] = np.where(slot < 0, -1, order[slot])
         tick(int(slots.sum()))
 
     def compare_small(batch: list[Rows]) -> None:
@@ -131,8 +125,8 @@ def _highest_preferred(
         # the longest rows of the triangle first, so that no thread is left alone at the end
         for order in sorted((order for order in groups if len(order) > SMALL_GROUP), key=len, reverse=True):
             group = Group(vectors, order, products)
-            for start, stop in reversed(list(_pieces(len(order), group.held, len(groups)))):
-                workers.submit(compare, group, order, start, stop)
+            for run in runs(group, len(groups), sharing.processes()):
+                workers.submit_together([partial(compare, order, run, number) for number in range(run.pieces)])
         for batch in _batches([order for order in groups if 0 < len(order) <= SMALL_GROUP]):
             workers.submit(compare_small, batch)
     log_fallen(products)
@@ -342,16 +336,6 @@ def _greedy_block(x: NDArray[np.float32], threshold: np.float32) -> Rows:
 def is_worth(vectors: Vectors, pairs: int) -> bool:
     """Whether so many products of vectors take long enough to ask other processes for help."""
     return pairs * vectors.dim >= SHARED_PRODUCTS
-
-
-def _pieces(size: int, held: bool, groups: int) -> Iterator[tuple[int, int]]:
-    """Rows of one of so many groups that are compared at a time."""
-    step = UNHELD_TILES * settled.TILE_ROWS
-    if held:
-        step = int(np.clip(size // PIECES_OF_LARGE, settled.TILE_ROWS, step))
-    step = max(min(step, size // max(1, PIECES // groups) // 128 * 128), min(128, step))
-    for start in range(0, size, step):
-        yield start, min(start + step, size)
 
 
 def _batches(groups: list[Rows]) -> Iterator[list[Rows]]:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from mmdel.embedding.vectors import canonical_cosine
 from mmdel.selection import proposers
 from mmdel.selection.groups import FLOAT32, UNPROFITABLE, Group, Rows
+from mmdel.selection.hidden_columns import HiddenColumns
 from mmdel.selection.proposers import Prepared, Proposer, float64_margin
-from mmdel.selection.pruning import Panels
+from mmdel.selection.pruning import Panels, Queries
 from mmdel.selection.refinement import refined
 
 Read = Callable[[Rows], NDArray[np.float32]]
@@ -68,17 +69,15 @@ def settled_maximum(
     """
     hidden = HiddenColumns(below, labels)
     floor = np.full(len(x), -np.inf)
-    panels = None
+    search = None
     if proposer is None and len(x) and len(columns) >= PRUNED_COLUMNS:
-        panels = _panels(x, below, columns, group, hidden, own, floor)
-    chosen = proposer or (group.proposer if panels is None else FLOAT32)
-    if chosen is not FLOAT32 and not group.precision.pays():
-        chosen = FLOAT32
-    search = _Search(x, group, chosen, hidden, own, floor)
-    if panels is None:
+        search = _pruned(x, columns[: _seen(columns, below)[1]], group, hidden, own, floor)
+    if search is None:
+        proposer = proposer or group.proposer
+        if proposer is not FLOAT32 and not group.precision.pays():
+            proposer = FLOAT32
+        search = _Search(x, group, proposer, hidden, own, floor)
         search.everywhere(columns, below)
-    else:
-        search.left_over(panels)
     row, slots = search.possible()
     best = np.full(len(x), np.nan, np.float32)
     slot = np.full(len(x), -1, np.int64)
@@ -91,58 +90,41 @@ def settled_maximum(
     if dense.any():
         some = None if below is None else below[dense]
         theirs = None if labels is None else (labels[0][dense], labels[1])
-        if chosen is FLOAT32:
+        if search.proposer is FLOAT32:
             best[dense], slot[dense] = highest_in_float64(x[dense], some, columns, group.read, theirs)
         else:
             best[dense], slot[dense] = settled_maximum(x[dense], some, columns, group, FLOAT32, theirs)
     return best, slot
 
 
-class HiddenColumns:
-    """What rows do not see; arguments as of :func:`settled_maximum`, both None where rows see everything."""
-
-    def __init__(self, below: Rows | None, labels: tuple[Rows, Rows] | None) -> None:
-        self._below = below
-        self._labels = labels
-
-    def __call__(self, numbers: Rows, slots: Rows) -> NDArray[np.bool_] | None:
-        """What the first of some rows do not see, bool [first rows, slots]; None if all see everything."""
-        if self._below is not None:
-            last = slots.max()
-            if last < self._below[numbers[0]]:
-                return None
-            below = self._below[numbers]
-            some = int(np.searchsorted(below, last, side='right'))
-            hidden: NDArray[np.bool_] = slots >= below[:some, None]
-        elif self._labels is not None:
-            hidden = self._labels[0][numbers, None] == self._labels[1][slots]
-        else:
-            return None
-        return hidden if hidden.any() else None
-
-
-def _panels(
+def _pruned(
     x: NDArray[np.float32],
-    below: Rows | None,
     columns: Rows,
     group: Group,
     hidden: HiddenColumns,
     own: Rows | None,
     floor: NDArray[np.float64],
-) -> Panels | None:
-    """What a projection says of the columns, if it rules out enough; ``floor`` is raised to the best column that it finds.
+) -> '_Search | None':
+    """The search of the columns that a projection does not rule out; None where that are too many, or not few enough to try.
 
-    That is the column of a row's highest product.
+    ``floor`` is raised in both cases: to the column of a row's highest product in the nearest cell.
     """
     projection = group.projection
     if projection is None:
         return None
-    wide, stop = _seen(columns, below)
     rows = projection.of(x) if own is None else group.projected(projection, own)
-    panels = Panels(rows, projection, group, (columns[:wide], columns[wide:stop]), hidden)
-    some, lead = panels.leads()
-    floor[some] = settle(x, some, lead, group.read)
-    return panels if group.precision.prunes_enough(panels.pairs, panels.share(floor)) else None
+    queries = Queries(rows, projection, hidden)
+    search = _Search(x, group, FLOAT32, hidden, own, floor)
+    for number, window in enumerate(group.windows(columns)):
+        vectors = group.within(window)
+        panels = Panels(queries, group.projected_among(projection, window), window)
+        some, lead = panels.leads(np.flatnonzero(np.isneginf(floor)))
+        floor[some] = settle(x, some, lead, vectors)
+        panels.rule_out(floor)
+        if number == 0 and not group.precision.prunes_enough(panels.pairs, panels.share):
+            return None
+        search.left_over(panels, vectors)
+    return search
 
 
 class _Search:
@@ -152,6 +134,7 @@ class _Search:
         floor (NDArray[np.float64]): [n], no row's highest cosine is lower than this; raised.
 
     Attributes:
+        proposer (Proposer): As given.
         dense (NDArray[np.bool_]): [n], rows with too many candidates to settle one by one.
     """
 
@@ -166,7 +149,7 @@ class _Search:
     ) -> None:
         self._x = x
         self._group = group
-        self._proposer = proposer
+        self.proposer = proposer
         self._hidden = hidden
         self._rows = proposer.rows(proposer.prepare(x) if own is None else group.prepared(proposer, own))
         self._numbers = np.arange(len(x))
@@ -182,26 +165,26 @@ class _Search:
         for slots in _tiles(columns, below):
             # rows that see none of these columns are left out of the product, not only masked
             start = 0 if below is None else int(np.searchsorted(below, slots[0], side='right'))
-            self._multiply(slice(start, None), slots, self._group.prepared(self._proposer, slots))
+            self._multiply(slice(start, None), slots, self._group.prepared(self.proposer, slots))
 
-    def left_over(self, panels: Panels) -> None:
+    def left_over(self, panels: Panels, read: Read) -> None:
         """The same without the products that panels rule out: they are below the best one known of their row."""
         # copies of an image are in one cell, so in one tile, and a row that is not settled here sees all columns again
         self._few = max(self._few, proposers.LOW_CANDIDATES)
-        for some, slots, vectors in panels.left_over(lambda: np.where(self.dense, np.inf, self._floor)):
-            self._multiply(some, slots, self._proposer.prepare(vectors))
+        for some, slots in panels.left_over(lambda: np.where(self.dense, np.inf, self._floor)):
+            self._multiply(some, slots, self.proposer.prepare(read(slots)))
 
     def possible(self) -> tuple[Rows, Rows]:
         """Rows and slots of the pairs that may be the best of their row, to be settled by the canonical number."""
         row, slots, most = self._found.possible(self.dense)
-        if self._proposer is not FLOAT32:
+        if self.proposer is not FLOAT32:
             self._group.precision.count(len(self._x), int(self.dense.sum()), len(row), self._cells)
             row, slots = refined(self._x, row, slots, most, self._group)
         return row, slots
 
     def _multiply(self, some: Rows | slice, slots: Rows, right: Prepared) -> None:
         """Some rows with some columns, prepared: those that may be the best of their row are candidates."""
-        proposer = self._proposer
+        proposer = self.proposer
         number, low, open_ = self._numbers[some], self._floor[some], ~self.dense[some]
         if not open_.any():
             return

@@ -2,7 +2,8 @@
 
 import sys
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import Any
@@ -34,36 +35,43 @@ class Workers:
     def __init__(self, threads: int | None, claim: sharing.Claim = sharing.everything) -> None:
         self._threads = threads or usable_cores()
         self._claim = claim
-        self._pieces: list[Callable[[], None] | None] = []
+        self._shared: list[deque[Callable[[], None]]] = []
 
     def __enter__(self) -> 'Workers':
         return self
 
     def submit(self, work: Callable[..., None], *arguments: Any) -> None:
-        self._pieces.append(partial(work, *arguments))
+        """A piece."""
+        self.submit_together([partial(work, *arguments)])
+
+    def submit_together(self, pieces: Iterable[Callable[[], None]]) -> None:
+        """Pieces that one process must take, each by any of its threads."""
+        self._shared.append(deque(pieces))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if kind is not None:
             return
-        numbers = self._claim(len(self._pieces), 1 + len(self._pieces) // PIECES_APART)
+        numbers = self._claim(len(self._shared), 1 + len(self._shared) // PIECES_APART)
+        count = sum(map(len, self._shared))
+        mine: deque[Callable[[], None]] = deque()
         lock = threading.Lock()
+        failed = threading.Event()
 
         def run() -> None:
             while (piece := take()) is not None:
                 try:
                     piece()
                 except BaseException:
-                    self._pieces = [None] * len(self._pieces)  # the others end with what they have in hand
+                    failed.set()  # the others end with what they have in hand
                     raise
 
         def take() -> Callable[[], None] | None:
+            nonlocal mine
             with lock:
-                number = next(numbers, None)
-            if number is None:
-                return None
-            # what a piece has read is given up with it
-            piece, self._pieces[number] = self._pieces[number], None
-            return piece
+                while not mine and (number := next(numbers, None)) is not None:
+                    mine, self._shared[number] = self._shared[number], deque()
+                # what a piece has read is given up with it
+                return mine.popleft() if mine and not failed.is_set() else None
 
         torch_threads, interval = torch.get_num_threads(), sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL)
@@ -73,7 +81,7 @@ class Workers:
                 _matrix_libraries().limit(limits=1, user_api='blas'),
                 ThreadPoolExecutor(self._threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
             ):
-                futures = [pool.submit(run) for _ in range(min(self._threads, len(self._pieces)))]
+                futures = [pool.submit(run) for _ in range(min(self._threads, count))]
                 for future in futures:
                     future.result()
         finally:

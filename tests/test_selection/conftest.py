@@ -60,11 +60,11 @@ def prune_everything():
     def prune(patch):
         for name in ('LEFT', 'LEFT_BESIDE_LOW'):
             patch.setattr(groups, name, np.inf)  # however little is ruled out
-        for name in ('PRUNED_ROWS', 'PRUNED_DIMENSIONS', 'LOW_ROWS'):
+        for name in ('PRUNED_NUMBERS', 'PRUNED_DIMENSIONS', 'LOW_ROWS'):
             patch.setattr(groups, name, 1)
         for module, name, value in (
             (groups, 'BLOCK', 11), (projection, 'DIMENSIONS', 4), (projection, 'CELL', 6), (pruning, 'AT_ONCE', 5),
-            (pruning, 'PANEL', 4), (pruning, 'TILE_PANELS', 6), (settled_maximum, 'PRUNED_COLUMNS', 1),
+            (pruning, 'PANEL', 4), (pruning, 'WIDEST', 9), (settled_maximum, 'PRUNED_COLUMNS', 1),
             (settled_maximum, 'TILE_ROWS', 16), (settled_maximum, 'TILE_COLUMNS', 24),
         ):  # fmt: skip
             patch.setattr(module, name, value)

@@ -1,13 +1,16 @@
 """No cosine is above what a projection says, and what it prunes is never missed."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, Vectors
-from mmdel.selection import between_groups, groups, projection, proposers, redundancy, settled_maximum
+from mmdel.selection import between_groups, groups, pieces, projection, proposers, pruning, redundancy, settled_maximum
 from mmdel.selection.groups import Precision
+from mmdel.selection.hidden_columns import HiddenColumns
 from mmdel.selection.projection import Projection
 
 
@@ -29,8 +32,15 @@ def test_bound__holds_against_float64_products(unit_vectors, size, dim, kind, di
         columns = few.of(unit)
         product = few.rows(columns).data @ columns.data.T
         bound = few.bound(columns, columns.length.max())
+        distance = few.distances(columns)
     assert (exact <= product + bound[:, None]).all()
     assert (bound < 0.01).all()
+    # what the distance to a cell rules out is below the least
+    least = rng.uniform(-1, 1, size)
+    reach = few.reach(columns, least, columns.length.max())
+    far = distance[columns.cell] > columns.away[:, None] + reach
+    assert (least > exact.T)[far].all()
+    assert (columns.away == distance.min(axis=0)).all()
     if dimensions >= dim:
         np.testing.assert_allclose(product, exact, atol=0.02)
 
@@ -88,6 +98,73 @@ def test_result__is_that_of_all_products(
         np.testing.assert_array_equal(one.row, other.row)
 
 
+@given(st.integers(1, 30), st.integers(1, 40), st.sampled_from(['below', 'labels', 'nothing']), st.integers(0, 9999))
+def test_hidden_columns__are_those_of_the_obvious_mask(rows, columns, kind, seed):
+    rng = np.random.default_rng(seed)
+    below, labels = None, None
+    slots = rng.permutation(60)[:columns]
+    mask = np.zeros((rows, columns), bool)
+    if kind == 'below':
+        below = np.sort(rng.integers(0, 61, rows))
+        mask = slots >= below[:, None]
+    elif kind == 'labels':
+        labels = rng.integers(0, 3, rows), np.sort(rng.integers(0, 3, 60))
+        mask = labels[0][:, None] == labels[1][slots]
+    hidden = HiddenColumns(below, labels)
+    some = np.flatnonzero(rng.random(rows) < 0.8)
+    if len(some):
+        found = hidden(some, slots)
+        first = np.zeros_like(mask[some]) if found is None else np.pad(found, ((0, len(some) - len(found)), (0, 0)))
+        np.testing.assert_array_equal(first, mask[some])
+    ends = np.unique(np.append(0, rng.integers(0, columns, 4)))
+    seen = hidden.partly_seen(slots, ends)
+    parts = np.split(~mask, ends[1:], axis=1)
+    obvious = np.array([part.any(axis=1) for part in parts])
+    np.testing.assert_array_equal(np.ones_like(obvious) if seen is None else seen, obvious)
+
+
+@given(st.data())
+def test_panels__are_multiplied_once_each_and_together_only_where_that_saves_time(data):
+    ends = np.append(0, np.cumsum(data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=12))))
+    rng = np.random.default_rng(data.draw(st.integers(0, 999)))
+    chosen = rng.random((len(ends) - 1, data.draw(st.integers(1, 20)))) < data.draw(st.floats(0, 1))
+    call = data.draw(st.sampled_from([0, 20, 10_000]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pruning, 'WIDEST', data.draw(st.sampled_from([1, 10, 1000])))
+        found = list(pruning._together(chosen, ends, call))
+    covered = np.zeros(chosen.shape, int)
+    for rows, panels in found:
+        covered[panels, rows[:, None]] += 1
+        assert (np.diff(rows) > 0).all()
+    assert covered.max(initial=0) <= 1
+    assert (covered[chosen] == 1).all()
+    if call == 0:
+        size = np.diff(ends)
+        assert (covered * size[:, None]).sum() <= pruning.TOGETHER ** len(size) * (chosen * size[:, None]).sum()
+
+
+@given(st.integers(1, 300), st.integers(1, 6), st.integers(1, 4), st.booleans(), st.integers(0, 9999))
+def test_runs__have_every_row_once_and_similar_ones_in_one_piece(prune_everything, size, count, processes, prune, seed):
+    raw = np.random.default_rng(seed).standard_normal((size, 12)).astype(np.float32)
+    vectors = Vectors(ArraySource(raw), [str(i) for i in range(size)])
+    every = np.arange(size)
+    with pytest.MonkeyPatch.context() as patch:
+        if prune:
+            prune_everything(patch)
+        for name, rows in (('LEAST_ROWS', 16), ('MOST_ROWS', 32), ('RUN_ROWS', 64)):
+            patch.setattr(pieces, name, rows)
+        group = groups.Group(vectors, every, Precision('auto'))
+        runs = list(pieces.runs(group, count, processes))
+        cut = [[run.piece(number) for number in range(run.pieces)] for run in runs]
+        cell = group.projected_among(group.projection, every).cell if prune else every
+    for run in cut:
+        rows = np.concatenate(run)
+        assert len(rows) == np.ptp(rows) + 1  # known to all processes without a word
+        assert all((np.diff(piece) > 0).all() for piece in run)
+        assert all(cell[one].max() <= cell[other].min() for one, other in pairwise(run))
+    np.testing.assert_array_equal(np.sort(np.concatenate([piece for run in cut for piece in run])), every)
+
+
 def counted(monkeypatch):
     """Products that might have been pruned, and those that were left over."""
     counts = np.zeros(2)
@@ -103,7 +180,7 @@ def counted(monkeypatch):
 
 def test_pruning__leaves_few_products_where_images_repeat_themselves(monkeypatch):
     counts = counted(monkeypatch)
-    monkeypatch.setattr(groups, 'PRUNED_ROWS', 1)
+    monkeypatch.setattr(groups, 'PRUNED_NUMBERS', 1)
     rng = np.random.default_rng(1)
     scene = rng.standard_normal((20, 512))[rng.integers(0, 20, 4000)]
     raw = (scene + 0.2 * rng.standard_normal(scene.shape)).astype(np.float32)
@@ -115,7 +192,7 @@ def test_pruning__leaves_few_products_where_images_repeat_themselves(monkeypatch
 
 def test_pruning__is_given_up_where_it_rules_out_nothing(monkeypatch):
     counts = counted(monkeypatch)
-    monkeypatch.setattr(groups, 'PRUNED_ROWS', 1)
+    monkeypatch.setattr(groups, 'PRUNED_NUMBERS', 1)
     monkeypatch.setattr(groups, 'TRIED_CELLS', 1)
     raw = np.random.default_rng(2).standard_normal((6000, 512)).astype(np.float32)
     vectors = Vectors(ArraySource(raw), [str(i) for i in range(len(raw))])
@@ -126,7 +203,7 @@ def test_pruning__is_given_up_where_it_rules_out_nothing(monkeypatch):
 
 
 def test_copies__need_no_second_search(monkeypatch):
-    monkeypatch.setattr(groups, 'PRUNED_ROWS', 1)
+    monkeypatch.setattr(groups, 'PRUNED_NUMBERS', 1)
     monkeypatch.setattr(settled_maximum, 'PRUNED_COLUMNS', 1)
     rng = np.random.default_rng(3)
     raw = rng.standard_normal((60, 512)).astype(np.float32)[rng.integers(0, 60, 3000)]

@@ -322,3 +322,17 @@ def test_error_in_a_piece__ends_the_work():
     with pytest.raises(ZeroDivisionError):
         work()
     assert done == [0, 1, 2]
+
+
+@pytest.mark.parametrize('threads', [1, 3])
+def test_pieces_submitted_together__are_of_the_process_that_claims_them(threads):
+    done = []
+
+    def claim(count, at_once):
+        assert count == 5
+        yield from (1, 4)
+
+    with Workers(threads, claim) as workers:
+        for number in range(5):
+            workers.submit_together([functools.partial(done.append, (number, piece)) for piece in range(number)])
+    assert sorted(done) == [(1, 0), (4, 0), (4, 1), (4, 2), (4, 3)]
