@@ -46,7 +46,7 @@ PAIR_CELLS = 90
 TRIED_ROWS = 512
 """Rows that low precision is tried on before it is judged."""
 
-LEFT, LEFT_BESIDE_LOW = 0.5, 0.2
+LEFT, LEFT_BESIDE_LOW = 0.4, 0.2
 """Share of the products that pruning leaves over up to which it is worth its own, beside float32 and beside low precision."""
 
 TRIED_CELLS = 1 << 24

@@ -34,6 +34,12 @@ class HiddenColumns:
             return None
         return hidden if hidden.any() else None
 
+    def pairs(self, rows: int, slots: Rows) -> int:
+        """How many pairs of so many rows and columns, ascending, have to be compared: what labels hide is multiplied, too."""
+        if self._below is None:
+            return rows * len(slots)
+        return int(np.searchsorted(slots, self._below).sum())
+
     def partly_seen(self, slots: Rows, first: Rows) -> NDArray[np.bool_] | None:
         """Which rows see a column of which part, bool [parts, rows]; None if all see one of each.
 

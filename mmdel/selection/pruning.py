@@ -66,12 +66,12 @@ class Panels:
         slots (NDArray[np.int64]): Columns, at least one, ascending.
 
     Attributes:
-        pairs (int): Rows times columns, those that are not seen included.
-        share (float): The part of these that :meth:`left_over` has.
+        pairs (int): To be compared.
+        share (float): As many products as :meth:`left_over` has, what rows do not see included, over these.
     """
 
     def __init__(self, queries: Queries, columns: Projected, slots: Rows) -> None:
-        self.pairs = len(queries) * len(slots)
+        self.pairs = queries.hidden.pairs(len(queries), slots)
         self.share = 1.0
         self._queries = queries
         self._columns = columns

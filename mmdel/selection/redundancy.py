@@ -33,6 +33,9 @@ SMALL_GROUP = 128
 UNHELD_TILES = 4
 """Row tiles of a piece where columns are read and prepared again for each."""
 
+ASSIGNED_ROWS, ASSIGNED_PRODUCTS = 8192, 1 << 22
+"""Rows assigned to centroids at a time, and products with these, at most: in fewer pieces threads wait less for each other."""
+
 SHARED_PRODUCTS = 1 << 34
 """Multiplications, about a second of one core, below which other processes are not asked to help."""
 
@@ -295,7 +298,7 @@ def _nearest_centroid(
 ) -> tuple[Rows, NDArray[np.int32], NDArray[np.float64]]:
     label = np.full(len(rows), -1, np.int32)
     cosine = np.full(len(rows), np.nan)
-    columns = np.arange(len(centroids))
+    columns, wide = np.arange(len(centroids)), centroids.astype(np.float64)
     choices = Group(InMemory(centroids), columns, Precision('float32'))
 
     def assign(part: slice) -> None:
@@ -309,10 +312,10 @@ def _nearest_centroid(
         if unsure.any():
             _, slot[unsure] = settled_maximum(x[unsure], None, columns, choices, FLOAT32)
         label[part] = slot
-        cosine[part] = exact_cosine(x, centroids, slot)
+        cosine[part] = exact_cosine(x, wide, slot)
         tick(len(x))
 
-    size = int(np.clip(settled.TILE_ROWS * settled.TILE_COLUMNS // max(len(centroids), 1), 16, settled.TILE_ROWS))
+    size = int(np.clip(ASSIGNED_PRODUCTS // max(len(centroids), 1), 16, ASSIGNED_ROWS))
     with Workers(threads, claim) as workers:
         for start in range(0, len(rows), size):
             workers.submit(assign, slice(start, start + size))

@@ -4,10 +4,12 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mmdel.embedding import vectors as module
 from mmdel.embedding.array_file import ArrayFile
-from mmdel.embedding.vectors import ArraySource, ChosenRows, Vectors, canonical_cosine
+from mmdel.embedding.vectors import ArraySource, ChosenRows, Vectors, canonical_cosine, exact_cosine
 from mmdel.errors import VectorError
 
 
@@ -106,3 +108,16 @@ def test_canonical_cosine__one_vector_or_many_at_a_time():
     np.testing.assert_array_equal(
         canonical_cosine(left, right[0]), canonical_cosine(left, np.tile(right[0], (len(left), 1)))
     )
+
+
+@given(st.integers(0, 200), st.integers(1, 9), st.sampled_from([1, 7, 129]), st.integers(0, 999))
+def test_exact_cosine__is_the_same_however_the_other_vectors_are_given(size, others, dim, seed):
+    rng = np.random.default_rng(seed)
+    raw = [rng.standard_normal((count, dim)).astype(np.float32) for count in (size, others)]
+    left, right = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in raw)
+    which = rng.integers(0, others, size)
+    cosine = exact_cosine(left, right[which])
+    np.testing.assert_array_equal(exact_cosine(left, right, which), cosine)
+    np.testing.assert_array_equal(exact_cosine(left, right.astype(np.float64), which), cosine)
+    obvious = [min((one.astype(np.float64) * other).sum(), 1.0) for one, other in zip(left, right[which], strict=True)]
+    np.testing.assert_array_equal(cosine, obvious)
