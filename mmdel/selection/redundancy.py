@@ -18,6 +18,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from mmdel import sharing
+from mmdel.cores import usable_cores
 from mmdel.embedding.vectors import Vectors, exact_cosine
 from mmdel.progress import Tick
 from mmdel.selection import settled_maximum as settled
@@ -27,8 +28,11 @@ from mmdel.selection.proposers import float32_margin
 from mmdel.selection.settled_maximum import settle, settled_maximum, settled_triangles
 from mmdel.selection.workers import Workers
 
-SMALL_GROUP = 128
-"""Groups of up to so many rows are compared many at a time."""
+SMALL_GROUP, WHOLE_GROUP = 128, 1536
+"""Groups of up to so many rows are compared as a whole, small ones many at a time; larger ones only where there are at least
+:data:`GROUPS_APART` groups for each thread."""
+
+GROUPS_APART = 2
 
 UNHELD_TILES = 4
 """Row tiles of a piece where columns are read and prepared again for each."""
@@ -105,6 +109,8 @@ def _highest_preferred(
 ) -> tuple[Rows, NDArray[np.float32], Rows]:
     found = Neighbours.none(len(vectors))
     products = Precision(precision, device)
+    apart = precision != 'bfloat16' and len(groups) >= GROUPS_APART * (threads or usable_cores())
+    whole = WHOLE_GROUP if apart else SMALL_GROUP
 
     def compare(order: Rows, run: Run, number: int) -> None:
         slots = run.piece(number)
@@ -113,7 +119,7 @@ def _highest_preferred(
         found.row[order[slots]] = np.where(slot < 0, -1, order[slot])
         tick(int(slots.sum()))
 
-    def compare_small(batch: list[Rows]) -> None:
+    def compare_whole(batch: list[Rows]) -> None:
         sizes = np.array([len(order) for order in batch])
         width = int(sizes.max())
         # what stands behind the end of a group is any row, and is not looked at
@@ -126,12 +132,12 @@ def _highest_preferred(
 
     with Workers(threads, claim) as workers:
         # the longest rows of the triangle first, so that no thread is left alone at the end
-        for order in sorted((order for order in groups if len(order) > SMALL_GROUP), key=len, reverse=True):
+        for order in sorted((order for order in groups if len(order) > whole), key=len, reverse=True):
             group = Group(vectors, order, products)
             for run in runs(group, len(groups), sharing.processes()):
                 workers.submit_together([partial(compare, order, run, number) for number in range(run.pieces)])
-        for batch in _batches([order for order in groups if 0 < len(order) <= SMALL_GROUP]):
-            workers.submit(compare_small, batch)
+        for batch in _batches([order for order in groups if 0 < len(order) <= whole]):
+            workers.submit(compare_whole, batch)
     log_fallen(products)
     return found.settled()
 
@@ -342,7 +348,7 @@ def is_worth(vectors: Vectors, pairs: int) -> bool:
 
 
 def _batches(groups: list[Rows]) -> Iterator[list[Rows]]:
-    """Small groups of similar size, as many at a time as make a tile."""
+    """Groups of similar size, as many at a time, at least one, as make a tile."""
     batch: list[Rows] = []
     for order in sorted(groups, key=len, reverse=True):
         if batch and (len(batch) + 1) * len(batch[0]) > settled.TILE_ROWS:

@@ -10,12 +10,14 @@ bfloat16 in float32, from float32 in float64.
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mmdel.embedding.vectors import canonical_cosine
 from mmdel.selection import proposers
 from mmdel.selection.groups import FLOAT32, UNPROFITABLE, Group, Rows
 from mmdel.selection.hidden_columns import HiddenColumns
+from mmdel.selection.product_tiles import scratch
 from mmdel.selection.proposers import Prepared, Proposer, float64_margin
 from mmdel.selection.pruning import Panels, Queries
 from mmdel.selection.refinement import refined
@@ -28,6 +30,9 @@ TILE_COLUMNS = 1024
 
 DIAGONAL_COLUMNS = 128
 """Width of the tiles along the diagonal of a triangle: what they compute above it is thrown away."""
+
+TRIANGLE_ROWS = 256
+"""Rows of a whole triangle that are searched at a time."""
 
 PRUNED_COLUMNS = 1024
 """From so many columns on, most are ruled out by the group's projection before they are multiplied."""
@@ -269,13 +274,26 @@ def settled_triangles(x: NDArray[np.float32], sizes: Rows) -> tuple[NDArray[np.f
         tuple: Canonical cosine, float32 [groups, rows] (NaN if none), and row of the group, int64 [groups, rows] (-1 if none).
     """
     groups, width, dim = x.shape
-    product = np.matmul(x, x.transpose(0, 2, 1))
-    place = np.arange(width)
-    np.copyto(product, -np.inf, where=(place >= place[:, None]) | (place >= sizes[:, None])[:, :, None])
-    product = product.reshape(groups * width, width)
-    highest = product.max(axis=1, initial=-np.inf)
-    row, column = np.nonzero((product >= (highest - proposers.float32_margin(dim))[:, None]) & np.isfinite(product))
-    dense = np.bincount(row, minlength=len(highest)) > FLOAT32.candidates
+    product = scratch('triangles', groups * width, width, lambda size: np.empty(size, np.float32))
+    product = product.reshape(groups, width, width)
+    # both factors are one array, so the library computes one triangle only, and copies it
+    np.matmul(x, x.transpose(0, 2, 1), out=product)
+    margin = proposers.float32_margin(dim)
+    above = ~np.tri(TRIANGLE_ROWS, k=-1, dtype=bool)
+    rows, columns = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for start in range(0, width, TRIANGLE_ROWS):
+        stop = min(start + TRIANGLE_ROWS, width)
+        cells = product[:, start:stop, :stop]
+        np.copyto(cells[:, :, start:], -np.inf, where=above[: stop - start, : stop - start])
+        highest = torch.from_numpy(cells).amax(dim=2).numpy()
+        hit = np.flatnonzero(cells >= (highest - margin)[:, :, None])
+        group, row, column = np.unravel_index(hit, cells.shape)
+        row += start
+        pair = (column < row) & (row < sizes[group])
+        rows.append((group * width + row)[pair])
+        columns.append(column[pair])
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    dense = np.bincount(row, minlength=groups * width) > FLOAT32.candidates
     few = ~dense[row]
     row, column = row[few], column[few]
     flat = x.reshape(groups * width, dim)
@@ -288,7 +306,7 @@ def settled_triangles(x: NDArray[np.float32], sizes: Rows) -> tuple[NDArray[np.f
     for group in np.unique(np.flatnonzero(dense) // width):
         own = np.flatnonzero(dense[group * width : (group + 1) * width])
         at = group * width + own
-        best[at], slot[at] = highest_in_float64(x[group][own], own, place, x[group].__getitem__)
+        best[at], slot[at] = highest_in_float64(x[group][own], own, np.arange(width), x[group].__getitem__)
     return best.reshape(groups, width), slot.reshape(groups, width)
 
 

@@ -84,7 +84,8 @@ def test_result__is_that_of_all_products(
     plain = list(results(precision='float32'))
     with pytest.MonkeyPatch.context() as patch:
         prune_everything(patch)
-        patch.setattr(redundancy, 'SMALL_GROUP', 0)
+        for name in ('SMALL_GROUP', 'WHOLE_GROUP'):
+            patch.setattr(redundancy, name, 0)
         # slow where the processor knows no bfloat16, and the same
         patch.setattr(proposers, 'has_fast_bfloat16', lambda: low)
         if given_up:

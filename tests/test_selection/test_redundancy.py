@@ -119,7 +119,8 @@ def precisions(request, monkeypatch, prune_everything):
     rows, columns, candidates, pruned = request.param
     if pruned:
         prune_everything(monkeypatch)
-    monkeypatch.setattr(redundancy, 'SMALL_GROUP', 0)
+    for name in ('SMALL_GROUP', 'WHOLE_GROUP'):
+        monkeypatch.setattr(redundancy, name, 0)
     monkeypatch.setattr(settled_maximum, 'TILE_ROWS', rows)
     monkeypatch.setattr(settled_maximum, 'TILE_COLUMNS', columns)
     monkeypatch.setattr(settled_maximum, 'DIAGONAL_COLUMNS', max(2, columns // 8))
@@ -237,6 +238,28 @@ def test_nearest_centroid__first_of_equals_and_exact():
         exact = np.minimum((unit[i] * centroids.astype(np.float64)).sum(axis=1), 1)
         assert label[i] == exact.astype(np.float32).argmax()
         assert cosine[i] == exact[label[i]]
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(1, 9), st.integers(1, 12),
+    st.sampled_from([1, 16]), st.booleans(), st.integers(0, 999),
+)  # fmt: skip
+def test_groups_compared_as_a_whole__equal_reference(sizes, tile, rows, candidates, center, seed):
+    rng = np.random.default_rng(seed)
+    raw = rng.integers(-1, 2, (sum(sizes), 5)).astype(np.float32) + np.float32(0.25)
+    vectors = Vectors(ArraySource(raw), [str(i) for i in range(len(raw))], center)
+    groups = np.split(rng.permutation(len(raw)), np.cumsum(sizes)[:-1])
+    cosine, row = reference_preferred(cosine_matrix(vectors), groups)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redundancy, 'SMALL_GROUP', 3)
+        patch.setattr(redundancy, 'WHOLE_GROUP', 25)
+        patch.setattr(settled_maximum, 'TILE_ROWS', tile)
+        patch.setattr(settled_maximum, 'TRIANGLE_ROWS', rows)
+        patch.setattr(proposers, 'CANDIDATES', candidates)
+        found = redundancy.highest_preferred(vectors, groups, threads=1)
+    np.testing.assert_array_equal(found.cosine, cosine)
+    np.testing.assert_array_equal(found.row, row)
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.integers(0, 99))
