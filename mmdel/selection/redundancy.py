@@ -40,6 +40,9 @@ UNHELD_TILES = 4
 ASSIGNED_ROWS, ASSIGNED_PRODUCTS = 8192, 1 << 22
 """Rows assigned to centroids at a time, and products with these, at most: in fewer pieces threads wait less for each other."""
 
+ASSIGNED_PIECES = 8
+"""Pieces for each thread at least, so that all end at about the same time."""
+
 SHARED_PRODUCTS = 1 << 34
 """Multiplications, about a second of one core, below which other processes are not asked to help."""
 
@@ -321,7 +324,8 @@ def _nearest_centroid(
         cosine[part] = exact_cosine(x, wide, slot)
         tick(len(x))
 
-    size = int(np.clip(ASSIGNED_PRODUCTS // max(len(centroids), 1), 16, ASSIGNED_ROWS))
+    fair = -(-len(rows) // (ASSIGNED_PIECES * (threads or usable_cores())))
+    size = int(np.clip(min(fair, ASSIGNED_PRODUCTS // max(len(centroids), 1)), 16, ASSIGNED_ROWS))
     with Workers(threads, claim) as workers:
         for start in range(0, len(rows), size):
             workers.submit(assign, slice(start, start + size))

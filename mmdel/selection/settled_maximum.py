@@ -110,9 +110,9 @@ def _pruned(
     own: Rows | None,
     floor: NDArray[np.float64],
 ) -> '_Search | None':
-    """The search of the columns that a projection does not rule out; None where that are too many, or not few enough to try.
+    """The search of the columns that a projection does not rule out; None where it leaves too many, or is not tried.
 
-    ``floor`` is raised in both cases: to the column of a row's highest product in the nearest cell.
+    ``floor`` is raised where it is tried: to the column of a row's highest product in the nearest cell.
     """
     projection = group.projection
     if projection is None:
