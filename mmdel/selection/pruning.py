@@ -104,7 +104,7 @@ class Panels:
         lead = np.empty(len(numbers), np.int64)
         chosen = np.zeros((len(self._cell), len(numbers)), bool)
         chosen[nearest, np.arange(len(numbers))] = True
-        for mine, parts in _together(chosen, self._part, PROJECTED_CALL):
+        for mine, parts in _together(chosen.__getitem__, self._part, PROJECTED_CALL):
             slots = self._slots[self._part[parts.start] : self._part[parts.stop]]
             for at, tile in self._products(numbers[mine], slots):
                 lead[mine[at]] = slots[tile.argmax(axis=1)]
@@ -127,7 +127,7 @@ class Panels:
         if self._seen is not None:
             near &= self._seen
         near = np.logical_or.reduceat(near, self._first, axis=0)
-        for some, panels in _together(near, self._panel, PROJECTED_CALL):
+        for some, panels in _together(near.__getitem__, self._panel, PROJECTED_CALL):
             ends = self._panel[panels.start : panels.stop + 1]
             for at, tile in self._products(some, self._slots[ends[0] : ends[-1]]):
                 self._highest[panels, some[at]] = np.maximum.reduceat(tile, ends[:-1] - ends[0], axis=1).T
@@ -139,11 +139,8 @@ class Panels:
 
         ``least`` is asked again and again: it may rise above what it was in :meth:`rule_out`, which has been called.
         """
-        for panels in _spans(self._panel):
-            possible = self._possible(least(), panels)
-            for rows, alike in _alike(possible, self._panel[panels.start : panels.stop + 1], CALL):
-                ends = self._panel[panels.start + alike.start], self._panel[panels.start + alike.stop]
-                yield rows, self._slots[slice(*ends)]
+        for rows, panels in _together(lambda some: self._possible(least(), some), self._panel, CALL):
+            yield rows, self._slots[self._panel[panels.start] : self._panel[panels.stop]]
 
     def _possible(self, least: NDArray[np.float64], panels: slice) -> NDArray[np.bool_]:
         """Which panels may hold a cosine of at least ``least`` of each row, bool [panels, n]."""
@@ -164,10 +161,10 @@ class Panels:
             yield part, tile
 
 
-def _together(chosen: NDArray[np.bool_], ends: Rows, call: int) -> Iterator[tuple[Rows, slice]]:
-    """:func:`_alike` of all panels, some neighbouring ones after the others."""
+def _together(choose: Callable[[slice], NDArray[np.bool_]], ends: Rows, call: int) -> Iterator[tuple[Rows, slice]]:
+    """:func:`_alike` of all panels; ``choose`` is asked for some neighbouring ones after the others."""
     for panels in _spans(ends):
-        for rows, alike in _alike(chosen[panels], ends[panels.start : panels.stop + 1], call):
+        for rows, alike in _alike(choose(panels), ends[panels.start : panels.stop + 1], call):
             yield rows, slice(panels.start + alike.start, panels.start + alike.stop)
 
 

@@ -21,9 +21,10 @@ from mmdel import sharing
 from mmdel.cores import usable_cores
 from mmdel.embedding.vectors import Vectors, exact_cosine
 from mmdel.progress import Tick
+from mmdel.selection import pieces
 from mmdel.selection import settled_maximum as settled
 from mmdel.selection.groups import FLOAT32, Group, InMemory, Precision, Rows
-from mmdel.selection.pieces import Run, runs
+from mmdel.selection.pieces import Run
 from mmdel.selection.proposers import float32_margin
 from mmdel.selection.settled_maximum import settle, settled_maximum, settled_triangles
 from mmdel.selection.workers import Workers
@@ -33,9 +34,6 @@ SMALL_GROUP, WHOLE_GROUP = 128, 1536
 :data:`GROUPS_APART` groups for each thread."""
 
 GROUPS_APART = 2
-
-UNHELD_TILES = 4
-"""Row tiles of a piece where columns are read and prepared again for each."""
 
 ASSIGNED_ROWS, ASSIGNED_PRODUCTS = 8192, 1 << 22
 """Rows assigned to centroids at a time, and products with these, at most: in fewer pieces threads wait less for each other."""
@@ -137,7 +135,7 @@ def _highest_preferred(
         # the longest rows of the triangle first, so that no thread is left alone at the end
         for order in sorted((order for order in groups if len(order) > whole), key=len, reverse=True):
             group = Group(vectors, order, products)
-            for run in runs(group, len(groups), sharing.processes()):
+            for run in pieces.runs(group, len(groups), sharing.processes()):
                 workers.submit_together([partial(compare, order, run, number) for number in range(run.pieces)])
         for batch in _batches([order for order in groups if 0 < len(order) <= whole]):
             workers.submit(compare_whole, batch)
@@ -263,7 +261,7 @@ def _nearest(
     with Workers(threads, claim) as workers:
         for rows, columns in sorted(pairs, key=lambda pair: len(pair[0]) * len(pair[1]), reverse=True):
             group = Group(vectors, columns, products)
-            step = settled.TILE_ROWS if group.held else UNHELD_TILES * settled.TILE_ROWS
+            step = settled.TILE_ROWS if group.held else pieces.MOST_ROWS
             for start in range(0, len(rows), step):
                 workers.submit(compare, rows[start : start + step], columns, group)
     log_fallen(products)

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from mmdel.embedding.vectors import ArraySource, Vectors
-from mmdel.selection import groups, projection, pruning, settled_maximum
+from mmdel.selection import groups, pieces, projection, pruning, settled_maximum
 
 
 @pytest.fixture
@@ -66,6 +66,7 @@ def prune_everything():
             (groups, 'BLOCK', 11), (projection, 'DIMENSIONS', 4), (projection, 'CELL', 6), (pruning, 'AT_ONCE', 5),
             (pruning, 'PANEL', 4), (pruning, 'WIDEST', 9), (settled_maximum, 'PRUNED_COLUMNS', 1),
             (settled_maximum, 'TILE_ROWS', 16), (settled_maximum, 'TILE_COLUMNS', 24),
+            (pieces, 'LEAST_ROWS', 16), (pieces, 'MOST_ROWS', 32), (pieces, 'RUN_ROWS', 64),
         ):  # fmt: skip
             patch.setattr(module, name, value)
 

@@ -132,7 +132,7 @@ def test_panels__are_multiplied_once_each_and_together_only_where_that_saves_tim
     call = data.draw(st.sampled_from([0, 20, 10_000]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pruning, 'WIDEST', data.draw(st.sampled_from([1, 10, 1000])))
-        found = list(pruning._together(chosen, ends, call))
+        found = list(pruning._together(chosen.__getitem__, ends, call))
     covered = np.zeros(chosen.shape, int)
     for rows, panels in found:
         covered[panels, rows[:, None]] += 1

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, Vectors
 from mmdel.errors import ConfigError
-from mmdel.selection import groups, proposers, redundancy, settled_maximum
+from mmdel.selection import groups, pieces, proposers, redundancy, settled_maximum
 from mmdel.selection.meddel import MedDEL
 from mmdel.selection.product_tiles import BFloat16Tile
 from mmdel.selection.proposers import Float32, LowPrecision
@@ -100,6 +100,7 @@ def test_ranking__same_for_any_precision_tile_and_thread_count(kind, options, mo
     monkeypatch.setattr(proposers, 'has_fast_bfloat16', lambda: True)
     for rows, columns, threads in ((1024, 1024, 1), (96, 64, 2), (33, 200, 3)):
         monkeypatch.setattr(settled_maximum, 'TILE_ROWS', rows)
+        monkeypatch.setattr(pieces, 'LEAST_ROWS', rows)
         monkeypatch.setattr(settled_maximum, 'TILE_COLUMNS', columns)
         monkeypatch.setattr('mmdel.selection.workers.usable_cores', lambda threads=threads: threads)
         for precision in ('bfloat16', 'auto'):

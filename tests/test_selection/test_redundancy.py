@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, Vectors
-from mmdel.selection import between_groups, proposers, redundancy, settled_maximum
+from mmdel.selection import between_groups, pieces, projection, proposers, redundancy, settled_maximum
 from mmdel.selection.workers import Workers
 
 PRECISIONS = ['float32', 'bfloat16'] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ['float32']
@@ -121,6 +121,8 @@ def precisions(request, monkeypatch, prune_everything):
         prune_everything(monkeypatch)
     for name in ('SMALL_GROUP', 'WHOLE_GROUP'):
         monkeypatch.setattr(redundancy, name, 0)
+    monkeypatch.setattr(pieces, 'LEAST_ROWS', rows)
+    monkeypatch.setattr(pieces, 'MOST_ROWS', 4 * rows)
     monkeypatch.setattr(settled_maximum, 'TILE_ROWS', rows)
     monkeypatch.setattr(settled_maximum, 'TILE_COLUMNS', columns)
     monkeypatch.setattr(settled_maximum, 'DIAGONAL_COLUMNS', max(2, columns // 8))
@@ -271,6 +273,8 @@ def test_result__does_not_depend_on_tiles_or_threads(size, rows, columns, thread
     plain = redundancy.highest_preferred(vectors, order, threads=1)
     greedy, kept = redundancy.greedy(vectors, order, 0.5, threads=1)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, 'LEAST_ROWS', rows)
+        patch.setattr(pieces, 'MOST_ROWS', 4 * rows)
         patch.setattr(settled_maximum, 'TILE_ROWS', rows)
         patch.setattr(settled_maximum, 'TILE_COLUMNS', columns)
         patch.setattr(settled_maximum, 'DIAGONAL_COLUMNS', max(1, columns // 2))
@@ -285,8 +289,10 @@ def test_result__does_not_depend_on_tiles_or_threads(size, rows, columns, thread
 
 
 @settings(max_examples=20)
-@given(st.integers(2, 40), st.integers(1, 5), st.integers(1, 4), st.booleans(), st.integers(0, 99))
-def test_result__does_not_depend_on_who_does_which_piece(size, clusters, processes, center, seed):
+@given(st.integers(2, 40), st.integers(1, 5), st.integers(1, 4), st.booleans(), st.booleans(), st.integers(0, 99))
+def test_result__does_not_depend_on_who_does_which_piece(
+    prune_everything, size, clusters, processes, center, pruned, seed
+):
     rng = np.random.default_rng(seed)
     raw = rng.integers(-1, 2, (size, 3)).astype(np.float32) + np.float32(0.25)
     vectors = Vectors(ArraySource(raw), [str(i) for i in range(size)], center)
@@ -308,15 +314,24 @@ def test_result__does_not_depend_on_who_does_which_piece(size, clusters, process
     def share(work, common, tick, worth):
         owner = rng.integers(0, processes, 10_000)
         sent = [common if rank == 0 else pickle.loads(pickle.dumps(common)) for rank in range(processes)]
-        return [
-            work(sent[rank], lambda count, at_once: iter(np.flatnonzero(owner[:count] == rank)), tick)  # noqa: B023
-            for rank in range(processes)
-        ]
+        found = []
+        for rank in range(processes):
+            if pruned:
+                # sums differ between machines, so that each has cells of its own
+                patch.setattr(projection, 'DIMENSIONS', 1 + rank)
+            claim = lambda count, at_once: iter(np.flatnonzero(owner[:count] == rank))  # noqa: B023, E731
+            found.append(work(sent[rank], claim, tick))
+        return found
 
     alone = list(results())
     with pytest.MonkeyPatch.context() as patch:
+        if pruned:
+            prune_everything(patch)
+            for name in ('SMALL_GROUP', 'WHOLE_GROUP'):
+                patch.setattr(redundancy, name, 0)
         patch.setattr(redundancy.sharing, 'share', share)
         patch.setattr(settled_maximum, 'TILE_ROWS', 7)
+        patch.setattr(pieces, 'LEAST_ROWS', 7)
         together = list(results())
     for one, other in zip(alone, together, strict=True):
         pairs = (
