@@ -35,7 +35,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[list[str]]:
     text = text[said.end() :] if said else text
     first = text.lstrip('\n').partition('\n')[0]
     try:
-        delimiter = said[1] if said else max(DELIMITERS, key=lambda each: len((csv_rows(first, each) or [[]])[0]))
+        delimiter = said[1] if said else max(DELIMITERS, key=lambda each: _cells(first, each))
         rows = csv_rows(text, delimiter)
     except csv.Error as error:
         raise DatasetError(f'{path} cannot be read as a table ({error}). Is a quote never closed?') from error
@@ -49,6 +49,13 @@ def read_rows(path: str | os.PathLike[str]) -> list[list[str]]:
                 'Put quotes round a cell that holds the separator.'
             )
     return [header, *([*row, *[''] * len(header)][: len(header)] for row in rows[1:] if any(map(str.strip, row)))]
+
+
+def _cells(line: str, delimiter: str) -> int:
+    try:
+        return len((csv_rows(line, delimiter) or [[]])[0])
+    except csv.Error:  # the quotes belong to another separator
+        return 0
 
 
 def _parquet(path: str | os.PathLike[str]) -> list[list[str]]:

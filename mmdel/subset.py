@@ -485,7 +485,7 @@ def _conformed(table: pa.Table) -> pa.Table:
     """The columns of :data:`SCHEMA` in their types, and behind them those that it does not know.
 
     Raises:
-        SubsetError: A required one is missing or partly null, a name stands twice, or a type cannot say the values.
+        SubsetError: A required one is missing or partly null, or a type cannot say the values.
     """
     names = table.column_names
     missing = [column.name for column in COLUMNS if column.required and column.name not in names]
@@ -493,9 +493,6 @@ def _conformed(table: pa.Table) -> pa.Table:
         raise SubsetError(
             f'it has no column {" and no column ".join(missing)}, so it is no subset; it has {", ".join(names)}.'
         )
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise SubsetError(f'the column {twice[0]} stands twice; it was changed by another program.')
     known: dict[str, Any] = {}
     for field in SCHEMA:
         values = table[field.name] if field.name in names else pa.nulls(len(table), field.type)

@@ -65,11 +65,11 @@ def read_list(path: str | os.PathLike[str], images: Mapping[str, str]) -> list[s
 
 def stem_of(name: str, images: Mapping[str, str]) -> str | None:
     """The stem that a stem or file name means; None where there is no such image."""
-    for each in dict.fromkeys((name, plain_lists.trimmed(name))):
-        key = keys.normalise(each)
-        if key in images:
-            return key
-        stem, suffix = os.path.splitext(key)
+    key = keys.meant(name, images)
+    if key in images:
+        return key
+    for each in dict.fromkeys((keys.normalise(name), key)):
+        stem, suffix = os.path.splitext(each)
         if stem in images and os.path.splitext(images[stem])[1] == suffix:
             return stem
     return None

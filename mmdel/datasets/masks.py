@@ -206,7 +206,7 @@ def _binary(values: NDArray[Any], lossy: bool, path: str) -> NDArray[np.uint8]:
         )
     if highest <= 1:
         return (values > 0.5 if values.dtype.kind == 'f' else values == 1).astype(np.uint8)
-    if highest == IGNORE and (values == 1).any() and np.isin(values, (0, 1, IGNORE)).all():
+    if highest == IGNORE and not lossy and (values == 1).any() and np.isin(values, (0, 1, IGNORE)).all():
         raise DatasetError(
             f'The mask {path} holds 1 and 255: class numbers, in which 255 is "not labelled". Read it as such '
             "(kind='index'), or store the foreground as 255 alone."

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmdel import plain_lists, plain_tables
+from mmdel import plain_tables
 from mmdel.datasets import keys as spelling
 from mmdel.errors import DatasetError
 
@@ -138,12 +138,9 @@ def folder_label(path: str) -> str | None:
 
 
 def _key(cell: str, prefix: str, known: set[str]) -> str | None:
-    for text in dict.fromkeys((cell, plain_lists.trimmed(cell))):
-        key = spelling.normalise(text) if text else ''
-        for each in (key, key.removeprefix(prefix)):
-            if each in known:
-                return each
-    return None
+    key = spelling.meant(cell, known)
+    key = key if key in known else spelling.meant(cell.strip().removeprefix(prefix), known)
+    return key if key in known else None
 
 
 def _number(cell: str, key: str, path: str | os.PathLike[str]) -> int:

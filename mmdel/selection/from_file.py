@@ -53,8 +53,7 @@ class FromFile(BaseSelector):
             DatasetError: The file names an image that is not there or not readable.
         """
         row = {key: number for number, key in enumerate(table['image'].to_pylist())}
-        # a blank round a name is part of it only where an image has it
-        wanted = [key if key in row else plain_lists.trimmed(key) for key in self._keys]
+        wanted = plain_lists.names_of(self._keys, lambda line: keys.meant(line, row), self._file)
         missing = [key for key in wanted if key not in row]
         if missing:
             raise DatasetError(
@@ -62,7 +61,7 @@ class FromFile(BaseSelector):
                 f'{", ".join(map(repr, missing[:3]))}; there are {", ".join(map(repr, sorted(row)[:3]))}, ... '
                 'Keys are paths relative to the image folder.'
             )
-        listed = np.array([row[key] for key in plain_lists.names_of(wanted, source=self._file)], np.int64)
+        listed = np.array([row[key] for key in wanted], np.int64)
         rest = np.setdiff1d(np.arange(len(vectors)), listed)
         with progress.stage('fill', len(rest) * len(listed), 'pairs') as tick:
             nearest = redundancy.nearest(vectors, [(rest, listed)], tick).cosine[rest]
@@ -76,7 +75,7 @@ def _subset_keys(path: Path) -> list[str]:
 
 
 def _listed_keys(path: Path) -> list[str]:
-    names = plain_lists.names_of(plain_lists.read_lines(path), keys.normalise, str(path))
-    if not names:
+    lines = plain_lists.read_lines(path)
+    if not plain_lists.names_of(lines, source=str(path)):
         raise DatasetError(f'{path} names no image.')
-    return list(names)
+    return lines

@@ -333,7 +333,7 @@ def _keys(name: str, images: str | Sequence[str] | None) -> tuple[str, ...]:
             ) from error
     if not all(isinstance(image, str) for image in images):
         raise ConfigError(f'guards.{name} is a list of keys as keep.txt spells them, got {images!r}.')
-    return tuple(sorted({spelling.normalise(image) for image in images}))
+    return tuple(sorted(set(images)))
 
 
 def _known(name: str, wanted: Sequence[str], images: pa.ChunkedArray) -> tuple[str, ...]:
@@ -350,9 +350,10 @@ def _known(name: str, wanted: Sequence[str], images: pa.ChunkedArray) -> tuple[s
 
 
 def _matched(wanted: Sequence[str], images: pa.ChunkedArray) -> tuple[str, ...]:
-    """Names without the blanks round them, unless an image has a name with such blanks."""
-    there = pc.is_in(pa.array(wanted, pa.string()), images).to_pylist()
-    return tuple(name if known else plain_lists.trimmed(name) for name, known in zip(wanted, there, strict=True))
+    """:func:`mmdel.datasets.keys.meant` of each."""
+    names = pa.array(map(spelling.normalise, wanted), pa.string())
+    known = set(names.filter(pc.is_in(names, images)).to_pylist())
+    return tuple(spelling.meant(name, known) for name in wanted)
 
 
 def _about(images: Sequence[str]) -> Any:

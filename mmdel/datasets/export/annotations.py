@@ -68,7 +68,8 @@ def filter_annotations(
         raise DatasetError(f'{source} cannot be read ({error}).') from error
     decision = _Decision(subset, os.fspath(source), prefix, unlisted)
     if document is None:
-        lines = [line for line in plain_lists.read_lines(source) if plain_lists.trimmed(line)]
+        lines = [line.removeprefix(plain_lists.MARK) for line in plain_lists.read_lines(source)]
+        lines = [line for line in lines if line.strip()]
         result = ''.join(f'{line}\n' for line in decision.filter(lines, str))
     elif isinstance(document, dict) and isinstance(document.get('data_list'), list):
         document['data_list'] = decision.filter(document['data_list'], lambda item: item['img_path'])
