@@ -82,9 +82,9 @@ def test_at__impossible_eta(eta):
 
 
 def test_at__needs_exactly_one():
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match='either eta or ratio'):
         make().at()
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match='either eta or ratio'):
         make().at(eta=0.5, ratio=0.5)
 
 
@@ -124,8 +124,8 @@ def test_lists__whole_and_in_order_for_any_batch(tmp_path, monkeypatch, rows):
 def test_lists__dots_of_an_identifier_are_no_ending(tmp_path):
     images = [f'1.2.840.{i}' for i in range(2000)]
     table = pa.table({'image': sorted(images), 'rank': range(2000)})
-    files = Subset.from_ranking(table, {}).write_lists(tmp_path)
-    assert [path.name for path in files] == ['keep.txt']
+    written = Subset.from_ranking(table, {}).write_lists(tmp_path)
+    assert [path.name for path in written.files] == ['keep.txt'] and written.notes == ()
 
 
 def test_frames_and_reasons__of_each_row():

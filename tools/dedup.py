@@ -32,6 +32,14 @@ def parse_args() -> argparse.Namespace:
         help="frames of the videos among the images, too: 'all', a number n for every n-th, or a rate such as 2fps",
     )
     parser.add_argument(
+        '--labels', choices=['folders'], help='the first folder below --images is the class of an image'
+    )
+    parser.add_argument(
+        '--table',
+        metavar='FILE',
+        help='CSV or Parquet of the images: key and label, patient, video, frame, source, centre',
+    )
+    parser.add_argument(
         '--keys', metavar='FILE.txt', help='the keys of --embeddings, one a line (default: row numbers)'
     )
     parser.add_argument(
@@ -86,6 +94,14 @@ def load_config(args: argparse.Namespace):
         if cfg.get('dataset', {}).get('type') != 'mmdel.DataDEL' or args.embeddings:
             raise ConfigError('--videos is for mmdel.DataDEL: use it with --images DIR, or with a config that has it.')
         cfg.dataset.videos = args.videos
+    for option in ('labels', 'table'):
+        if getattr(args, option):
+            if cfg.get('dataset', {}).get('type') != 'mmdel.DataDEL' or args.embeddings:
+                raise ConfigError(
+                    f'--{option} is for mmdel.DataDEL: use it with --images DIR, or with a config that has it. '
+                    'A dataset of --dataset-from tells labels itself, and vectors have keys only.'
+                )
+            cfg.dataset[option] = getattr(args, option)
     if args.eta is not None:
         cfg.selector.eta = args.eta
     merge_options(cfg, args.cfg_options)
@@ -127,9 +143,6 @@ def run(args: argparse.Namespace) -> None:
         sharing.serve()
         return
     work_dir = Path(cfg.work_dir)
-    work_dir.mkdir(parents=True, exist_ok=True)
-    log_file = work_dir / f'{time.strftime("%Y%m%d_%H%M%S")}.log'
-    MMLogger.get_instance('mmdel', logger_name='mmdel', log_file=str(log_file), log_level='INFO')
     console = Console(record=True)
     progress = Stages(Console(stderr=True))
     runner = DedupRunner.from_cfg(
@@ -143,6 +156,10 @@ def run(args: argparse.Namespace) -> None:
         update=args.update,
         progress=progress,
     )
+    # what is refused until here leaves no trace
+    work_dir.mkdir(parents=True, exist_ok=True)
+    log_file = work_dir / f'{time.strftime("%Y%m%d_%H%M%S")}.log'
+    MMLogger.get_instance('mmdel', logger_name='mmdel', log_file=str(log_file), log_level='INFO')
     subset = runner.run()
     table = Table('', str(work_dir), title='Subset', show_edge=False)
     for name, value in runner.summary.rows:

@@ -4,6 +4,7 @@ import os
 import pickle
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,12 +15,13 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from numpy.typing import NDArray
 
-from mmdel.datasets import keys
+from mmdel import plain_lists
+from mmdel.datasets import keys, metadata_table
 from mmdel.datasets.catalog import CATALOG
 from mmdel.datasets.listing import Listing, file_problem, list_images, select
 from mmdel.datasets.video_listing import list_frames
 from mmdel.datasets.videos import FrameStep, frame_path, is_video, read_index, split_frame
-from mmdel.errors import DatasetError, UnreadableImage
+from mmdel.errors import ConfigError, DatasetError, UnreadableImage
 from mmdel.registry import DATASETS
 
 LAYOUTS = {
@@ -46,8 +48,8 @@ _DOWNSTREAM = re.compile(
 class DataDEL(BaseDataset):
     """The images below a folder: all of them, those of some sources, or those of a list; and frames of the videos there.
 
-    Every item has ``img_path`` and ``source``, and where names or folders tell it ``gt_label``, ``video``, ``frame``
-    and ``centre``. Items are sorted by key. Images are not opened; those that can be seen to be unusable are in
+    Every item has ``img_path`` and ``source``, and where names, folders or a table tell it ``gt_label``, ``patient``, ``video``,
+    ``frame`` and ``centre``. Items are sorted by key. Images are not opened; those that can be seen to be unusable are in
     ``ledger``. Of videos the packets are read, once, to count the frames; none is decoded or written.
 
     Args:
@@ -61,9 +63,14 @@ class DataDEL(BaseDataset):
             pre-trained on them is tested on what it has seen. Defaults to False.
         ann_file (str): A list of images instead of a scan, one path relative to ``data_root`` a line; a line may also name a
             frame, ``clip.avi#000123``, or a video. Defaults to ''.
+        labels (str, optional): 'folders' where folders are named after classes: the label is the first folder below ``data_root``
+            (below the source, where sources are named), as in ``torchvision.datasets.ImageFolder`` and
+            ``mmpretrain.CustomDataset``. Defaults to None: only the datasets of the catalogue tell labels.
+        table (str, optional): CSV, TSV or Parquet with a header: ``key``, and some of ``label, patient, video, frame, source,
+            centre``. What it says counts before what names and folders tell. Defaults to None.
         pipeline (Sequence): Processing pipeline. Defaults to ().
         metainfo (Mapping, optional): Meta information; ``classes`` fixes the order of labels. Defaults to None, the
-            classes found, sorted.
+            classes found, sorted; labels of a table that are whole numbers are class numbers themselves.
         **kwargs: ``indices``, ``serialize_data``, ``test_mode``, ``lazy_init``, ``max_refetch`` of
             :class:`mmengine.dataset.BaseDataset`.
 
@@ -86,6 +93,8 @@ class DataDEL(BaseDataset):
         ann_file: str = '',
         videos: int | str | None = None,
         allow_downstream: bool = False,
+        labels: str | None = None,
+        table: str | None = None,
         pipeline: Sequence[dict | Callable] = (),
         metainfo: Mapping[str, Any] | None = None,
         **kwargs: Any,
@@ -93,6 +102,11 @@ class DataDEL(BaseDataset):
         self.sources = tuple(keys.normalise(source) for source in sources)
         self.videos = videos
         self.allow_downstream = allow_downstream
+        if labels not in (None, 'folders'):
+            raise ConfigError(f"labels is 'folders' (the first folder on a path is the class) or None, got {labels!r}.")
+        self.labels = labels
+        self.table = table
+        self._metadata: metadata_table.MetadataTable | None = None
         self._step = None if videos is None else FrameStep(videos)
         self.ledger: tuple[tuple[str, str], ...] = ()
         self.notes: tuple[str, ...] = ()
@@ -133,8 +147,16 @@ class DataDEL(BaseDataset):
         if not names:
             why = _examples(self.ledger) or self.notes[-1]
             raise DatasetError(f'None of the images of {self.data_root} can be used: {why}.')
-        items = _Items(names, partial(self._item, listing=listing, labels=self._labels(names)))
-        return items if self.serialize_data else list(items)
+        if self.table is not None:
+            others = (*listing.videos, *(key for key, _ in ledger))
+            self._metadata = metadata_table.read_metadata(self.table, self.data_root, names, others)
+            self.notes += self._metadata.notes
+        labels = self._labels(names)
+        items = _Items(names, partial(self._item, listing=listing, labels=labels))
+        if self.serialize_data:
+            return items
+        plain, self._metadata = list(items), None
+        return plain
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """The label of an item as a list, empty where it has none."""
@@ -150,6 +172,7 @@ class DataDEL(BaseDataset):
             data += pickle.dumps(item, protocol=4)
             ends[place] = len(data)
         self.data_list = []
+        self._metadata = None  # nor is it sent to workers
         return np.frombuffer(data, np.uint8), ends
 
     def _check_root(self) -> None:
@@ -230,18 +253,17 @@ class DataDEL(BaseDataset):
 
     def _lines(self) -> Iterator[str]:
         try:
-            # lines end at line feeds alone: names may hold other characters that text is cut at
-            with open(self.ann_file, encoding='utf-8-sig', errors='surrogateescape', newline='\n') as lines:
-                yield from (line.rstrip('\r\n') for line in lines)
-        except OSError as error:
-            raise DatasetError(
-                f'The list {self.ann_file} cannot be read ({error.strerror}). ann_file is relative to data_root.'
-            ) from error
+            for text in plain_lists.text_blocks(self.ann_file, 'surrogateescape'):
+                yield from text.split('\n')
+        except DatasetError as error:
+            raise DatasetError(f'ann_file is a list, relative to data_root. {error}') from error
 
     def _relative(self, line: str) -> str | None:
         """The path of a line relative to the root, None for a blank line."""
-        if not line.strip():
+        if not plain_lists.trimmed(line):
             return None
+        if not os.path.lexists(os.path.join(self.data_root, line)):
+            line = plain_lists.trimmed(line)
         if '\\' in line and not os.path.lexists(os.path.join(self.data_root, line)):
             line = line.replace('\\', '/')  # a list written on Windows
         if os.path.isabs(line):
@@ -281,6 +303,12 @@ class DataDEL(BaseDataset):
         told = layout.fullmatch(file[len(source) + 1 :]) if layout else None
         if told:
             item.update((_TOLD.get(name, name), value) for name, value in told.groupdict().items() if value is not None)
+        if self.labels and layout is None:
+            inside = file[len(source) + 1 :] if source in self.sources else file
+            if (label := metadata_table.folder_label(inside)) is not None:
+                item['label'] = label
+        if self._metadata is not None:
+            item.update(self._metadata.of(key))
         if frame:
             item['frame'] = frame[1]
         elif 'frame' in item:
@@ -289,12 +317,24 @@ class DataDEL(BaseDataset):
 
     def _labels(self, names: Sequence[str]) -> dict[str, int]:
         """The numbers of the labels that keys tell."""
-        found = {
+        in_table = self._metadata is not None and 'label' in self._metadata.columns
+        everywhere = in_table or self.labels is not None
+        counts: Counter[str] = Counter(
             told['label']
             for key in names
-            if posixpath.basename(self._source(key)) in LAYOUTS and 'label' in (told := self._told(key))
-        }
-        classes = self._metainfo.setdefault('classes', tuple(sorted(found))) if found else ()
+            if (everywhere or posixpath.basename(self._source(key)) in LAYOUTS) and 'label' in (told := self._told(key))
+        )
+        found = set(counts)
+        if self.labels and not in_table and found <= metadata_table.SPLITS:
+            first = f'those are {", ".join(sorted(found))}' if found else 'no image lies in one'
+            raise DatasetError(
+                f"labels='folders' takes the first folder below {self.data_root} as the class, and {first}. Give the folder that "
+                'holds a folder for each class as --images DIR, or say it in a table: --table FILE.csv'
+            )
+        if everywhere:
+            self.notes += (_about_labels(counts, len(names)),)
+        order = metadata_table.ordered(found) if in_table else tuple(sorted(found))
+        classes = self._metainfo.setdefault('classes', order) if found else ()
         unknown = sorted(found - set(classes))
         if unknown:
             raise DatasetError(
@@ -330,6 +370,17 @@ def _frame_problem(video: str, number: int) -> str | None:
     except UnreadableImage as error:
         return error.reason
     return None if number < count else f'the video has {count:,} frames, counted from 0'
+
+
+def _about_labels(counts: Counter[str], images: int) -> str:
+    """Which labels there are, because a folder may be named after something else."""
+    most = ', '.join(f'{name} {count:,}' for name, count in counts.most_common(5)) + ', ...' * (len(counts) > 5)
+    lone = images - counts.total()
+    return (
+        f'{_count(counts.total(), "image")} with a label, {len(counts):,} different ones'
+        + (f' ({most})' if counts else '')
+        + (f'; {_count(lone, "image")} without' if lone else '')
+    )
 
 
 def _count(number: int, noun: str) -> str:

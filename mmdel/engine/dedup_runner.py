@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 import mmdel
 from mmdel.datasets.image_table import Files, ImageTable, dataset_digest, image_table, masked_images
+from mmdel.datasets.keys import absolute_folder, common_folder
 from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.embedding.embedder import Embedded, embed_images
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
@@ -130,6 +131,8 @@ class DedupRunner:
         self.embedder = embedder
         self.center = center
         self.cache_dir = Path(cache_dir)
+        if embeddings is None:
+            self._refuse_inside(_image_folder(dataset))  # before anything is written
         self.default_scope = default_scope
         self.embeddings = embeddings
         self.keys = keys
@@ -198,7 +201,7 @@ class DedupRunner:
         subset = chosen.subset
         with self.progress.stage('write'):
             config = None if self.cfg is None else self.cfg.pretty_text
-            write_results(self.work_dir, chosen, self.origin, self.leaks, config)
+            self.notes += write_results(self.work_dir, chosen, self.origin, self.leaks, config)
         if old is None and previous is not None and previous.metadata['dataset'] != subset.metadata['dataset']:
             before, now = previous.metadata['images'], subset.metadata['images']
             logger.info(f'The images have changed since the last run here: {before:,} before, {now:,} now.')
@@ -331,17 +334,28 @@ class DedupRunner:
         self.notes += images.notes
         self.classes = images.classes
         self.origin = Origin.of_images(images.root, images.table, self.cache_dir)
-        for name, folder in (('cache_dir', self.cache_dir), ('work_dir', self.work_dir)):
-            if images.root and _inside(folder, images.root):
-                raise ConfigError(
-                    f'{name} {folder} lies inside the image folder {images.root}, where its files would be taken for images '
-                    f'the next time. Choose another place, e.g. --cfg-options {name}=../{folder.name}'
-                )
+        self._refuse_inside(images.root)
         MMLogger.get_current_instance().info(
             f'{len(images.table):,} images below {images.root or "several folders"}; vectors are kept in {self.cache_dir}'
         )
         self._encoder = EMBEDDERS.build(self.embedder)
         return images, self._encoder
+
+    def _refuse_inside(self, root: str | None) -> None:
+        """Own files in an image folder would be taken for images the next time."""
+        inside = {
+            name: folder
+            for name, folder in (('work_dir', self.work_dir), ('cache_dir', self.cache_dir))
+            if root and _inside(folder, root)
+        }
+        if inside:
+            there = ' and '.join(f'{name} {folder}' for name, folder in inside.items())
+            beside = os.path.dirname(os.path.realpath(root or ''))
+            other = ' '.join(f'{name}={os.path.join(beside, folder.name)}' for name, folder in inside.items())
+            raise ConfigError(
+                f'{there} would lie inside the image folder {root}, where the next run would look for images. '
+                f'Choose another place, e.g. --cfg-options {other}'
+            )
 
     def _rank(self, vectors: Vectors, table: pa.Table, size: int | None) -> Ranking:
         ranking, known = cached_ranking(self.cache_dir, self.selector, vectors, table, size, self.progress)
@@ -440,6 +454,22 @@ def _only(images: ImageTable, keys: set[str]) -> ImageTable:
 def _paths(table: pa.Table) -> Mapping[str, str]:
     """Key to file; {} for vectors without images."""
     return Files(table) if 'path' in table.column_names else {}
+
+
+def _image_folder(dataset: Any) -> str | None:
+    """The folder below which a dataset config surely has all its images, None where only the built dataset can tell."""
+    folders: list[str | None] = []
+    configs = [dataset]
+    while configs:
+        each = configs.pop()
+        inner = [*([each['dataset']] if each.get('dataset') else ()), *(each.get('datasets') or ())]
+        configs += inner
+        if not inner:
+            prefix = each.get('data_prefix') or ''
+            prefix = prefix if isinstance(prefix, str) else prefix.get('img_path') or prefix.get('img') or ''
+            sure = prefix or not each.get('ann_file') or str(each.get('type')).endswith('DataDEL')
+            folders.append(absolute_folder(os.path.join(each.get('data_root') or '', prefix)) if sure else None)
+    return common_folder(folders)
 
 
 def _inside(folder: Path, root: str) -> bool:

@@ -29,7 +29,7 @@ from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
 from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.engine.leak_record import read_leaks
 from mmdel.errors import StoreError, SubsetError, UnreadableImage
-from mmdel.files import write_text
+from mmdel.files import csv_rows, write_text
 from mmdel.findings import LeakReport
 from mmdel.progress import SILENT, Stages
 from mmdel.subset import Subset
@@ -158,9 +158,8 @@ class FinishedRun:
         """The ledger: ``(key, reason)`` of the files that could not be used; the subset file itself knows no reasons."""
         keys = self.subset.table['image'].filter(self.subset.has_reason('unreadable')).to_pylist()
         try:
-            with open(self.folder / 'unreadable.csv', encoding='utf-8', newline='') as file:
-                reasons = {row['image']: row['reason'] for row in csv.DictReader(file)}
-        except (OSError, ValueError, KeyError, csv.Error):
+            reasons = dict(self._pairs('unreadable.csv', ('image', 'reason')))
+        except (OSError, ValueError, csv.Error):
             reasons = {}
         return [(key, reasons.get(key) or 'not known: unreadable.csv is gone') for key in keys]
 
@@ -177,9 +176,8 @@ class FinishedRun:
     def changes(self) -> list[tuple[str, str]]:
         """``(key, change)`` of an update: what was new, gone or changed; [] where the subset is none, or this is not known."""
         try:
-            with open(self.folder / CHANGES, encoding='utf-8', newline='') as file:
-                return [(row['image'], row['change']) for row in csv.DictReader(file)]
-        except (OSError, ValueError, KeyError, csv.Error):
+            return self._pairs(CHANGES, ('image', 'change'))
+        except (OSError, ValueError, csv.Error):
             return []
 
     @property
@@ -258,6 +256,13 @@ class FinishedRun:
                 'Run tools/dedup.py again with the same config; what is known already is not made again.'
             )
         return vectors
+
+    def _pairs(self, name: str, columns: tuple[str, str]) -> list[tuple[str, str]]:
+        header, *rows = csv_rows((self.folder / name).read_text(encoding='utf-8'))
+        first, second = map(header.index, columns)
+        if any(len(row) != len(header) for row in rows):
+            raise ValueError(f'{name} is no table')
+        return [(row[first], row[second]) for row in rows]
 
     def _given(self, keys: pa.ChunkedArray) -> RowSource:
         embedded = read_given_vectors(self.origin.embeddings, self.origin.keys or None)

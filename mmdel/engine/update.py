@@ -341,7 +341,7 @@ def _seen(table: pa.Table, new: bool) -> pa.Table:
     fields = [
         *(
             subsets.SCHEMA.field(name)
-            for name in ('image', 'source', 'label', 'video', 'frame', 'centre', 'width', 'height', 'bytes')
+            for name in ('image', 'source', 'label', 'patient', 'video', 'frame', 'centre', 'width', 'height', 'bytes')
         ),
         _SHARPNESS,
     ]

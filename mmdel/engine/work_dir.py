@@ -103,7 +103,7 @@ def require_space(folder: Path, cache_dir: Path, images: pa.ChunkedArray) -> Non
 
 def write_results(
     folder: Path, chosen: Chosen, origin: Origin, leaks: LeakReport | None = None, config: str | None = None
-) -> None:
+) -> tuple[str, ...]:
     """Write everything but the report.
 
     Args:
@@ -112,10 +112,13 @@ def write_results(
         origin (Origin): Where images and vectors are.
         leaks (LeakReport, optional): What a leak check found. Defaults to None: there was none.
         config (str, optional): The resolved config. Defaults to None.
+
+    Returns:
+        tuple[str, ...]: What the lists leave out, for people.
     """
     # the table first: everything else can be derived from it again
     chosen.subset.write(folder / SUBSET)
-    chosen.subset.write_lists(folder)
+    lists = chosen.subset.write_lists(folder, origin.spelled)
     write_text(folder / 'unreadable.csv', csv_text([('image', 'reason'), *chosen.unreadable]))
     if chosen.ranking.centroids is not None:
         with atomic(folder / 'centroids.npy') as temporary, open(temporary, 'wb') as file:
@@ -131,6 +134,7 @@ def write_results(
         chosen.changes.write(folder)
     if config is not None:
         write_text(folder / 'config.py', config)
+    return lists.notes
 
 
 def _other_question(path: Path, previous: Subset, request: dict[str, Any], old: OldRun | None) -> str:

@@ -4,7 +4,6 @@ python tools/analysis_tools/compare_runs.py work_dirs/full work_dirs/subset --na
 """
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -232,16 +231,15 @@ def print_sweep(rows: Sequence[Row], args: argparse.Namespace, scale: str, conso
 
 
 def write_csv(rows: Sequence[Row], path: str) -> None:
+    from mmdel.files import csv_text, write_text
+
     classes = list(dict.fromkeys(name for row in rows for name in row.classes))
     columns = ['name', 'last', 'median', 'low', 'high', 'best', 'best_step']
     columns += ['retention', 'del_score', 'normdel', 'seconds', 'pretrain_seconds']
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow([*columns, *classes])
-        for row in rows:
-            values = [*(getattr(row, column) for column in columns), *(row.classes.get(name) for name in classes)]
-            writer.writerow(['' if value is None else value for value in values])
+    lines = [
+        [*(getattr(row, column) for column in columns), *(row.classes.get(name) for name in classes)] for row in rows
+    ]
+    write_text(path, csv_text([[*columns, *classes], *lines]))
 
 
 def run(args: argparse.Namespace) -> None:

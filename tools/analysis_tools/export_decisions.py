@@ -42,8 +42,11 @@ def run(args: argparse.Namespace) -> int:
         subset = subset.at(eta=args.eta, ratio=args.ratio)
     count = f'{len(subset.images):,} images, {len(subset.kept):,} of them kept'
     if args.format != 'fiftyone':
-        write = export.export_csv if args.format == 'csv' else export.export_coco
-        print(f'{count}: {write(subset, args.out, args.overwrite)}')
+        if args.format == 'csv':
+            path = export.export_csv(subset, args.out, args.overwrite)
+        else:
+            path = export.export_coco(subset, args.out, args.overwrite, finished.origin.spelled)
+        print(f'{count}: {path}')
         return 0
     root = finished.origin.images if args.frames else None
     frames = export.export_fiftyone(

@@ -12,7 +12,6 @@ overwritten: a file that lies there already is left, and is a problem unless it 
 
 import csv
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ from typing import Any
 import cv2
 from filelock import FileLock, Timeout
 
+from mmdel import plain_lists
 from mmdel.cores import usable_cores
 from mmdel.datasets import keys
 from mmdel.datasets.frames import MAX_PIXELS, reason_of
@@ -33,7 +33,7 @@ from mmdel.datasets.image_file import check_file
 from mmdel.datasets.listing import list_images
 from mmdel.datasets.videos import read, split_frame
 from mmdel.errors import ConfigError, DatasetError, LockedError, UnreadableImage
-from mmdel.files import csv_text, file_digest, write_text
+from mmdel.files import csv_rows, csv_text, file_digest, write_text
 from mmdel.progress import SILENT, Stages
 from mmdel.subset import Subset
 
@@ -140,11 +140,10 @@ def verify_export(out: str | os.PathLike[str], progress: Stages = SILENT) -> tup
     """
     out = Path(out)
     try:
-        text = (out / MANIFEST).read_text(encoding='utf-8')
-        rows = [
-            Row(row['file'], row['key'], int(row['bytes']), row['sha256']) for row in csv.DictReader(io.StringIO(text))
-        ]
-    except (OSError, KeyError, ValueError, TypeError) as error:
+        header, *lines = csv_rows((out / MANIFEST).read_text(encoding='utf-8'))
+        found = [dict(zip(header, line, strict=True)) for line in lines]
+        rows = [Row(row['file'], row['key'], int(row['bytes']), row['sha256']) for row in found]
+    except (OSError, KeyError, ValueError, csv.Error) as error:
         raise DatasetError(
             f'{out / MANIFEST} cannot be read ({error}). Export first: --root ROOT --out {out}'
         ) from error
@@ -288,8 +287,9 @@ class _Job:
         labels = dict(zip(subset.images, subset.table['label'].to_pylist(), strict=True))
         numbers = {name: number for number, name in enumerate(subset.metadata.get('classes') or ())}
         if rows and all(labels[row.key] in numbers for row in rows):
+            lines = (f'{plain_lists.line_of(row.file)} {numbers[labels[row.key]]}\n' for row in rows)
             write_text(self.out / 'classes.txt', ''.join(f'{name}\n' for name in numbers))
-            write_text(self.out / 'labels.txt', ''.join(f'{row.file} {numbers[labels[row.key]]}\n' for row in rows))
+            write_text(self.out / 'labels.txt', ''.join(lines))
 
 
 def _check(root: Path, out: Path, how: str, frame_format: str, quality: int) -> None:
