@@ -45,7 +45,7 @@ class Changes:
     Args:
         new (tuple[str, ...]): Images and unusable files that it does not list.
         gone (tuple[str, ...]): Those that it lists and that are not there any more.
-        changed (tuple[str, ...]): Those that it lists and whose file has another size or time than when it was read.
+        changed (tuple[str, ...]): Those that it lists and whose file holds something else than when it was read.
     """
 
     new: tuple[str, ...]
