@@ -17,11 +17,12 @@ import itertools
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope, init_default_scope
 from numpy.typing import NDArray
@@ -42,6 +43,8 @@ from mmdel.progress import SILENT, Stages, Tick
 _TOLD = ['width', 'height', 'bytes', 'sharpness']
 _NOTED = ('content', 'reason', *_TOLD)
 
+TOLD_CONTENTS = 64
+
 ROW_BYTES = 100
 """What the cache notes of an image beside its vector, about."""
 
@@ -55,12 +58,15 @@ class Embedded:
         source (RowSource): Raw vectors; row i belongs to row i of ``table``.
         unreadable (tuple): ``(key, reason)`` of the other images, sorted.
         fingerprint (dict): What the vectors depend on.
+        contents (dict[str, str]): What some of the files hold, :data:`TOLD_CONTENTS` at most, by key: hexadecimal digits of
+            :func:`~mmdel.datasets.contents.content_of`. Defaults to {}.
     """
 
     table: pa.Table
     source: RowSource
     unreadable: tuple[tuple[str, str], ...]
     fingerprint: dict[str, Any]
+    contents: dict[str, str] = field(default_factory=dict)
 
 
 def embed_images(
@@ -118,6 +124,7 @@ def embed_images(
                     _share(_job(again, *made_with), tick)
         numbers = store.latest(paths)
         rows = store.rows(numbers, ['reason', *_TOLD])
+        contents = _some_contents(store, images.table, numbers, rows)
         readable = np.flatnonzero(rows['reason'].is_null().to_numpy())
         source = store.source(numbers[readable])
         give_back()
@@ -130,7 +137,7 @@ def embed_images(
         table = table.append_column(ROWS.field(name), rows[name])
     if len(readable) < len(table):
         table = table.take(pa.array(readable))
-    return Embedded(table, source, unreadable, fingerprint)
+    return Embedded(table, source, unreadable, fingerprint, contents)
 
 
 @dataclass
@@ -418,9 +425,9 @@ def _places(readable: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 def _rows(columns: dict[str, Any]) -> pa.Table:
     arrays = []
-    for field in ROWS:
-        column = columns[field.name]
-        arrays.append(column if isinstance(column, pa.ChunkedArray) else pa.array(column, field.type))
+    for name, kind in zip(ROWS.names, ROWS.types, strict=True):
+        column = columns[name]
+        arrays.append(column if isinstance(column, pa.ChunkedArray) else pa.array(column, kind))
     return pa.table(arrays, ROWS)
 
 
@@ -432,6 +439,19 @@ def _refuse_not_finite(vectors: NDArray[np.float32], keys: pa.Array) -> None:
             f'The model gives NaN or infinity for {len(bad)} of {len(vectors)} images of a batch, first {names}. Try '
             "--cfg-options embedder.precision=float32; if that does not help, check the encoder's weights."
         )
+
+
+def _some_contents(
+    store: EmbeddingStore, images: pa.Table, numbers: NDArray[np.int64], rows: pa.Table
+) -> dict[str, str]:
+    """What some of the readable image files hold, by key."""
+    files = np.flatnonzero(
+        pc.and_(rows['reason'].is_null(), pc.invert(pc.match_substring(images['path'], '#'))).to_numpy()
+    )
+    files = files[:: max(1, -(-len(files) // TOLD_CONTENTS))]
+    held = store.rows(numbers[files], ['content'])['content'].to_pylist()
+    names = images['image'].take(pa.array(files)).to_pylist()
+    return {name: content.hex() for name, content in zip(names, held, strict=True) if content is not None}
 
 
 def _unreadable(images: ImageTable, rows: pa.Table) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,6 @@ Archives hold the same picture under several names. Nothing is read of files who
 it, and only what agrees there is read as a whole.
 """
 
-import functools
 import hashlib
 import itertools
 from collections import defaultdict
@@ -20,16 +19,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmdel.datasets import videos
-from mmdel.datasets.frames import file_of
+from mmdel.datasets.contents import CONTENT_BYTES, content_of, digest_of
 from mmdel.embedding.store import STATE
-from mmdel.file_state import FileState, file_state, tells_nothing
-from mmdel.files import file_digest
+from mmdel.file_state import tells_nothing
 from mmdel.progress import SILENT, Stages, Tick
 
 READERS = 16
 """Files read at once: on a network drive each is waited for."""
-
-CONTENT_BYTES = 16
 
 _BLOCK = 4096
 """Bytes from the end of a file: the beginnings of images from one device are alike."""
@@ -39,26 +35,8 @@ _AT_A_TIME = 4096
 Group = list[int]
 
 
-def content_of(path: str) -> bytes | None:
-    """16 bytes that tell the contents of an image file, or of a video and the number of the frame in it.
-
-    All of the file is read, a video once for all of its frames.
-
-    Returns:
-        bytes, optional: None where there is nothing to read. (A pipe is never opened.)
-    """
-    file = file_of(path)
-    state = file_state(file)
-    if state.size <= 0:
-        return None
-    if file == path:
-        return _digest(path)
-    whole = _digest_of_video(file, state)
-    return whole and hashlib.sha256(whole + path[len(file) :].encode()).digest()[:CONTENT_BYTES]
-
-
 def contents_of(paths: Sequence[str], tick: Tick = lambda done: None) -> pa.Array:
-    """:func:`content_of` each, null where it is None; several are read at once.
+    """:func:`~mmdel.datasets.contents.content_of` each, null where it is None; several are read at once.
 
     Args:
         paths (Sequence[str]): [n], image files and frames.
@@ -109,7 +87,7 @@ def first_identical(paths: pa.StringArray, sizes: NDArray[np.int64]) -> NDArray[
     for group in _of_one_size(files, sizes[files]):
         group = [i for i in group if not videos.split_frame(paths[i].as_py())]
         for part in _split(group, lambda i: _last_block(paths[i].as_py(), int(sizes[i]))):
-            for same in _split(part, lambda i: _digest(paths[i].as_py())):
+            for same in _split(part, lambda i: digest_of(paths[i].as_py())):
                 first[same] = same[0]
     return first
 
@@ -140,16 +118,3 @@ def _last_block(path: str, size: int) -> bytes | None:
             return hashlib.blake2b(file.read(_BLOCK), digest_size=16).digest()
     except (OSError, ValueError):
         return None
-
-
-def _digest(path: str) -> bytes | None:
-    try:
-        return bytes.fromhex(file_digest(path))[:CONTENT_BYTES]
-    except (OSError, ValueError):
-        return None
-
-
-@functools.lru_cache(maxsize=64)
-def _digest_of_video(path: str, state: FileState) -> bytes | None:
-    """As :func:`_digest`, once for as long as the state of the file stays."""
-    return _digest(path)

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmdel.cores import usable_cores
 from mmdel.datasets import frames, videos
-from mmdel.embedding.identical_files import content_of
+from mmdel.datasets.contents import content_of
 from mmdel.errors import ConfigError, MmdelError
 from mmdel.file_state import NO_FILE, FileState
 
@@ -45,7 +45,7 @@ class FileNote:
     Args:
         state (FileState): Of the file just before reading, :data:`~mmdel.file_state.NO_FILE` where the outcome should not be
             remembered.
-        content (bytes, optional): What it held, see :func:`~mmdel.embedding.identical_files.content_of`; None where it may have
+        content (bytes, optional): What it held, see :func:`~mmdel.datasets.contents.content_of`; None where it may have
             changed while it was read.
         reason (str, optional): Why it cannot be used; None if it can.
         width, height, bytes: Of the image in the file, upright; None if it cannot be used.
