@@ -130,6 +130,8 @@ def default_work_dir(args: argparse.Namespace) -> str:
         for name, value in vars(args).items()
         if value is not None and value is not False and name not in NOT_THE_QUESTION
     }
+    if args.cfg_options:
+        asked['cfg_options'] = sorted(args.cfg_options)
     parts = [Path(args.config).stem, *(readable(asked[name]) for name in SOURCES if name in asked)]
     parts += [f'videos-{args.videos}'] if args.videos else []
     parts += [Path(name).stem for name in (args.encoder, args.selector) if name]
