@@ -62,10 +62,10 @@ def fill_cache(folder: Path, cache: Path) -> None:
         store.load()
         for index, start in enumerate(range(0, len(paths), embedder.shard_size)):
             part = paths[start : start + embedder.shard_size]
-            size, mtime_ns = np.array([file_state(path) for path in part.to_pylist()]).T
+            state = np.array([file_state(path) for path in part.to_pylist()]).T
             count, none = len(part), pa.nulls(len(part))
             sixteen = np.full(count, 16)
-            columns = (part, size, mtime_ns, none, sixteen, sixteen, size, np.ones(count), np.arange(count))
+            columns = (part, *state, none, none, sixteen, sixteen, state[0], np.ones(count), np.arange(count))
             rows = pa.table(
                 [pa.array(values).cast(field.type) for values, field in zip(columns, ROWS, strict=True)], ROWS
             )

@@ -124,9 +124,10 @@ class Subset:
         table (pa.Table): Columns of :data:`SCHEMA`, behind them those that this version does not know; sorted by ``image``.
         metadata (dict): JSON object: ``format``; ``mmdel``, the version; what was asked for (``selector``, ``embedder_type``,
             ``center``, ``asked``); what it rests on (``embedder``, the fingerprint with weight digest and precision;
-            ``vectors`` and ``dataset``, sha256 of the raw vectors and of the lines "key<TAB>bytes"; ``mean``, what centring
-            subtracted; ``classes``); which other cuts it allows (``recut``, ``recut_hint``); the cut (``images``, the readable
-            ones N; ``kept``; ``ratio``; ``eta``); and where images came later ``updates``, for each time what they were.
+            ``vectors`` and ``dataset``, sha256 of the raw vectors and of the lines "key<TAB>bytes"; ``contents``, what some of
+            the files hold; ``mean``, what centring subtracted; ``classes``); which other cuts it allows (``recut``,
+            ``recut_hint``); the cut (``images``, the readable ones N; ``kept``; ``ratio``; ``eta``); and where images came later
+            ``updates``, for each time what they were.
     """
 
     table: pa.Table

@@ -4,13 +4,34 @@ python tools/dedup.py configs/meddel_eta08.py --images my/frames --ratio 0.05
 """
 
 import argparse
+import hashlib
+import json
 import os
+import re
 import time
 from pathlib import Path
+from typing import Any
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 ENCODERS = CONFIGS / '_base_' / 'embedders'
 SELECTORS = CONFIGS / '_base_' / 'selectors'
+
+SOURCES = ('images', 'dataset_from', 'embeddings')
+NOT_THE_QUESTION = (
+    'config',
+    'work_dir',
+    'cache_dir',
+    'update',
+    'device',
+    'overwrite',
+    'report',
+    'launcher',
+    'list_skipped',
+)
+"""Options that another result does not come from."""
+
+LONGEST_NAME = 120
+"""Bytes of the name of a work dir, before the digits that tell it apart."""
 
 
 def parse_args() -> argparse.Namespace:
@@ -110,31 +131,58 @@ def load_config(args: argparse.Namespace):
 
 
 def default_work_dir(args: argparse.Namespace) -> str:
-    """The config's name, and what on the command line makes this run another one; of an update, the old name with a number."""
+    """The config's name, and what on the command line makes this run another one; of an update, the old name with a number.
+
+    Six digits at the end stand for what has no short name: whole paths, and lists of options.
+    """
     if args.update:
         old = Path(args.update).resolve()
         name = (old if old.is_dir() else old.parent).name
         before, _, number = name.rpartition('-update')
         again = before and number.isdigit()
         return str(Path('work_dirs') / f'{before if again else name}-update{int(number) + 1 if again else 1}')
-    parts = [Path(args.config).stem]
-    for source in (args.images, args.dataset_from, args.embeddings):
-        if source:
-            parts.append(Path(source).resolve().stem)
+    asked = {
+        name: value
+        for name, value in vars(args).items()
+        if value is not None and value is not False and name not in NOT_THE_QUESTION
+    }
+    if args.cfg_options:
+        asked['cfg_options'] = sorted(args.cfg_options)
+    parts = [Path(args.config).stem, *(readable(asked[name]) for name in SOURCES if name in asked)]
     parts += [f'videos-{args.videos}'] if args.videos else []
     parts += [Path(name).stem for name in (args.encoder, args.selector) if name]
-    parts += [f'eta{args.eta:g}'] if args.eta is not None else []
-    parts += [f'ratio{args.ratio:g}'] if args.ratio is not None else []
-    return str(Path('work_dirs') / '-'.join(parts))
+    parts += [f'{name}{asked.pop(name)}' for name in ('eta', 'ratio') if name in asked]
+    for name in ('videos', 'encoder', 'selector'):
+        if not str(asked.get(name)).endswith('.py'):
+            asked.pop(name, None)
+    name = re.sub(r'[^\w.+=-]+', '_', '-'.join(parts))
+    if asked or len(name.encode()) > LONGEST_NAME:
+        text = json.dumps([name, {option: absolute(value) for option, value in asked.items()}], sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+        name = f'{name.encode()[:LONGEST_NAME].decode(errors="ignore")}-{digest}'
+    return str(Path('work_dirs') / name)
+
+
+def readable(source: str | list[str]) -> str:
+    """What a source is called in the name of a work dir."""
+    path = Path(source if isinstance(source, str) else source[0]).resolve()
+    return path.name if path.is_dir() else path.stem
+
+
+def absolute(value: Any) -> Any:
+    """An option with its paths as they are the same from every folder."""
+    if isinstance(value, list):
+        return [absolute(each) for each in value if str(each).partition('=')[0] not in NOT_THE_QUESTION]
+    return os.path.realpath(value) if isinstance(value, str) and os.path.exists(value) else value
 
 
 def run(args: argparse.Namespace) -> None:
-    from mmengine.logging import MMLogger
     from rich.console import Console
     from rich.table import Table
 
     from mmdel import sharing
     from mmdel.engine import DedupRunner
+    from mmdel.engine.run_log import logged
     from mmdel.progress import Stages
 
     # by every process, since the config may import what is shared later
@@ -143,6 +191,7 @@ def run(args: argparse.Namespace) -> None:
         sharing.serve()
         return
     work_dir = Path(cfg.work_dir)
+    log_file = work_dir / f'{time.strftime("%Y%m%d_%H%M%S")}.log'
     console = Console(record=True)
     progress = Stages(Console(stderr=True))
     runner = DedupRunner.from_cfg(
@@ -156,11 +205,10 @@ def run(args: argparse.Namespace) -> None:
         update=args.update,
         progress=progress,
     )
-    # what is refused until here leaves no trace
-    work_dir.mkdir(parents=True, exist_ok=True)
-    log_file = work_dir / f'{time.strftime("%Y%m%d_%H%M%S")}.log'
-    MMLogger.get_instance('mmdel', logger_name='mmdel', log_file=str(log_file), log_level='INFO')
-    subset = runner.run()
+    with logged(log_file) as begin:
+        runner.prepare()
+        begin()
+        subset = runner.run()
     table = Table('', str(work_dir), title='Subset', show_edge=False)
     for name, value in runner.summary.rows:
         table.add_row(name, value)

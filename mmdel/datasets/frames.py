@@ -10,7 +10,6 @@ Whatever is wrong with a file is raised as :class:`~mmdel.errors.UnreadableImage
 """
 
 import logging
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +19,11 @@ from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
+from mmdel import file_state as states
 from mmdel.datasets import videos
 from mmdel.datasets.image_file import plain_words, read_image_file
 from mmdel.errors import ConfigError, UnreadableImage
+from mmdel.file_state import FileState
 from mmdel.registry import TRANSFORMS
 
 MAX_PIXELS = 100_000_000
@@ -73,13 +74,10 @@ def read_frame(path: str, max_pixels: int = MAX_PIXELS, reduce_to: int | None = 
     return Frame(image, nbytes, image.shape[:2])
 
 
-def file_state(path: str) -> tuple[int, int] | None:
-    """Size and modification time in ns by which the file of an image is recognised, of a frame its video's; None: no file."""
-    try:
-        state = os.stat(file_of(path))
-    except (OSError, ValueError):
-        return None
-    return state.st_size, state.st_mtime_ns
+def file_state(path: str) -> FileState | None:
+    """By what the file of an image is known to be as it was, of a frame its video; None: no file."""
+    state = states.file_state(file_of(path))
+    return None if state == states.NO_FILE else state
 
 
 def file_of(path: str) -> str:

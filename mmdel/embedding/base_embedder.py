@@ -64,7 +64,12 @@ class BaseEmbedder(ABC):
         shard_size (int, optional): Images written to the cache at once. Defaults to None, about 256.
         pipeline (Sequence[dict], optional): Any registered loading transform and further ones, which leave ``img`` as uint8
             [H, W, 3], BGR. Defaults to None: ``[dict(type='mmdel.LoadFrame')]``.
+
+    Attributes:
+        version (int): Of the code: raised when the same settings and weights give other vectors; kept ones are then made again.
     """
+
+    version: int = 1
 
     def __init__(
         self,
@@ -193,6 +198,8 @@ class BaseEmbedder(ABC):
             'weights': self._weights,
             'precision': self._precision,
         }
+        if self.version != 1:
+            about['version'] = self.version
         for name, value in vars(self).items():
             if not name.startswith('_') and name not in _HOW_ONLY:
                 about[name] = _plain_data(value, f'{type(self).__name__}.{name}')

@@ -27,8 +27,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmdel.cores import usable_cores
 from mmdel.datasets import frames, videos
-from mmdel.embedding.store import UNKNOWN
+from mmdel.datasets.contents import content_of
 from mmdel.errors import ConfigError, MmdelError
+from mmdel.file_state import NO_FILE, FileState
 
 MAX_WORKERS = 4
 """Workers unless a number is given: four decode faster than all but large GPUs embed."""
@@ -42,15 +43,17 @@ class FileNote:
     """What is known of one file after it was read.
 
     Args:
-        size (int): Bytes on disk just before reading, -1 where the outcome should not be remembered.
-        mtime_ns (int): Modification time likewise.
+        state (FileState): Of the file just before reading, :data:`~mmdel.file_state.NO_FILE` where the outcome should not be
+            remembered.
+        content (bytes, optional): What it held, see :func:`~mmdel.datasets.contents.content_of`; None where it may have
+            changed while it was read.
         reason (str, optional): Why it cannot be used; None if it can.
         width, height, bytes: Of the image in the file, upright; None if it cannot be used.
         sharpness: Of the image as loaded, which a loader may have reduced; likewise.
     """
 
-    size: int
-    mtime_ns: int
+    state: FileState
+    content: bytes | None = None
     reason: str | None = None
     width: int | None = None
     height: int | None = None
@@ -177,7 +180,8 @@ class _Parts(Dataset[Batch | MmdelError]):
 
 def _read_into(slot: NDArray[np.uint8], path: str, transforms: Sequence[Any]) -> FileNote:
     # the state before reading: a file that changes meanwhile is found changed the next time
-    size, mtime_ns = file_state(path)
+    state = file_state(path)
+    content = content_of(path)
     loader, *others = transforms
     try:
         results = loader({'img_path': path})
@@ -188,10 +192,14 @@ def _read_into(slot: NDArray[np.uint8], path: str, transforms: Sequence[Any]) ->
         results, reason = None, frames.reason_of(error, path)
     if results is None:
         # what is wrong with the contents stays wrong until they change; a lacking permission does not
-        return FileNote(size, mtime_ns, reason) if _opens(path) else FileNote(UNKNOWN, UNKNOWN, reason)
+        return (
+            FileNote(state, _if_certain(content, path, state), reason)
+            if _opens(path)
+            else FileNote(NO_FILE, reason=reason)
+        )
     image = _image(results, loader, path)
     height, width = results.get('ori_shape', image.shape)[:2]
-    nbytes = results.get('nbytes', size)
+    nbytes = results.get('nbytes', state.size)
     sharpness = frames.sharpness(image)
     for transform in others:
         results = transform(results)
@@ -203,12 +211,17 @@ def _read_into(slot: NDArray[np.uint8], path: str, transforms: Sequence[Any]) ->
     if image.shape != slot.shape:
         image = frames.resize(image, slot.shape[1], slot.shape[0])
     slot[:] = image
-    return FileNote(size, mtime_ns, None, width, height, nbytes, sharpness)
+    return FileNote(state, _if_certain(content, path, state), None, width, height, nbytes, sharpness)
 
 
-def file_state(path: str) -> tuple[int, int]:
-    """As :func:`mmdel.datasets.frames.file_state`; (-1, -1) without a file."""
-    return frames.file_state(path) or (UNKNOWN, UNKNOWN)
+def file_state(path: str) -> FileState:
+    """As :func:`mmdel.datasets.frames.file_state`; :data:`~mmdel.file_state.NO_FILE` without a file."""
+    return frames.file_state(path) or NO_FILE
+
+
+def _if_certain(content: bytes | None, path: str, state: FileState) -> bytes | None:
+    """The content, if the file is still what it was before: else something other may have been loaded."""
+    return content if file_state(path) == state else None
 
 
 def _opens(path: str) -> bool:

@@ -34,8 +34,18 @@ from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.engine.leak_check import ExcludeNear, check_leaks
 from mmdel.engine.ranking_cache import cached_ranking
 from mmdel.engine.reporting import report
+from mmdel.engine.request import Request, dataset_of
 from mmdel.engine.summary import Summary, summarise
-from mmdel.engine.work_dir import Chosen, previous_subset, require_space, write_results
+from mmdel.engine.update import OldRun
+from mmdel.engine.work_dir import (
+    SUBSET,
+    Chosen,
+    previous_subset,
+    refuse_another,
+    refuse_other_images,
+    require_space,
+    write_results,
+)
 from mmdel.errors import ConfigError, GuardError, LockedError, SubsetError
 from mmdel.findings import CONFLICT_THRESHOLD, LeakReport
 from mmdel.progress import SILENT, Stages
@@ -152,6 +162,10 @@ class DedupRunner:
         self.classes: tuple[str, ...] = ()
         self.masked: frozenset[str] = frozenset()
         self.origin = Origin()
+        self._old: OldRun | None = None
+        self._listed: tuple[ImageTable, BaseEmbedder] | None = None
+        self._given: Embedded | None = None
+        self._fingerprint: dict[str, Any] | None = None
 
     @classmethod
     def from_cfg(cls, cfg: Config, **options: Any) -> 'DedupRunner':
@@ -177,12 +191,37 @@ class DedupRunner:
         values = {name: cfg[name] for name in known if cfg.get(name) is not None}
         return cls(**values, **options, cfg=cfg)
 
+    def prepare(self) -> None:
+        """List the images, and refuse what would end badly; nothing is written into the work dir, and no image is opened.
+
+        Raises:
+            ConfigError: The work dir holds the answer to another question, or lies among the images.
+            MmdelError: Something else that the caller can mend; the message says how.
+        """
+        self._old = self._open_old()
+        self._refuse_another()
+        if self.embeddings is not None:
+            self.origin = Origin(
+                embeddings=os.path.abspath(self.embeddings), keys=os.path.abspath(self.keys) if self.keys else ''
+            )
+            self._given = read_given_vectors(self.embeddings, self.keys)
+            self._fingerprint = self._given.fingerprint
+        else:
+            self._listed = self._list()
+        self._refuse_another()
+        if self._listed is not None and (self.work_dir / SUBSET).exists():
+            self._encoder.build_pipeline()  # what is wrong with it is told before the encoder is made
+            self._fingerprint = self._encoder.to(self.device).fingerprint()
+            self._refuse_another()
+
     def run(self) -> Subset:
         """Do it all and return the subset, which then lies in ``work_dir`` with its lists and report.
 
         Raises:
             MmdelError: Something that the caller can mend; the message says how.
         """
+        if self._listed is None and self._given is None:
+            self.prepare()
         self.work_dir.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.work_dir / '.lock')
         try:
@@ -195,13 +234,17 @@ class DedupRunner:
 
     def _run(self) -> Subset:
         logger = MMLogger.get_current_instance()
-        old = self._old()
-        previous = previous_subset(self.work_dir, self._request(), old, self.overwrite)
+        self._refuse_another()
+        previous = previous_subset(self.work_dir)
+        old = self._old
         chosen = self._choose() if old is None else self._extend(old)
         subset = chosen.subset
+        self._fingerprint = subset.metadata['embedder']
         with self.progress.stage('write'):
             config = None if self.cfg is None else self.cfg.pretty_text
-            self.notes += write_results(self.work_dir, chosen, self.origin, self.leaks, config)
+            self.notes += write_results(
+                self.work_dir, chosen, self.origin, self._request(), self.leaks, config
+            )
         if old is None and previous is not None and previous.metadata['dataset'] != subset.metadata['dataset']:
             before, now = previous.metadata['images'], subset.metadata['images']
             logger.info(f'The images have changed since the last run here: {before:,} before, {now:,} now.')
@@ -246,19 +289,29 @@ class DedupRunner:
         subset = self._subset(embedded, vectors, ranking, excluded)
         return Chosen(subset, ranking, vectors, paths, embedded.unreadable)
 
+    def _refuse_another(self) -> None:
+        """Refuse to replace another result unasked, as far as can be told at this point."""
+        if self.overwrite:
+            return
+        request = self._request()
+        refuse_another(self.work_dir, request)
+        images = self._given or (self._listed and self._listed[0])
+        if images and request.embedder is None:
+            refuse_other_images(self.work_dir, request.dataset, images.table)
+
     # --- old decisions that stay
 
-    def _old(self) -> update.OldRun | None:
+    def _open_old(self) -> OldRun | None:
         if self.update is None:
             return None
-        old = update.OldRun.open(self.update, self.selector, self._embedder_type, self.center)
+        old = OldRun.open(self.update, self.selector, self._embedder_type, self.center)
         if os.path.realpath(old.run.folder) == os.path.realpath(self.work_dir):
             raise ConfigError(
                 f'{self.update} would be overwritten by its own update. Give this run another --work-dir.'
             )
         return old
 
-    def _extend(self, old: update.OldRun) -> Chosen:
+    def _extend(self, old: OldRun) -> Chosen:
         """Decide about the images that the old subset does not list."""
         guards = self.guards.of_new_images(old.subset)
         new, source, changes = self._new_vectors(old) if self.embeddings else self._new_images(old)
@@ -267,7 +320,7 @@ class DedupRunner:
         excluded = pa.concat_tables([excluded, leaked])
         table, vectors = update.merge(old, source, new, self.progress)
         require_space(self.work_dir, self.cache_dir, table['image'])
-        request = {'guards': guards.config(), 'exclude_near': self._request()['exclude_near']}
+        request = {'guards': guards.config(), 'exclude_near': self._asked()['exclude_near']}
         asked = {name: value for name, value in request.items() if value is not None}
         extended = update.extend(
             old,
@@ -285,8 +338,8 @@ class DedupRunner:
         unreadable = tuple(sorted([*old.run.unreadable, *new.unreadable]))
         return Chosen(extended.subset, extended.ranking, vectors, run.paths, unreadable, changes)
 
-    def _new_images(self, old: update.OldRun) -> tuple[Embedded, RowSource, update.Changes]:
-        images, embedder = self._list()
+    def _new_images(self, old: OldRun) -> tuple[Embedded, RowSource, update.Changes]:
+        images, embedder = self._images()
         old.refuse_other_encoder(embedder.to(self.device).fingerprint())
         self.origin = replace(self.origin, spelled={**(old.run.origin.spelled or {}), **(self.origin.spelled or {})})
         changes = old.compare(images.table['image'].to_pylist(), [key for key, _ in images.ledger])
@@ -299,7 +352,7 @@ class DedupRunner:
         source = old.vectors_here(here, self.progress)
         return self._embed_some(_only(images, set(changes.new)), embedder), source, changes
 
-    def _new_vectors(self, old: update.OldRun) -> tuple[Embedded, RowSource, update.Changes]:
+    def _new_vectors(self, old: OldRun) -> tuple[Embedded, RowSource, update.Changes]:
         given = self._embed()
         old.refuse_other_encoder(given.fingerprint)
         changes = old.compare(given.table['image'].to_pylist(), [])
@@ -316,16 +369,19 @@ class DedupRunner:
     # --- stages
 
     def _embed(self) -> Embedded:
-        if self.embeddings is not None:
-            self.origin = Origin(
-                embeddings=os.path.abspath(self.embeddings), keys=os.path.abspath(self.keys) if self.keys else ''
-            )
-            return read_given_vectors(self.embeddings, self.keys)
-        images, embedder = self._list()
+        if self._given is not None:
+            return self._given
+        images, embedder = self._images()
         return embed_images(images, embedder, str(self.cache_dir), device=self.device, progress=self.progress)
+
+    def _images(self) -> tuple[ImageTable, BaseEmbedder]:
+        return self._listed or self._list()
 
     def _list(self) -> tuple[ImageTable, BaseEmbedder]:
         init_default_scope(self.default_scope)
+        root = (self.dataset or {}).get('data_root')
+        if isinstance(root, str):
+            self._refuse_inside(root)
         with self.progress.stage('list'):
             dataset = DATASETS.build(self.dataset)
             images = image_table(dataset)
@@ -408,11 +464,12 @@ class DedupRunner:
     def _metadata(self, embedded: Embedded, vectors: Vectors) -> dict[str, Any]:
         return {
             'mmdel': mmdel.__version__,
-            **self._request(),
+            **self._asked(),
             'embedder': embedded.fingerprint,
             'vectors': vectors.digest,
             'mean': None if vectors.mean is None else vectors.mean.tolist(),
             'dataset': dataset_digest(embedded.table),
+            'contents': embedded.contents or None,
             'classes': list(self.classes),
             'checked': None if self.leaks is None else [asdict(each) for each in self.leaks.sets],
             'recut': self.selector.recut,
@@ -423,7 +480,19 @@ class DedupRunner:
     def _embedder_type(self) -> str:
         return 'given vectors' if self.embedder is None or self.embeddings else self.embedder['type']
 
-    def _request(self) -> dict[str, Any]:
+    def _request(self) -> Request:
+        """The question, as far as it is known at this point."""
+        dataset: dict[str, Any] | None = None
+        if self.embeddings is not None:
+            paths = {'embeddings': self.embeddings, 'keys': self.keys}
+            dataset = {name: os.path.realpath(path) if path else '' for name, path in paths.items()}
+        elif self._listed is not None and self.dataset is not None:
+            dataset = dataset_of(self.dataset, self._listed[0].root)
+        against = () if self.exclude_near is None else tuple(map(os.path.abspath, self.exclude_near.against))
+        update = None if self._old is None else self._old.digest
+        return Request(**self._asked(), against=against, update=update, dataset=dataset, embedder=self._fingerprint)
+
+    def _asked(self) -> dict[str, Any]:
         asked = {'eta': self.cut.eta, 'ratio': self.cut.ratio}
         return {
             'selector': self.selector.config(),

@@ -23,8 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mmdel.embedding.identical_files import unchanged
 from mmdel.embedding.reader import file_state
-from mmdel.embedding.store import UNKNOWN, EmbeddingStore
+from mmdel.embedding.store import STATE, UNKNOWN, EmbeddingStore
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
 from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.engine.leak_record import read_leaks
@@ -214,7 +215,7 @@ class FinishedRun:
     def since(self) -> tuple[list[str], list[str]]:
         """Readable images without a vector in the cache, and images whose file has changed since it was read.
 
-        Changed is a file with another size or modification time, as the cache sees it; files that are gone are not among them.
+        Changed is a file that holds something else, as the cache sees it; files that are gone are not among them.
         """
         table = self.subset.table
         readable = dict(zip(table['image'].to_pylist(), self.subset.readable.tolist(), strict=True))
@@ -227,14 +228,13 @@ class FinishedRun:
             keys = [key for key in readable if key in paths]
             numbers = store.latest(pa.array([paths[key] for key in keys], pa.string()))
             found = np.flatnonzero(numbers >= 0)
-            rows = store.rows(numbers[found])
-        noted = {
-            keys[i]: state
-            for i, *state in zip(found.tolist(), rows['size'].to_pylist(), rows['mtime_ns'].to_pylist(), strict=True)
-        }
-        now = {key: list(file_state(paths[key])) for key in noted}
-        gone = [UNKNOWN, UNKNOWN]
-        changed = [key for key, state in noted.items() if now[key] != state and gone not in (now[key], state)]
+            rows = store.rows(numbers[found], [*STATE, 'content'])
+        noted = {keys[i] for i in found.tolist()}
+        files = [paths[keys[i]] for i in found.tolist()]
+        now = np.array([file_state(file) for file in files], np.int64).reshape(-1, len(STATE))
+        there = (now[:, 0] != UNKNOWN) & (rows['size'].to_numpy() != UNKNOWN)
+        same = unchanged(pa.array(files, pa.string()), rows, now)
+        changed = [keys[i] for i in found[there & ~same].tolist()]
         return [key for key, needed in readable.items() if needed and key not in noted], changed
 
     def vectors(self, progress: Stages = SILENT) -> Vectors:

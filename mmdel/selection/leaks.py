@@ -27,6 +27,9 @@ from mmdel.selection.workers import Workers
 
 RowNumbers = NDArray[np.int64]
 
+VERSION = 1
+"""Raised when other pairs could be found, as in :mod:`mmdel.selection.same_picture`: what was found before is not used again."""
+
 ALIKE = 0.6
 """Agreement from which on a pair is listed for people to look at: the same scene from elsewhere, or what all frames share."""
 

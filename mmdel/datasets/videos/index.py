@@ -1,7 +1,7 @@
 """What is in a video file, without decoding it: how many frames, when each is shown, where decoding can begin.
 
 The index comes from the packets of the file, all of which are read once, at the speed of the disk. It is kept below
-:data:`INDEX_DIR`, one small file for each video, and made again when the size or the time of the video changes.
+:data:`INDEX_DIR`, one small file for each video, and made again when the state of the video changes.
 """
 
 import hashlib
@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 from mmdel.datasets.image_file import check_file, plain_words
 from mmdel.errors import UnreadableImage
+from mmdel.file_state import FileState, file_state
 from mmdel.files import atomic
 
 INDEX_DIR = 'work_dirs/.videos'
 """Where indices are kept between runs; where it cannot be written they are made anew."""
 
-FORMAT = 1
+FORMAT = 2
 """Version of the files."""
 
 PROBED = 32
@@ -94,8 +95,7 @@ def read_index(path: str) -> VideoIndex:
         UnreadableImage: The file cannot be used; ``reason`` says why and holds no path.
     """
     check_file(path)
-    state = os.stat(path)
-    return _read_index(os.path.abspath(path), state.st_size, state.st_mtime_ns)
+    return _read_index(os.path.abspath(path), file_state(path))
 
 
 @contextmanager
@@ -153,8 +153,8 @@ def first_frame(path: str) -> None:
 
 
 @lru_cache(maxsize=64)
-def _read_index(path: str, size: int, mtime_ns: int) -> VideoIndex:
-    state = np.array([FORMAT, size, mtime_ns])
+def _read_index(path: str, known_by: FileState) -> VideoIndex:
+    state = np.array([FORMAT, *known_by])
     kept = Path(INDEX_DIR) / f'{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.npz'
     index = _load(kept, state)
     if index is None:

@@ -27,6 +27,7 @@ from mmdel.datasets.image_file import check_file, check_size
 from mmdel.datasets.videos.index import VideoIndex, open_container, read_index, video_stream
 from mmdel.datasets.videos.names import split_frame
 from mmdel.errors import UnreadableImage
+from mmdel.file_state import FileState, file_state
 
 OPEN_VIDEOS = 4
 """Videos that a thread keeps open."""
@@ -56,8 +57,7 @@ def read(path: str, number: int, max_pixels: int) -> tuple[NDArray[np.uint8], in
         UnreadableImage: There is no such frame, or it cannot be decoded in full; ``reason`` holds no path.
     """
     check_file(path)
-    status = os.stat(path)
-    state = (status.st_size, status.st_mtime_ns)
+    state = file_state(path)
     readers: OrderedDict[str, _Reader] = _open.__dict__.setdefault('readers', OrderedDict())
     reader = readers.pop(path, None)
     if reader is None or reader.state != state:
@@ -128,7 +128,7 @@ class _Error:
 class _Reader:
     """One open video."""
 
-    def __init__(self, path: str, state: tuple[int, int], index: VideoIndex) -> None:
+    def __init__(self, path: str, state: FileState, index: VideoIndex) -> None:
         self.state = state
         self._path = path
         self._index = index
