@@ -34,7 +34,7 @@ from mmdel.engine.leak_check import ExcludeNear, check_leaks
 from mmdel.engine.ranking_cache import cached_ranking
 from mmdel.engine.reporting import report
 from mmdel.engine.summary import Summary, summarise
-from mmdel.engine.work_dir import Chosen, previous_subset, require_space, write_results
+from mmdel.engine.work_dir import Chosen, previous_subset, require_space, write_results, write_skipped
 from mmdel.errors import ConfigError, GuardError, LockedError, SubsetError
 from mmdel.findings import CONFLICT_THRESHOLD, LeakReport
 from mmdel.progress import SILENT, Stages
@@ -146,6 +146,7 @@ class DedupRunner:
         self.progress = progress
         self.cfg = cfg
         self.notes: list[str] = []
+        self.skipped: tuple[tuple[str, str], ...] = ()
         self.classes: tuple[str, ...] = ()
         self.masked: frozenset[str] = frozenset()
         self.origin = Origin()
@@ -199,6 +200,7 @@ class DedupRunner:
         with self.progress.stage('write'):
             config = None if self.cfg is None else self.cfg.pretty_text
             write_results(self.work_dir, chosen, self.origin, self.leaks, config)
+            write_skipped(self.work_dir, self.skipped)
         if old is None and previous is not None and previous.metadata['dataset'] != subset.metadata['dataset']:
             before, now = previous.metadata['images'], subset.metadata['images']
             logger.info(f'The images have changed since the last run here: {before:,} before, {now:,} now.')
@@ -329,6 +331,7 @@ class DedupRunner:
             if self.guards.asks == 'masked':
                 self.masked = masked_images(images)
         self.notes += images.notes
+        self.skipped = images.skipped
         self.classes = images.classes
         self.origin = Origin.of_images(images.root, images.table, self.cache_dir)
         for name, folder in (('cache_dir', self.cache_dir), ('work_dir', self.work_dir)):

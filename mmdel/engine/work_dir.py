@@ -4,7 +4,7 @@ previous = previous_subset(work_dir, request, None, overwrite=False)    # anothe
 write_results(work_dir, chosen, origin, leaks, config)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ from mmdel.selection.selector import Ranking
 from mmdel.subset import Subset
 
 SUBSET = 'subset.parquet'
+
+SKIPPED = 'skipped.csv'
+"""The files below the image folder that were not listed, and why."""
 
 RANKING_BYTES, RESULT_BYTES = 28, 40
 """An image's numbers in the file of a ranking, and in the other files of a run, its keys not counted."""
@@ -131,6 +134,19 @@ def write_results(
         chosen.changes.write(folder)
     if config is not None:
         write_text(folder / 'config.py', config)
+
+
+def write_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:
+    """Write :data:`SKIPPED`, where there is anything to say.
+
+    Args:
+        folder (Path): The work dir.
+        skipped (Sequence[tuple[str, str]]): ``(key, reason)``.
+    """
+    if skipped:
+        write_text(folder / SKIPPED, csv_text([('file', 'reason'), *skipped]))
+    else:
+        (folder / SKIPPED).unlink(missing_ok=True)
 
 
 def _other_question(path: Path, previous: Subset, request: dict[str, Any], old: OldRun | None) -> str:
