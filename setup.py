@@ -25,6 +25,7 @@ REQUIREMENTS = [
     'matplotlib>=3.7',
     'numpy>=1.26,<3',
     'opencv-python>=4.8',
+    'pathspec>=0.12',
     'pillow>=10.1',
     'pyarrow>=15',
     'rich>=13',

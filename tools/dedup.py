@@ -39,12 +39,17 @@ def parse_args() -> argparse.Namespace:
         description='Embed images, rank them, cut the ranking, and write the subset.',
         epilog='Nothing is ever deleted or changed: the result is a table (subset.parquet), lists (keep.txt) and a report.',
     )
-    parser.add_argument('config', help='a dedup config, e.g. configs/meddel_eta08.py')
+    parser.add_argument('config', nargs='?', help='a dedup config, e.g. configs/meddel_eta08.py')
     cut = parser.add_mutually_exclusive_group()
     cut.add_argument('--ratio', type=float, help='keep exactly this share, e.g. 0.05; the eta that it means is printed')
     cut.add_argument('--eta', type=float, help='cut at this cosine instead of the one in the config')
     data = parser.add_mutually_exclusive_group()
-    data.add_argument('--images', metavar='DIR', help='your own folder of images, with everything below it')
+    data.add_argument(
+        '--images',
+        metavar='DIR',
+        nargs='+',
+        help='your own folder of images, with everything below it; also an archive, a list of paths, or a pattern',
+    )
     data.add_argument('--dataset-from', metavar='CONFIG', help='the images of train_dataloader.dataset of an mm config')
     data.add_argument('--embeddings', metavar='FILE.npy', help='your own vectors, floats [N, D]')
     parser.add_argument(
@@ -60,6 +65,18 @@ def parse_args() -> argparse.Namespace:
         metavar='FILE',
         help='CSV or Parquet of the images: key and label, patient, video, frame, source, centre',
     )
+        '--exclude',
+        metavar='PATTERN',
+        nargs='+',
+        action='extend',
+        help="files and folders below --images to leave out, as in .gitignore: 'old/' '*_overlay.png'",
+    )
+    parser.add_argument(
+        '--masks',
+        choices=['auto', 'keep'],
+        help='leave masks and drawn labels of images beside them out (auto, the default), or take them for images',
+    )
+    parser.add_argument('--list-skipped', action='store_true', help='print every file that was not listed, and why')
     parser.add_argument(
         '--keys', metavar='FILE.txt', help='the keys of --embeddings, one a line (default: row numbers)'
     )
@@ -85,7 +102,13 @@ def parse_args() -> argparse.Namespace:
         default='none',
         help='one of several processes, started by this launcher; see tools/dist_dedup.sh',
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    for rest in (args.images, args.exclude):
+        if args.config is None and rest and len(rest) > 1 and rest[-1].endswith('.py'):
+            args.config = rest.pop()  # options of several values take what follows them
+    if args.config is None:
+        parser.error('the following arguments are required: config')
+    return args
 
 
 def names(folder: Path) -> str:
@@ -103,7 +126,10 @@ def load_config(args: argparse.Namespace):
     if args.selector:
         cfg.selector = read_part(args.selector, SELECTORS, 'selector')
     if args.images:
-        cfg.dataset = dict(type='mmdel.DataDEL', data_root=args.images)
+        from mmdel.engine.asked_images import asked_images
+
+        asked = asked_images(args.images)
+        args.images, cfg.dataset = asked.path, asked.dataset
     if args.dataset_from:
         other = read_config(args.dataset_from)
         try:
@@ -111,18 +137,15 @@ def load_config(args: argparse.Namespace):
         except AttributeError as error:
             raise ConfigError(f'{args.dataset_from} has no train_dataloader.dataset.') from error
         cfg.default_scope = other.get('default_scope', 'mmengine')
-    if args.videos:
-        if cfg.get('dataset', {}).get('type') != 'mmdel.DataDEL' or args.embeddings:
-            raise ConfigError('--videos is for mmdel.DataDEL: use it with --images DIR, or with a config that has it.')
-        cfg.dataset.videos = args.videos
-    for option in ('labels', 'table'):
-        if getattr(args, option):
-            if cfg.get('dataset', {}).get('type') != 'mmdel.DataDEL' or args.embeddings:
-                raise ConfigError(
-                    f'--{option} is for mmdel.DataDEL: use it with --images DIR, or with a config that has it. '
-                    'A dataset of --dataset-from tells labels itself, and vectors have keys only.'
-                )
-            cfg.dataset[option] = getattr(args, option)
+    for name in ('videos', 'exclude', 'masks', 'labels', 'table'):
+        if getattr(args, name) is None:
+            continue
+        if args.embeddings or cfg.get('dataset', {}).get('type') != 'mmdel.DataDEL':
+            raise ConfigError(
+                f'--{name} is for mmdel.DataDEL, which lists folders: use it with --images DIR, or with a config that has it.'
+                + (' Vectors have keys only.' if args.embeddings else ' Other datasets tell this themselves.')
+            )
+        cfg.dataset[name] = getattr(args, name)
     if args.eta is not None:
         cfg.selector.eta = args.eta
     merge_options(cfg, args.cfg_options)
@@ -183,7 +206,9 @@ def run(args: argparse.Namespace) -> None:
     from mmdel import sharing
     from mmdel.engine import DedupRunner
     from mmdel.engine.run_log import logged
+    from mmdel.engine.work_dir import SKIPPED
     from mmdel.progress import Stages
+    from mmdel.visualization.names import shown
 
     # by every process, since the config may import what is shared later
     cfg = load_config(args)
@@ -228,10 +253,15 @@ def run(args: argparse.Namespace) -> None:
         lines.append(
             f'{frames:,} of them are video frames, which keep.txt cannot name: tools/export_subset.py {work_dir} writes them out'
         )
+    if runner.skipped:
+        lines.append(f'files that were not listed, and why: {work_dir / SKIPPED}')
     if args.report:
         lines.append(f'look at what was removed: {work_dir / "report" / "index.html"}')
     for line in lines:
         console.print(f'- {line}', highlight=False, markup=False, soft_wrap=True)
+    if args.list_skipped:
+        for path, reason in runner.skipped:
+            console.print(f'{shown(path)}: {reason}', highlight=False, markup=False, soft_wrap=True)
     with open(log_file, 'a', encoding='utf-8') as log:
         log.write(console.export_text())
 

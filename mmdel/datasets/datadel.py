@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, groupby
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from mmdel import plain_lists
 from mmdel.datasets import keys, metadata_table
 from mmdel.datasets.catalog import CATALOG
-from mmdel.datasets.listing import Listing, file_problem, list_images, select
+from mmdel.datasets.listing import EXCLUDED, Listing, file_problem, list_images, select
 from mmdel.datasets.video_listing import list_frames
 from mmdel.datasets.videos import FrameStep, frame_path, is_video, read_index, split_frame
 from mmdel.errors import ConfigError, DatasetError, UnreadableImage
+from mmdel.images.ignored import Exclusion
 from mmdel.registry import DATASETS
 
 LAYOUTS = {
@@ -68,6 +69,11 @@ class DataDEL(BaseDataset):
             ``mmpretrain.CustomDataset``. Defaults to None: only the datasets of the catalogue tell labels.
         table (str, optional): CSV, TSV or Parquet with a header: ``key``, and some of ``label, patient, video, frame, source,
             centre``. What it says counts before what names and folders tell. Defaults to None.
+        exclude (Sequence[str]): Patterns of files and folders to leave out, relative to ``data_root``, as in .gitignore.
+            Defaults to ().
+        masks (str): 'auto' leaves out masks and drawn labels of images that lie beside them (:mod:`mmdel.images.mask_files`),
+            'keep' takes every image file for an image. Files that a list names and folders that ``sources`` names are taken for
+            what they are listed as. Defaults to 'auto'.
         pipeline (Sequence): Processing pipeline. Defaults to ().
         metainfo (Mapping, optional): Meta information; ``classes`` fixes the order of labels. Defaults to None, the
             classes found, sorted; labels of a table that are whole numbers are class numbers themselves.
@@ -76,6 +82,8 @@ class DataDEL(BaseDataset):
 
     Attributes:
         ledger (tuple[tuple[str, str], ...]): ``(key, reason)`` of files that cannot be used, once the items are loaded.
+        skipped (Mapping[str, tuple[str, ...]]): Keys of all other files by the reason why they are no items, see
+            :class:`~mmdel.datasets.listing.Listing`.
         notes (tuple[str, ...]): What else was seen, for people.
 
     Examples:
@@ -95,6 +103,8 @@ class DataDEL(BaseDataset):
         allow_downstream: bool = False,
         labels: str | None = None,
         table: str | None = None,
+        exclude: Sequence[str] = (),
+        masks: Literal['auto', 'keep'] = 'auto',
         pipeline: Sequence[dict | Callable] = (),
         metainfo: Mapping[str, Any] | None = None,
         **kwargs: Any,
@@ -108,7 +118,13 @@ class DataDEL(BaseDataset):
         self.table = table
         self._metadata: metadata_table.MetadataTable | None = None
         self._step = None if videos is None else FrameStep(videos)
+        if masks not in ('auto', 'keep'):
+            raise ConfigError(f"masks is 'auto' or 'keep', got {masks!r}.")
+        self.masks = masks
+        self.exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+        Exclusion(self.exclude)
         self.ledger: tuple[tuple[str, str], ...] = ()
+        self.skipped: Mapping[str, tuple[str, ...]] = {}
         self.notes: tuple[str, ...] = ()
         super().__init__(
             ann_file=ann_file,
@@ -140,10 +156,13 @@ class DataDEL(BaseDataset):
             frames = (frame_path(video.key, number) for video in videos for number in video.frames.tolist())
             names = tuple(name for name, _ in groupby(sorted(chain(names, frames))))
         elif listing.videos:
+            listing = replace(
+                listing, skipped={**listing.skipped, 'video, of which no frames are taken': listing.videos}
+            )
             notes.append(
                 f'{_count(len(listing.videos), "video")} left out. Take frames of them with videos=, for instance --videos 1fps'
             )
-        self.ledger, self.notes = tuple(sorted(ledger)), tuple(notes)
+        self.ledger, self.notes, self.skipped = tuple(sorted(ledger)), tuple(notes), listing.skipped
         if not names:
             why = _examples(self.ledger) or self.notes[-1]
             raise DatasetError(f'None of the images of {self.data_root} can be used: {why}.')
@@ -222,7 +241,7 @@ class DataDEL(BaseDataset):
         return source.split('/')[0] not in ('', '..') and os.path.isdir(os.path.join(self.data_root, source))
 
     def _scan(self) -> Listing:
-        listing = list_images(self.data_root, self.sources, with_videos=True)
+        listing = list_images(self.data_root, self.sources, True, self.exclude, with_masks=self.masks == 'keep')
         names = (listing.keys, listing.videos if self._step is not None else ())
         empty = [source for source in self.sources if not any(name.startswith(source + '/') for name in chain(*names))]
         if empty and any(names):
@@ -236,9 +255,14 @@ class DataDEL(BaseDataset):
         images: list[str] = []
         films: list[str] = []
         ledger: dict[str, str] = {}
+        exclude = Exclusion(self.exclude)
+        excluded: dict[str, set[str]] = {}
         for line in self._lines():
             image = self._relative(line)
             if image is None:
+                continue
+            if exclude and (pattern := exclude.pattern(image)):
+                excluded.setdefault(EXCLUDED + pattern, set()).add(keys.normalise(image))
                 continue
             problem = self._problem(image)
             if problem:
@@ -246,10 +270,20 @@ class DataDEL(BaseDataset):
             else:
                 (films if is_video(image) else images).append(image)
         if not (images or films or ledger):
-            raise DatasetError(f'The list {self.ann_file} names no image. Write one path relative to data_root a line.')
+            but = ' that --exclude does not leave out' if excluded else ''
+            raise DatasetError(
+                f'The list {self.ann_file} names no image{but}. Write one path relative to data_root a line.'
+            )
         videos = select(self.data_root, films, ())
         listing = select(self.data_root, images, chain(ledger.items(), videos.ledger))
-        return replace(listing, spelled={**listing.spelled, **videos.spelled}, videos=videos.keys)
+        left_out = sum(map(len, excluded.values()))
+        return replace(
+            listing,
+            spelled={**listing.spelled, **videos.spelled},
+            videos=videos.keys,
+            notes=(f'{_count(left_out, "file")} of the list left out by --exclude',) if left_out else (),
+            skipped={reason: tuple(sorted(paths)) for reason, paths in sorted(excluded.items())},
+        )
 
     def _lines(self) -> Iterator[str]:
         try:

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from mmdel.datasets import keys
 from mmdel.errors import UnreadableImage
+from mmdel.images.ignored import is_rubbish
 
 DAMAGE = (
     OSError,
@@ -25,8 +26,6 @@ DAMAGE = (
     ValueError,
 )
 """What the libraries raise for an archive that is damaged, cut off, or packed in a way that they do not know."""
-
-_RUBBISH = ('__MACOSX', 'Thumbs.db', 'desktop.ini')
 
 
 @dataclass(frozen=True)
@@ -201,11 +200,6 @@ class FolderSource(Source):
     def local(self, member: Member) -> Path | None:
         """The file."""
         return self.path / member.path
-
-
-def is_rubbish(name: str) -> bool:
-    """Whether a file or folder is what systems leave behind, and no part of any dataset."""
-    return (name.startswith('.') and name not in ('.', '..')) or name in _RUBBISH
 
 
 def words(error: BaseException) -> str:

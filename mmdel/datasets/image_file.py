@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin
 
 from mmdel.errors import UnreadableImage
+from mmdel.images.kinds import FORMATS
 
-# Pillow also registers formats that start programs (EPS) or have no signature (TGA); only these are opened
-_FORMATS = ('JPEG', 'PNG', 'BMP', 'DIB', 'TIFF', 'WEBP', 'GIF', 'PPM', 'JPEG2000', 'AVIF')
 _ORIENTATION = 0x0112
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
@@ -161,13 +160,13 @@ def _open(data: bytes) -> Image.Image:
         except Image.DecompressionBombError:
             with _without_pillow_limit():
                 return factory(io.BytesIO(data), '')
-    raise UnreadableImage(f'is not an image ({", ".join(_FORMATS)} were tried)')
+    raise UnreadableImage(f'is not an image ({", ".join(FORMATS)} were tried)')
 
 
 @functools.cache
 def _openers() -> list[tuple[Any, Any]]:
     Image.init()
-    return [Image.OPEN[name] for name in _FORMATS if name in Image.OPEN]
+    return [Image.OPEN[name] for name in FORMATS if name in Image.OPEN]
 
 
 @contextmanager

@@ -45,6 +45,7 @@ from mmdel.engine.work_dir import (
     refuse_other_images,
     require_space,
     write_results,
+    write_skipped,
 )
 from mmdel.errors import ConfigError, GuardError, LockedError, SubsetError
 from mmdel.findings import CONFLICT_THRESHOLD, LeakReport
@@ -159,6 +160,7 @@ class DedupRunner:
         self.progress = progress
         self.cfg = cfg
         self.notes: list[str] = []
+        self.skipped: tuple[tuple[str, str], ...] = ()
         self.classes: tuple[str, ...] = ()
         self.masked: frozenset[str] = frozenset()
         self.origin = Origin()
@@ -245,6 +247,7 @@ class DedupRunner:
             self.notes += write_results(
                 self.work_dir, chosen, self.origin, self._request(), self.leaks, config
             )
+            write_skipped(self.work_dir, self.skipped)
         if old is None and previous is not None and previous.metadata['dataset'] != subset.metadata['dataset']:
             before, now = previous.metadata['images'], subset.metadata['images']
             logger.info(f'The images have changed since the last run here: {before:,} before, {now:,} now.')
@@ -388,6 +391,7 @@ class DedupRunner:
             if self.guards.asks == 'masked':
                 self.masked = masked_images(images)
         self.notes += images.notes
+        self.skipped = images.skipped
         self.classes = images.classes
         self.origin = Origin.of_images(images.root, images.table, self.cache_dir)
         self._refuse_inside(images.root)

@@ -5,7 +5,7 @@ write_results(work_dir, chosen, origin, request, leaks, config)
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ from mmdel.selection.selector import Ranking
 from mmdel.subset import Subset
 
 SUBSET = 'subset.parquet'
+
+SKIPPED = 'skipped.csv'
+"""The files below the image folder that were not listed, and why."""
 
 RANKING_BYTES, RESULT_BYTES = 28, 40
 """An image's numbers in the file of a ranking, and in the other files of a run, its keys not counted."""
@@ -177,6 +180,19 @@ def write_results(
     if config is not None:
         write_text(folder / 'config.py', config)
     return lists.notes
+
+
+def write_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:
+    """Write :data:`SKIPPED`, where there is anything to say.
+
+    Args:
+        folder (Path): The work dir.
+        skipped (Sequence[tuple[str, str]]): ``(key, reason)``.
+    """
+    if skipped:
+        write_text(folder / SKIPPED, csv_text([('file', 'reason'), *skipped]))
+    else:
+        (folder / SKIPPED).unlink(missing_ok=True)
 
 
 def _other_question(path: Path, told: Mapping[str, Any], request: Request) -> str:
