@@ -27,7 +27,7 @@ from mmdel.datasets.image_table import Files, ImageTable, dataset_digest, image_
 from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.embedding.embedder import Embedded, embed_images
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
-from mmdel.engine import update
+from mmdel.engine import pixel_range, update
 from mmdel.engine.finished_run import FinishedRun, Origin
 from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.engine.leak_check import ExcludeNear, check_leaks
@@ -37,6 +37,7 @@ from mmdel.engine.summary import Summary, summarise
 from mmdel.engine.work_dir import Chosen, previous_subset, require_space, write_results
 from mmdel.errors import ConfigError, GuardError, LockedError, SubsetError
 from mmdel.findings import CONFLICT_THRESHOLD, LeakReport
+from mmdel.images.formats.raster import MANY
 from mmdel.progress import SILENT, Stages
 from mmdel.registry import EMBEDDERS
 from mmdel.selection.guards import Guards
@@ -196,6 +197,7 @@ class DedupRunner:
         previous = previous_subset(self.work_dir, self._request(), old, self.overwrite)
         chosen = self._choose() if old is None else self._extend(old)
         subset = chosen.subset
+        self._note_pages(chosen.unreadable)
         with self.progress.stage('write'):
             config = None if self.cfg is None else self.cfg.pretty_text
             write_results(self.work_dir, chosen, self.origin, self.leaks, config)
@@ -220,6 +222,12 @@ class DedupRunner:
                 progress=self.progress,
             )
         return subset
+
+    def _note_pages(self, unreadable: tuple[tuple[str, str], ...]) -> None:
+        count = sum(reason.endswith(MANY) for _, reason in unreadable)
+        if count:
+            files = 'file with several pages or frames was' if count == 1 else 'files with several pages or frames were'
+            self.notes.append(f'{count:,} {files} left out, since one page does not stand for all; {MANY}')
 
     def _choose(self) -> Chosen:
         """Decide about all images."""
@@ -283,7 +291,7 @@ class DedupRunner:
         return Chosen(extended.subset, extended.ranking, vectors, run.paths, unreadable, changes)
 
     def _new_images(self, old: update.OldRun) -> tuple[Embedded, RowSource, update.Changes]:
-        images, embedder = self._list()
+        images, embedder = self._list(old)
         old.refuse_other_encoder(embedder.to(self.device).fingerprint())
         self.origin = replace(self.origin, spelled={**(old.run.origin.spelled or {}), **(self.origin.spelled or {})})
         changes = old.compare(images.table['image'].to_pylist(), [key for key, _ in images.ledger])
@@ -321,7 +329,7 @@ class DedupRunner:
         images, embedder = self._list()
         return embed_images(images, embedder, str(self.cache_dir), device=self.device, progress=self.progress)
 
-    def _list(self) -> tuple[ImageTable, BaseEmbedder]:
+    def _list(self, old: update.OldRun | None = None) -> tuple[ImageTable, BaseEmbedder]:
         init_default_scope(self.default_scope)
         with self.progress.stage('list'):
             dataset = DATASETS.build(self.dataset)
@@ -341,6 +349,14 @@ class DedupRunner:
             f'{len(images.table):,} images below {images.root or "several folders"}; vectors are kept in {self.cache_dir}'
         )
         self._encoder = EMBEDDERS.build(self.embedder)
+        before = None if old is None else old.subset.metadata.get('embedder')
+        note = pixel_range.set_range(
+            self._encoder, images.table['path'], images.root, self.cache_dir, before, self.progress
+        )
+        if note:
+            self.notes.append(note)
+            if self.cfg is not None:  # the config beside the results makes the same vectors
+                self.cfg.embedder.pipeline = self._encoder.pipeline
         return images, self._encoder
 
     def _rank(self, vectors: Vectors, table: pa.Table, size: int | None) -> Ranking:
