@@ -1,7 +1,7 @@
 """How many bits the 16-bit images of a pool use.
 
     find_max_value(paths, 'work_dirs/.embeddings/depth.parquet', max_pixels)     # 4095: 12 bits
-    find_max_value(...)                                                          # None: all 16, or no such images
+    find_max_value(...)                                                          # None: no such images
 
 Cameras of 10 and 12 bits write files of 16, and most of these do not say so: taken for 16 bits they are nearly black. Where a
 file does not say it itself (:mod:`mmdel.images.formats.raster`), the largest value of all such files of the pool tells. Only
@@ -59,15 +59,14 @@ def find_max_value(
         progress (Stages): Shows the reading. Defaults to ``SILENT``.
 
     Returns:
-        int | None: 255, 1023, 4095 or 16383; None where all 16 bits are used, and where no image has an open range.
+        int | None: 255, 1023, 4095, 16383, or 65535 where all bits are used; None where no image has an open range.
     """
     chosen = paths.filter(pc.invert(pc.match_substring_regex(paths, _NEVER_DEEP, ignore_case=True)))
     if not len(chosen):
         return None
     found = _maxima(list(values(chosen)), Path(kept), max_pixels, progress)
     maximum = max((value for value in found if value <= raster.FULL_RANGE), default=_SHALLOW)
-    limit = next(2**bits - 1 for bits in BITS if maximum < 2**bits)
-    return None if maximum == _SHALLOW or limit == raster.FULL_RANGE else limit
+    return None if maximum == _SHALLOW else next(2**bits - 1 for bits in BITS if maximum < 2**bits)
 
 
 def max_value_of(embedder: Any) -> int | None:

@@ -169,7 +169,7 @@ class LoadFrame(BaseTransform):
         max_value: int | None = None,
     ) -> None:
         for name, value, example in (('reduce_to', reduce_to, 224), ('max_value', max_value, 4095)):
-            if value is not None and not (isinstance(value, int) and value > 0):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ConfigError(
                     f'{name}={value!r} of mmdel.LoadFrame is not a positive whole number; {example} for instance.'
                 )

@@ -17,6 +17,7 @@ from mmdel.datasets.depth import find_max_value, max_value_of
 from mmdel.datasets.frames import MAX_PIXELS
 from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.errors import ConfigError
+from mmdel.images.formats.raster import FULL_RANGE
 from mmdel.progress import SILENT, Stages
 
 _LOADERS = ('mmdel.LoadFrame', 'LoadFrame')
@@ -53,8 +54,8 @@ def set_range(
     max_pixels: Any = loader.get('max_pixels', MAX_PIXELS)
     found = find_max_value(paths, cache_dir / 'depth' / f'{pool}.parquet', max_pixels, progress)
     if old is not None:
-        found = _as_before(found, max_value_of(old))
-    if found is None:
+        found = _as_before(found, max_value_of(old) or FULL_RANGE)
+    if found in (None, FULL_RANGE):
         return None
     embedder.pipeline = [{**loader, 'max_value': found}, *others]
     return (
@@ -66,11 +67,13 @@ def set_range(
 # --- private
 
 
-def _as_before(found: int | None, before: int | None) -> int | None:
-    if found == before or (before is not None and (found is None or found < before)):
+def _as_before(found: int | None, before: int) -> int:
+    """The range of an old run, into which what is there now must fit; fewer bits only where fewer were found before, too."""
+    if found is None or found == before or found < before < FULL_RANGE:
         return before
     was, now = (
-        f'{value.bit_length()} bits (white is {value:,})' if value else 'all 16 bits' for value in (before, found)
+        'all 16 bits' if value == FULL_RANGE else f'{value.bit_length()} bits (white is {value:,})'
+        for value in (before, found)
     )
     raise ConfigError(
         f'In the old run 16-bit images were taken to use {was}; those that are there now use {now}, so new images would not be '
