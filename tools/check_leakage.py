@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> None:
     from mmengine.logging import MMLogger
     from rich.console import Console
 
+    from mmdel.datasets.depth import max_value_of
     from mmdel.engine.finished_run import FinishedRun
     from mmdel.engine.leak_record import write_leaks
     from mmdel.engine.leakage import check_run, exclude_leaks, exclusion_options
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
     show(console, report, subset)
     lines = [*report.notes]
     if report.pairs:
-        picture = draw(report, paths, folder)
+        picture = draw(report, paths, folder, max_value_of(subset.metadata.get('embedder')))
         lines.append(f'the pairs: {folder / "leaks.csv"}; side by side, the most doubtful first: {picture}')
     kept = len(set(report.images) & set(subset.kept))
     if args.exclude is not None:
@@ -121,7 +122,7 @@ def show(console, report, subset) -> None:
         console.print(f'and {len(pairs) - SHOWN:,} more pairs', highlight=False)
 
 
-def draw(report, paths, folder: Path) -> Path:
+def draw(report, paths, folder: Path, max_value: int | None) -> Path:
     """The pairs side by side, the image of the pool first."""
     from mmdel.files import atomic
     from mmdel.visualization.plots import plot_pictures
@@ -135,7 +136,7 @@ def draw(report, paths, folder: Path) -> Path:
         files.update({file: file for file in (pool, pair.test_file) if file})
     out = folder / 'leaks.png'
     with atomic(out) as temporary:
-        plot_pictures(shown, files).savefig(temporary, format='png')
+        plot_pictures(shown, files, max_value=max_value).savefig(temporary, format='png')
     return out
 
 

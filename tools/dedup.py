@@ -65,6 +65,7 @@ def parse_args() -> argparse.Namespace:
         metavar='FILE',
         help='CSV or Parquet of the images: key and label, patient, video, frame, source, centre',
     )
+    parser.add_argument(
         '--exclude',
         metavar='PATTERN',
         nargs='+',

@@ -1,4 +1,4 @@
-"""DataDEL: images and video frames of any folders as an OpenMMLab dataset, with what their names and folders tell."""
+"""DataDEL: images, video frames and pages of any folders as an OpenMMLab dataset, with what their names and folders tell."""
 
 import os
 import pickle
@@ -19,9 +19,10 @@ from mmdel import plain_lists
 from mmdel.datasets import keys, metadata_table
 from mmdel.datasets.catalog import CATALOG
 from mmdel.datasets.listing import EXCLUDED, Listing, file_problem, list_images, select
-from mmdel.datasets.video_listing import list_frames
+from mmdel.datasets.video_listing import list_frames, with_pages
 from mmdel.datasets.videos import FrameStep, frame_path, is_video, read_index, split_frame
 from mmdel.errors import ConfigError, DatasetError, UnreadableImage
+from mmdel.images.formats.pages import is_page_file
 from mmdel.images.ignored import Exclusion
 from mmdel.registry import DATASETS
 
@@ -58,8 +59,9 @@ class DataDEL(BaseDataset):
         sources (Sequence[str]): Where to take images from: folders below ``data_root``, and 'pretraining' (or 'downstream') for
             the datasets of the catalogue of this division that are there. Defaults to (), everything; the source of an image
             is then the first folder on its path ('' for files that lie directly in ``data_root``).
-        videos (int | str, optional): Which frames of videos are items: 'all', a number n for every n-th, or a rate such as
-            '2fps'. Defaults to None, videos are left out.
+        videos (int | str, optional): Which frames of videos, and of image files with several pages or frames, are items: 'all', a
+            number n for every n-th, or a rate such as '2fps'. Defaults to None: videos are left out, and a file of several pages
+            cannot be used.
         allow_downstream (bool): Whether images of the downstream datasets of the catalogue may be among them: a model that is
             pre-trained on them is tested on what it has seen. Defaults to False.
         ann_file (str): A list of images instead of a scan, one path relative to ``data_root`` a line; a line may also name a
@@ -151,8 +153,11 @@ class DataDEL(BaseDataset):
         self._refuse_downstream(listing)
         names, ledger, notes = listing.keys, [*listing.ledger], [*listing.notes]
         if self._step is not None:
-            videos, unusable = list_frames([(key, listing.path(key)) for key in listing.videos], self._step)
+            pages = with_pages([(key, listing.path(key)) for key in names if is_page_file(key)])
+            videos, unusable = list_frames([*((key, listing.path(key)) for key in listing.videos), *pages], self._step)
             ledger += unusable
+            of_pages = {key for key, _ in pages}
+            names = tuple(name for name in names if name not in of_pages) if of_pages else names
             frames = (frame_path(video.key, number) for video in videos for number in video.frames.tolist())
             names = tuple(name for name, _ in groupby(sorted(chain(names, frames))))
         elif listing.videos:
@@ -331,7 +336,7 @@ class DataDEL(BaseDataset):
         file = frame[0] if frame else key
         source = self._source(key)
         item: dict[str, Any] = {'source': source}
-        if is_video(file):
+        if frame:
             item['video'] = file
         layout = LAYOUTS.get(posixpath.basename(source))
         told = layout.fullmatch(file[len(source) + 1 :]) if layout else None
@@ -403,7 +408,10 @@ def _frame_problem(video: str, number: int) -> str | None:
         count = read_index(video).count
     except UnreadableImage as error:
         return error.reason
-    return None if number < count else f'the video has {count:,} frames, counted from 0'
+    if count == 1 and not is_video(video):
+        return 'the file holds a single picture; name it without # and a number'
+    what = 'video' if is_video(video) else 'file'
+    return None if number < count else f'the {what} has {count:,} frames, counted from 0'
 
 
 def _about_labels(counts: Counter[str], images: int) -> str:

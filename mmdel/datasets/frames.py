@@ -1,9 +1,10 @@
-"""The path of an image or of a video frame becomes pixels, or a reason in words why it cannot.
+"""The path of an image, of a video frame or of a page becomes pixels, or a reason in words why it cannot.
 
     frame = read_frame('data/pool/img/0001.jpg')
     frame.image          # uint8 [H, W, 3], BGR, upright
     frame.sharpness      # grey levels squared
     read_frame('data/pool/clip.avi#000123')      # the frame 123 of a video, counted from 0
+    read_frame('data/pool/stack.tif#000003')     # a page of a file that has several
 
 Whatever is wrong with a file is raised as :class:`~mmdel.errors.UnreadableImage`; only what is not the file's fault
 (memory, an interrupt) passes through.
@@ -56,21 +57,24 @@ class Frame:
         return sharpness(self.image)
 
 
-def read_frame(path: str, max_pixels: int = MAX_PIXELS, reduce_to: int | None = None) -> Frame:
-    """Read one image file, or one frame of a video, whose path is the video's with ``#`` and the number of the frame.
+def read_frame(
+    path: str, max_pixels: int = MAX_PIXELS, reduce_to: int | None = None, max_value: int | None = None
+) -> Frame:
+    """Read one image file, or one frame of a video or page of a file, whose path is the file's with ``#`` and its number.
 
     Args:
         path (str): The file or frame.
         max_pixels (int): Width times height above which it is refused before it is decoded. Defaults to 100 million.
         reduce_to (int, optional): See :class:`LoadFrame`. Defaults to None.
+        max_value (int, optional): See :class:`LoadFrame`. Defaults to None.
 
     Raises:
         UnreadableImage: It cannot be used; ``reason`` says why and holds no path.
     """
-    video = videos.split_frame(path)
+    video = videos.frame_at(path)
     if video is None:
-        return Frame(*read_image_file(path, max_pixels, reduce_to))
-    image, nbytes = videos.read(*video, max_pixels)
+        return Frame(*read_image_file(path, max_pixels, reduce_to, max_value))
+    image, nbytes = videos.read(*video, max_pixels, max_value)
     return Frame(image, nbytes, image.shape[:2])
 
 
@@ -82,7 +86,7 @@ def file_state(path: str) -> FileState | None:
 
 def file_of(path: str) -> str:
     """The file that holds an image: the path itself, or the video of a frame."""
-    frame = videos.split_frame(path)
+    frame = videos.frame_at(path)
     return frame[0] if frame else path
 
 
@@ -127,7 +131,7 @@ def reason_of(error: Exception, path: str) -> str:
 
 @TRANSFORMS.register_module()
 class LoadFrame(BaseTransform):
-    """Load an image file or a video frame strictly: what cannot be decoded in full raises, and 16-bit images are scaled.
+    """Load an image file or a video frame strictly: what cannot be decoded in full raises, and deep images are scaled.
 
     Takes the place of ``LoadImageFromFile`` in mmpretrain's and mmseg's pipelines.
 
@@ -148,18 +152,26 @@ class LoadFrame(BaseTransform):
         reduce_to (int, optional): For embedding large JPEGs fast: the least side that is needed, the encoder's ``input_size``
             or more. A JPEG is then decoded at a half, a quarter or an eighth of its size while both sides stay at or above
             this; ``ori_shape`` remains that of the file. Other formats and video frames are decoded in full. Defaults to None.
+        max_value (int, optional): For data of 10 or 12 bits in 16-bit files: the value that is white in files that do not say it
+            themselves, 4095 for instance; a file with larger ones is refused. Defaults to None: 65,535.
 
     Raises:
-        ConfigError: ``reduce_to`` is not a positive whole number.
+        ConfigError: ``reduce_to`` or ``max_value`` is not a positive whole number.
     """
 
     def __init__(
-        self, max_pixels: int = MAX_PIXELS, skip_unreadable: bool = False, reduce_to: int | None = None
+        self,
+        max_pixels: int = MAX_PIXELS,
+        skip_unreadable: bool = False,
+        reduce_to: int | None = None,
+        max_value: int | None = None,
     ) -> None:
-        if reduce_to is not None and not (isinstance(reduce_to, int) and reduce_to > 0):
-            raise ConfigError(
-                f'reduce_to={reduce_to!r} of mmdel.LoadFrame is not a positive whole number of pixels; 224 for instance.'
-            )
+        for name, value, example in (('reduce_to', reduce_to, 224), ('max_value', max_value, 4095)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ConfigError(
+                    f'{name}={value!r} of mmdel.LoadFrame is not a positive whole number; {example} for instance.'
+                )
+        self.max_value = max_value
         self.max_pixels = max_pixels
         self.reduce_to = reduce_to
         self.skip_unreadable = skip_unreadable
@@ -171,7 +183,7 @@ class LoadFrame(BaseTransform):
             UnreadableImage: The file cannot be used, and ``skip_unreadable`` is not set.
         """
         try:
-            frame = read_frame(results['img_path'], self.max_pixels, self.reduce_to)
+            frame = read_frame(results['img_path'], self.max_pixels, self.reduce_to, self.max_value)
         except UnreadableImage as error:
             if not self.skip_unreadable:
                 raise
@@ -186,7 +198,7 @@ class LoadFrame(BaseTransform):
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(max_pixels={self.max_pixels}, skip_unreadable={self.skip_unreadable}, '
-            f'reduce_to={self.reduce_to})'
+            f'reduce_to={self.reduce_to}, max_value={self.max_value})'
         )
 
 

@@ -28,7 +28,7 @@ from mmdel.datasets.keys import absolute_folder, common_folder
 from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.embedding.embedder import Embedded, embed_images
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
-from mmdel.engine import update
+from mmdel.engine import pixel_range, update
 from mmdel.engine.finished_run import FinishedRun, Origin
 from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.engine.leak_check import ExcludeNear, check_leaks
@@ -49,6 +49,7 @@ from mmdel.engine.work_dir import (
 )
 from mmdel.errors import ConfigError, GuardError, LockedError, SubsetError
 from mmdel.findings import CONFLICT_THRESHOLD, LeakReport
+from mmdel.images.formats.raster import MANY
 from mmdel.progress import SILENT, Stages
 from mmdel.registry import EMBEDDERS
 from mmdel.selection.guards import Guards
@@ -242,6 +243,7 @@ class DedupRunner:
         chosen = self._choose() if old is None else self._extend(old)
         subset = chosen.subset
         self._fingerprint = subset.metadata['embedder']
+        self._note_pages(chosen.unreadable)
         with self.progress.stage('write'):
             config = None if self.cfg is None else self.cfg.pretty_text
             self.notes += write_results(
@@ -269,6 +271,12 @@ class DedupRunner:
                 progress=self.progress,
             )
         return subset
+
+    def _note_pages(self, unreadable: tuple[tuple[str, str], ...]) -> None:
+        count = sum(reason.endswith(MANY) for _, reason in unreadable)
+        if count:
+            files = 'file with several pages or frames was' if count == 1 else 'files with several pages or frames were'
+            self.notes.append(f'{count:,} {files} left out, since one page does not stand for all; {MANY}')
 
     def _choose(self) -> Chosen:
         """Decide about all images."""
@@ -399,6 +407,14 @@ class DedupRunner:
             f'{len(images.table):,} images below {images.root or "several folders"}; vectors are kept in {self.cache_dir}'
         )
         self._encoder = EMBEDDERS.build(self.embedder)
+        before = None if self._old is None else self._old.subset.metadata.get('embedder')
+        note = pixel_range.set_range(
+            self._encoder, images.table['path'], images.root, self.cache_dir, before, self.progress
+        )
+        if note:
+            self.notes.append(note)
+            if self.cfg is not None:  # the config beside the results makes the same vectors
+                self.cfg.embedder.pipeline = self._encoder.pipeline
         return images, self._encoder
 
     def _refuse_inside(self, root: str | None) -> None:

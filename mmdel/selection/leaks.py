@@ -14,6 +14,7 @@ not looked at.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -210,6 +211,6 @@ def _compared(pairs: list[tuple[int, int]], compare: Compare, progress: Stages) 
 
         # all pairs of a test image in one piece: its picture is read once
         starts = [i for i, pair in enumerate(pairs) if not i or pair[1] != pairs[i - 1][1]]
-        for start, stop in zip(starts, [*starts[1:], len(pairs)], strict=True):
+        for start, stop in pairwise([*starts, len(pairs)]):
             workers.submit(look, start, stop)
     return views

@@ -31,6 +31,7 @@ def default_out(folder: Path, key: str) -> Path:
 def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from mmdel.datasets.depth import max_value_of
     from mmdel.engine.finished_run import FinishedRun
     from mmdel.engine.inspection import inspect
     from mmdel.errors import ConfigError
@@ -51,7 +52,9 @@ def run(args: argparse.Namespace) -> None:
         return
     out = Path(args.out) if args.out else default_out(finished.folder, found.key)
     with atomic(out) as temporary:
-        plot_pictures(found.shown, paths).savefig(temporary, format='png')
+        plot_pictures(found.shown, paths, max_value=max_value_of(finished.subset.metadata.get('embedder'))).savefig(
+            temporary, format='png'
+        )
     print(f'picture: {out}')
 
 

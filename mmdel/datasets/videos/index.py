@@ -19,10 +19,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from mmdel.datasets.image_file import check_file, plain_words
+from mmdel.datasets.image_file import check_file, plain_words, reading
 from mmdel.errors import UnreadableImage
 from mmdel.file_state import FileState, file_state
 from mmdel.files import atomic
+from mmdel.images.formats import pages
 
 INDEX_DIR = 'work_dirs/.videos'
 """Where indices are kept between runs; where it cannot be written they are made anew."""
@@ -164,6 +165,8 @@ def _read_index(path: str, known_by: FileState) -> VideoIndex:
 
 
 def _make(path: str) -> VideoIndex:
+    if pages.is_page_file(path):
+        return _make_of_pages(path)
     with opened(path) as (container, stream):
         packets = list(_packets(container, stream))
         base = stream.time_base or Fraction(0)
@@ -181,6 +184,19 @@ def _make(path: str) -> VideoIndex:
         keys=np.flatnonzero(is_key) if timed else np.empty(0, np.int64),
         seconds_per_unit=(base.numerator, base.denominator or 1),
         rate=rate,
+    )
+
+
+def _make_of_pages(path: str) -> VideoIndex:
+    """Of an image file with several pictures, as if it were a video."""
+    with reading(path), open(path, 'rb') as file:
+        found = pages.describe(file)
+    return VideoIndex(
+        timestamps=np.array(found.milliseconds or (), np.int64),
+        nbytes=np.array(found.nbytes, np.int64),
+        keys=np.arange(len(found.nbytes) if found.apart else 1),
+        seconds_per_unit=(1, 1000),
+        rate=0,
     )
 
 

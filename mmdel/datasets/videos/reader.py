@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from mmdel.datasets.image_file import check_file, check_size
 from mmdel.datasets.videos.index import VideoIndex, open_container, read_index, video_stream
-from mmdel.datasets.videos.names import split_frame
+from mmdel.datasets.videos.names import is_video, split_frame
+from mmdel.datasets.videos.page_files import PageReader
 from mmdel.errors import UnreadableImage
 from mmdel.file_state import FileState, file_state
 
@@ -42,13 +43,14 @@ LONGEST_RUN = 256
 """Frames that are read at once at most, where no key frame comes."""
 
 
-def read(path: str, number: int, max_pixels: int) -> tuple[NDArray[np.uint8], int]:
-    """One frame of a video.
+def read(path: str, number: int, max_pixels: int, max_value: int | None = None) -> tuple[NDArray[np.uint8], int]:
+    """One frame of a video, or page of an image file.
 
     Args:
-        path (str): The video.
+        path (str): The video or image file.
         number (int): Of the frame, from 0.
         max_pixels (int): Width times height above which it is refused.
+        max_value (int, optional): White in 16-bit pages that do not say it themselves. Defaults to None: 65,535.
 
     Returns:
         tuple: The frame, uint8 [H, W, 3], BGR, upright; and the bytes that it takes in the video.
@@ -56,16 +58,27 @@ def read(path: str, number: int, max_pixels: int) -> tuple[NDArray[np.uint8], in
     Raises:
         UnreadableImage: There is no such frame, or it cannot be decoded in full; ``reason`` holds no path.
     """
+    return _opened(path).read(number, max_pixels, max_value)
+
+
+def open_maximum(path: str, number: int, max_pixels: int) -> int | None:
+    """See :func:`mmdel.images.formats.raster.open_maximum`; None for a frame of a video, which is of 8 bits."""
+    reader = _opened(path)
+    return reader.open_maximum(number, max_pixels) if isinstance(reader, PageReader) else None
+
+
+def _opened(path: str) -> '_Reader | PageReader':
+    """The reader of a file that this thread keeps open."""
     check_file(path)
     state = file_state(path)
-    readers: OrderedDict[str, _Reader] = _open.__dict__.setdefault('readers', OrderedDict())
+    readers: OrderedDict[str, _Reader | PageReader] = _open.__dict__.setdefault('readers', OrderedDict())
     reader = readers.pop(path, None)
     if reader is None or reader.state != state:
-        reader = _Reader(path, state, read_index(path))
+        reader = (_Reader if is_video(path) else PageReader)(path, state, read_index(path))
     readers[path] = reader
     while len(readers) > OPEN_VIDEOS:
         readers.popitem(last=False)
-    return reader.read(number, max_pixels)
+    return reader
 
 
 def cuts(paths: Sequence[str], step: int) -> list[int]:
@@ -139,7 +152,7 @@ class _Reader:
         self._next = 0
         self._fed = -1
 
-    def read(self, number: int, max_pixels: int) -> tuple[NDArray[np.uint8], int]:
+    def read(self, number: int, max_pixels: int, max_value: int | None = None) -> tuple[NDArray[np.uint8], int]:
         if not 0 <= number < self._index.count:
             raise UnreadableImage(f'has no frame {number}: it has {self._index.count:,}, counted from 0')
         frame, damaged = self._find(number)
