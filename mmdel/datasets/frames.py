@@ -6,11 +6,10 @@
     read_frame('data/pool/clip.avi#000123')      # the frame 123 of a video, counted from 0
 
 Whatever is wrong with a file is raised as :class:`~mmdel.errors.UnreadableImage`; only what is not the file's fault
-(memory, an interrupt) passes through.
+(memory, the storage, an interrupt) passes through.
 """
 
 import logging
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
+from mmdel import storage
 from mmdel.datasets import videos
 from mmdel.datasets.image_file import plain_words, read_image_file
 from mmdel.errors import ConfigError, UnreadableImage
@@ -65,6 +65,7 @@ def read_frame(path: str, max_pixels: int = MAX_PIXELS, reduce_to: int | None = 
 
     Raises:
         UnreadableImage: It cannot be used; ``reason`` says why and holds no path.
+        StorageError: The storage failed.
     """
     video = videos.split_frame(path)
     if video is None:
@@ -74,9 +75,13 @@ def read_frame(path: str, max_pixels: int = MAX_PIXELS, reduce_to: int | None = 
 
 
 def file_state(path: str) -> tuple[int, int] | None:
-    """Size and modification time in ns by which the file of an image is recognised, of a frame its video's; None: no file."""
+    """Size and modification time in ns by which the file of an image is recognised, of a frame its video's; None: no file.
+
+    Raises:
+        StorageError: The storage failed.
+    """
     try:
-        state = os.stat(file_of(path))
+        state = storage.stat(file_of(path))
     except (OSError, ValueError):
         return None
     return state.st_size, state.st_mtime_ns

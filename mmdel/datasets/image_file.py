@@ -4,7 +4,7 @@
 
 A file is read once and decoded from memory. Pillow decodes, because it reports a truncated file where OpenCV returns
 grey rows and says nothing. Whatever is wrong with a file is raised as :class:`~mmdel.errors.UnreadableImage`; only what is
-not the file's fault (memory, an interrupt) passes through.
+not the file's fault (memory, the storage, an interrupt) passes through.
 """
 
 import errno
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin
 
+from mmdel import storage
 from mmdel.errors import UnreadableImage
 
 # Pillow also registers formats that start programs (EPS) or have no signature (TGA); only these are opened
@@ -52,6 +53,7 @@ def read_image_file(
 
     Raises:
         UnreadableImage: The file cannot be used; ``reason`` says why and holds no path.
+        StorageError: The storage failed.
     """
     check_file(path)
     data = _read_bytes(path)
@@ -69,10 +71,11 @@ def check_file(path: str) -> None:
 
     Raises:
         UnreadableImage: It is missing, empty, no regular file, or closed to us.
+        StorageError: The storage failed.
     """
     with _reasons(path):
         # a named pipe would block the run for ever when it is opened
-        if not stat.S_ISREG((state := os.stat(path)).st_mode):
+        if not stat.S_ISREG((state := storage.stat(path)).st_mode):
             raise UnreadableImage('is a directory' if stat.S_ISDIR(state.st_mode) else 'is not a regular file')
     if not state.st_size:
         raise UnreadableImage('is empty (0 bytes)')
@@ -100,8 +103,8 @@ def plain_words(error: BaseException, path: str = '') -> str:
 
 
 def _read_bytes(path: str) -> bytes:
-    with _reasons(path), open(path, 'rb') as file:
-        return file.read()
+    with _reasons(path):
+        return storage.read(path)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from mmdel import storage
 from mmdel.datasets import keys, listing_cache, videos
 from mmdel.errors import DatasetError
 
@@ -62,9 +63,10 @@ def list_images(folder: str | os.PathLike[str], within: Sequence[str] = (), with
 
     Raises:
         DatasetError: There is no such folder, or nothing in it that is asked for.
+        StorageError: The storage failed: what lies in a folder that cannot be listed changes the whole answer.
     """
     folder = os.fspath(folder)
-    if not os.path.isdir(folder):
+    if not storage.is_dir(folder):
         found = 'a file, not a folder' if os.path.exists(folder) else 'not there'
         raise DatasetError(f'{folder} is {found}. Give the folder that holds the images.')
     endings = SUFFIXES + videos.SUFFIXES * with_videos
@@ -105,7 +107,7 @@ def select(folder: str, images: Iterable[str], ledger: Iterable[tuple[str, str]]
 def file_problem(path: str) -> str | None:
     """Why there is no file to open at ``path``, or None where there is one. The file is not opened."""
     try:
-        mode = os.stat(path).st_mode
+        mode = storage.stat(path).st_mode
     except OSError as error:
         if not os.path.islink(path):
             return f'cannot be reached ({error.strerror})'
@@ -145,14 +147,14 @@ class _Walk:
             inside, ancestors = stack.pop()
             path = os.path.join(self.top, inside)
             try:
-                status = os.stat(path)
+                status = storage.stat(path)
                 own = (status.st_dev, status.st_ino)
                 self.folders[inside] = listing_cache.state_of(status)
                 if own in ancestors:
                     self.loops += 1
                     continue
-                with os.scandir(path) as entries:
-                    subfolders = [folder for entry in entries if (folder := self._take(entry, inside)) is not None]
+                entries = storage.scandir(path)
+                subfolders = [folder for entry in entries if (folder := self._take(entry, inside)) is not None]
             except OSError as error:
                 if inside in starts:
                     raise DatasetError(f'{path} cannot be listed ({error.strerror}).') from error
@@ -180,9 +182,9 @@ class _Walk:
             self.hidden += 1
             return None
         try:
-            if entry.is_dir():
+            if storage.patiently(entry.path, entry.is_dir):
                 return f'{inside}{name}/'
-            whole = entry.is_file()
+            whole = storage.patiently(entry.path, entry.is_file)
         except OSError:  # a link that leads to itself
             whole = False
         self.settled &= whole

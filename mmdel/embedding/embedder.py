@@ -25,7 +25,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope, init_default_scope
 from numpy.typing import NDArray
 
-from mmdel import disk_space, sharing
+from mmdel import disk_space, sharing, storage
 from mmdel.blocks import give_back, values
 from mmdel.datasets.image_table import ImageTable
 from mmdel.embedding.base_embedder import BaseEmbedder
@@ -160,8 +160,9 @@ def _missing(store: EmbeddingStore, paths: pa.Array, tick: Callable[[int], None]
     """Find the images without a row for their file as it is now, and which of them are copies."""
     numbers = store.latest(paths)
     state = np.empty((len(paths), 2), np.int64)
+    losses = storage.Losses()
     for i, path in enumerate(values(paths)):
-        state[i] = file_state(path)
+        state[i] = file_state(path, losses)
         tick(1)
     found, again = np.zeros((2, len(paths)), bool)
     if numbers.max(initial=-1) >= 0:

@@ -15,7 +15,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mmdel import storage
 from mmdel.datasets import videos
+from mmdel.errors import StorageError
 from mmdel.files import file_digest
 
 _BLOCK = 4096
@@ -63,17 +65,20 @@ def _split(group: Group, key: Callable[[int], bytes | None]) -> list[Group]:
 
 
 def _last_block(path: str, size: int) -> bytes | None:
-    try:
+    def block() -> bytes:
         with open(path, 'rb', buffering=0) as file:
             file.seek(max(0, size - _BLOCK))
-            # of a million files of one size a million blocks would be kept
-            return hashlib.blake2b(file.read(_BLOCK), digest_size=16).digest()
-    except (OSError, ValueError):
+            return file.read(_BLOCK)
+
+    try:
+        # of a million files of one size a million blocks would be kept
+        return hashlib.blake2b(storage.patiently(path, block), digest_size=16).digest()
+    except (OSError, ValueError, StorageError):  # who reads the file as a whole says so
         return None
 
 
 def _digest(path: str) -> bytes | None:
     try:
         return bytes.fromhex(file_digest(path))
-    except (OSError, ValueError):
+    except (OSError, ValueError, StorageError):
         return None

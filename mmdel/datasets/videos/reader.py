@@ -23,10 +23,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from mmdel import storage
 from mmdel.datasets.image_file import check_file, check_size
-from mmdel.datasets.videos.index import VideoIndex, open_container, read_index, video_stream
+from mmdel.datasets.videos.index import VideoIndex, open_container, open_file, read_index, video_stream
 from mmdel.datasets.videos.names import split_frame
-from mmdel.errors import UnreadableImage
+from mmdel.errors import StorageError, UnreadableImage
 
 OPEN_VIDEOS = 4
 """Videos that a thread keeps open."""
@@ -54,9 +55,10 @@ def read(path: str, number: int, max_pixels: int) -> tuple[NDArray[np.uint8], in
 
     Raises:
         UnreadableImage: There is no such frame, or it cannot be decoded in full; ``reason`` holds no path.
+        StorageError: The storage failed.
     """
     check_file(path)
-    status = os.stat(path)
+    status = storage.stat(path)
     state = (status.st_size, status.st_mtime_ns)
     readers: OrderedDict[str, _Reader] = _open.__dict__.setdefault('readers', OrderedDict())
     reader = readers.pop(path, None)
@@ -65,7 +67,14 @@ def read(path: str, number: int, max_pixels: int) -> tuple[NDArray[np.uint8], in
     readers[path] = reader
     while len(readers) > OPEN_VIDEOS:
         readers.popitem(last=False)
-    return reader.read(number, max_pixels)
+    try:
+        return reader.read(number, max_pixels)
+    finally:
+        try:
+            reader.check()
+        except StorageError:
+            del readers[path]
+            raise
 
 
 def cuts(paths: Sequence[str], step: int) -> list[int]:
@@ -132,6 +141,7 @@ class _Reader:
         self.state = state
         self._path = path
         self._index = index
+        self._file: storage.PatientFile | None = None
         self._container: Any = None
         self._stream: Any = None
         self._frames: Iterator[tuple[int, Any, bool]] = iter(())
@@ -151,6 +161,11 @@ class _Reader:
         except (av.error.FFmpegError, ValueError) as error:
             raise UnreadableImage('the frame has pixels of a kind that cannot be converted') from error
         return _upright(image, frame), int(self._index.nbytes[number])
+
+    def check(self) -> None:
+        """Raise the StorageError that there was, which the library takes for the end of the file."""
+        if self._file is not None:
+            self._file.check()
 
     def _find(self, number: int) -> tuple[Any, bool]:
         key = self._index.key_before(number)
@@ -178,7 +193,10 @@ class _Reader:
     def _open(self) -> Iterator[Any]:
         if self._container is not None:
             self._container.close()
-        self._container = open_container(self._path)
+        if self._file is not None:
+            self._file.close()
+        self._file = open_file(self._path)
+        self._container = open_container(self._file)
         self._stream = video_stream(self._container)
         self._packets: Iterator[Any] = self._demux()
         return self._packets
