@@ -3,7 +3,7 @@
     LD_PRELOAD=faults.so python faulty_runs.py FOLDER
 
 reads ``FOLDER/faults.json``, a list of ``[calls, part of the path, errno, how often]``, and prints what became of each run: its
-error, its ledger, the digest of its result; and likewise of the same run again, without faults. The images are in ``FOLDER/pool``.
+error, its ledger, the digest of its result; and of the same run again, without faults. The images are in ``FOLDER/pool``.
 """
 
 import hashlib
