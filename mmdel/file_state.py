@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mmdel import storage
+
 _INT64 = (1 << 63) - 1
 
 _COARSEST_NS = 10_000_000
@@ -60,8 +62,12 @@ def tells_nothing(states: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def file_state(path: str) -> FileState:
-    """The state of a file; :data:`NO_FILE` where there is none."""
+    """The state of a file; :data:`NO_FILE` where there is none.
+
+    Raises:
+        StorageError: The storage failed.
+    """
     try:
-        return FileState.of(os.stat(path))
+        return FileState.of(storage.stat(path))
     except (OSError, ValueError):
         return NO_FILE

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmdel import storage
+
 TEMPORARY = '.tmp'
 """Suffix of files that are being written."""
 
@@ -48,6 +50,11 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.close(descriptor)
         os.replace(temporary, path)
         _flush_folder(path.parent)
+    except OSError as error:
+        # of a full disk a library says neither the file nor, where it does, under which name it was to be
+        if error.errno is not None and error.filename in (None, os.fspath(temporary)):
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -100,11 +107,15 @@ def csv_rows(text: str, delimiter: str = ',') -> list[list[str]]:
 
 def file_digest(path: str | os.PathLike[str]) -> str:
     """sha256 of a file, 64 hexadecimal digits; read in blocks."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+
+    def digest() -> str:
+        made = hashlib.sha256()
+        with open(path, 'rb') as file:
+            while block := file.read(1 << 20):
+                made.update(block)
+        return made.hexdigest()
+
+    return storage.patiently(path, digest)
 
 
 def process_runs(process: int) -> bool:

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mmdel import plain_lists
+from mmdel import plain_lists, storage
 from mmdel.errors import ConfigError, SubsetError
 from mmdel.files import atomic
 
@@ -176,7 +176,7 @@ class Subset:
             SubsetError: The file is missing, damaged, not a subset, or of another format version.
         """
         try:
-            table = pq.read_table(path, memory_map=False, partitioning=None)
+            table = pq.read_table(pa.BufferReader(storage.read(path)))
         except FileNotFoundError as error:
             raise SubsetError(f'{path} is not there. Make it with: python tools/dedup.py CONFIG') from error
         except (pa.ArrowException, OSError) as error:

@@ -18,7 +18,8 @@ from urllib.parse import urlparse
 import torch
 from torch import Tensor, nn
 
-from mmdel.errors import WeightsError
+from mmdel import storage
+from mmdel.errors import StorageError, WeightsError
 
 _HEADS = ('head.', 'neck.')
 """Parts of a whole model that an encoder does not have; ignored where the checkpoint does not mark its backbone."""
@@ -153,11 +154,13 @@ def state_digest(state: Mapping[str, Any]) -> str:
 def _open(checkpoint: str, ways_out: str) -> Any:
     remote = checkpoint.startswith(('http://', 'https://'))
     path = _download(checkpoint, ways_out) if remote else Path(checkpoint).expanduser()
-    if not path.is_file():
+    if not storage.is_file(path):
         raise WeightsError(f'There is no checkpoint {checkpoint}. {ways_out}'.rstrip())
     try:
         with torch.serialization.safe_globals(_STAND_INS):
-            return torch.load(path, map_location='cpu', weights_only=True)
+            return storage.patiently(path, lambda: torch.load(path, map_location='cpu', weights_only=True))
+    except StorageError:
+        raise
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f'{checkpoint} is no plain checkpoint: it is damaged, or holds objects whose loading would run code, and was not '

@@ -144,7 +144,7 @@ def main() -> None:
     args = parse_args()
     from mmdel.command_line import end_with
 
-    end_with(run, args)
+    end_with(run, args, 'vectors made so far are kept, and the same command goes on from there')
 
 
 if __name__ == '__main__':

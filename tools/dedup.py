@@ -281,7 +281,7 @@ def main() -> None:
         os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
     from mmdel.command_line import end_with
 
-    end_with(run_together, args)
+    end_with(run_together, args, 'vectors made so far are kept in cache_dir, and the same command goes on from there')
 
 
 if __name__ == '__main__':

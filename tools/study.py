@@ -145,7 +145,7 @@ def main() -> None:
     args = parse_args()
     from mmdel.command_line import end_with
 
-    end_with(run, args)
+    end_with(run, args, 'runs that have ended are recorded; the same command goes on with the others')
 
 
 if __name__ == '__main__':

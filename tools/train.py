@@ -100,7 +100,7 @@ def main() -> None:
     args = parse_args()
     from mmdel.command_line import end_with
 
-    end_with(run, args)
+    end_with(run, args, 'checkpoints written so far are kept; the same command with --resume goes on from the last one')
 
 
 if __name__ == '__main__':

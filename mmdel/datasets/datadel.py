@@ -15,7 +15,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from numpy.typing import NDArray
 
-from mmdel import plain_lists
+from mmdel import plain_lists, storage
 from mmdel.datasets import keys, metadata_table
 from mmdel.datasets.catalog import CATALOG
 from mmdel.datasets.listing import EXCLUDED, Listing, file_problem, list_images, select
@@ -200,7 +200,7 @@ class DataDEL(BaseDataset):
         return np.frombuffer(data, np.uint8), ends
 
     def _check_root(self) -> None:
-        if not os.path.isdir(self.data_root):
+        if not storage.is_dir(self.data_root):
             raise DatasetError(
                 f'{self.data_root} is not there. Put the images in it, run on a folder of your own: '
                 'python tools/dedup.py CONFIG --images DIR, or try the embedded data: make demo'
@@ -243,7 +243,7 @@ class DataDEL(BaseDataset):
             )
 
     def _is_source(self, source: str) -> bool:
-        return source.split('/')[0] not in ('', '..') and os.path.isdir(os.path.join(self.data_root, source))
+        return source.split('/')[0] not in ('', '..') and storage.is_dir(os.path.join(self.data_root, source))
 
     def _scan(self) -> Listing:
         listing = list_images(self.data_root, self.sources, True, self.exclude, with_masks=self.masks == 'keep')

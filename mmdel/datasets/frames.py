@@ -7,7 +7,7 @@
     read_frame('data/pool/stack.tif#000003')     # a page of a file that has several
 
 Whatever is wrong with a file is raised as :class:`~mmdel.errors.UnreadableImage`; only what is not the file's fault
-(memory, an interrupt) passes through.
+(memory, the storage, an interrupt) passes through.
 """
 
 import logging
@@ -70,6 +70,7 @@ def read_frame(
 
     Raises:
         UnreadableImage: It cannot be used; ``reason`` says why and holds no path.
+        StorageError: The storage failed.
     """
     video = videos.frame_at(path)
     if video is None:
@@ -79,7 +80,11 @@ def read_frame(
 
 
 def file_state(path: str) -> FileState | None:
-    """By what the file of an image is known to be as it was, of a frame its video; None: no file."""
+    """By what the file of an image is known to be as it was, of a frame its video; None: no file.
+
+    Raises:
+        StorageError: The storage failed.
+    """
     state = states.file_state(file_of(path))
     return None if state == states.NO_FILE else state
 

@@ -3,7 +3,7 @@
     image, nbytes, _ = read_image_file('data/pool/img/0001.jpg', max_pixels=10**8)     # uint8 [H, W, 3], BGR, upright
 
 A file is read once and decoded from memory, see :mod:`mmdel.images.formats.raster`. Whatever is wrong with a file is raised as
-:class:`~mmdel.errors.UnreadableImage`; only what is not the file's fault (memory, an interrupt) passes through.
+:class:`~mmdel.errors.UnreadableImage`; only what is not the file's fault (memory, the storage, an interrupt) passes through.
 """
 
 import errno
@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from mmdel import storage
 from mmdel.errors import MmdelError, UnreadableImage
 from mmdel.images.formats import raster
 from mmdel.images.formats.raster import check_size
@@ -43,6 +44,7 @@ def read_image_file(
 
     Raises:
         UnreadableImage: The file cannot be used; ``reason`` says why and holds no path.
+        StorageError: The storage failed.
     """
     check_file(path)
     data = _read_bytes(path)
@@ -56,10 +58,11 @@ def check_file(path: str) -> None:
 
     Raises:
         UnreadableImage: It is missing, empty, no regular file, or closed to us.
+        StorageError: The storage failed.
     """
     with _reasons(path):
         # a named pipe would block the run for ever when it is opened
-        if not stat.S_ISREG((state := os.stat(path)).st_mode):
+        if not stat.S_ISREG((state := storage.stat(path)).st_mode):
             raise UnreadableImage('is a directory' if stat.S_ISDIR(state.st_mode) else 'is not a regular file')
     if not state.st_size:
         raise UnreadableImage('is empty (0 bytes)')
@@ -103,8 +106,8 @@ def plain_words(error: BaseException, path: str = '') -> str:
 
 
 def _read_bytes(path: str) -> bytes:
-    with _reasons(path), open(path, 'rb') as file:
-        return file.read()
+    with _reasons(path):
+        return storage.read(path)
 
 
 @contextmanager

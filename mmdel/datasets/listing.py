@@ -21,6 +21,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from mmdel import storage
 from mmdel.datasets import keys, videos
 from mmdel.errors import DatasetError
 from mmdel.images.ignored import Exclusion, is_rubbish
@@ -87,9 +88,10 @@ def list_images(
     Raises:
         ConfigError: A pattern of ``exclude`` cannot be used.
         DatasetError: There is no such folder, or nothing in it that is asked for.
+        StorageError: The storage failed: what lies in a folder that cannot be listed changes the whole answer.
     """
     folder = os.fspath(folder)
-    if not os.path.isdir(folder):
+    if not storage.is_dir(folder):
         found = 'a file, not a folder' if os.path.exists(folder) else 'not there'
         raise DatasetError(f'{folder} is {found}. Give the folder that holds the images.')
     walk = _Walk(folder, with_videos, Exclusion(exclude))
@@ -125,7 +127,7 @@ def select(folder: str, images: Iterable[str], ledger: Iterable[tuple[str, str]]
 def file_problem(path: str) -> str | None:
     """Why there is no file to open at ``path``, or None where there is one. The file is not opened."""
     try:
-        mode = os.stat(path).st_mode
+        mode = storage.stat(path).st_mode
     except OSError as error:
         if not os.path.islink(path):
             return f'cannot be reached ({error.strerror})'
@@ -165,13 +167,13 @@ class _Walk:
             inside, ancestors = stack.pop()
             path = os.path.join(self.top, inside)
             try:
-                status = os.stat(path)
+                status = storage.stat(path)
                 own = (status.st_dev, status.st_ino)
                 if own in ancestors:
                     self.skipped[LOOP].append(inside)
                     continue
-                with os.scandir(path) as entries:
-                    subfolders = [folder for entry in entries if (folder := self._take(entry, inside)) is not None]
+                entries = storage.scandir(path)
+                subfolders = [folder for entry in entries if (folder := self._take(entry, inside)) is not None]
             except OSError as error:
                 if inside in starts:
                     raise DatasetError(f'{path} cannot be listed ({error.strerror}).') from error
@@ -238,8 +240,8 @@ class _Walk:
         name = entry.name
         path = inside + name
         try:
-            folder = entry.is_dir()
-            whole = not folder and entry.is_file()
+            folder = storage.patiently(entry.path, entry.is_dir)
+            whole = not folder and storage.patiently(entry.path, entry.is_file)
         except OSError:  # a link that leads to itself
             folder = whole = False
         dot = name.rfind('.')

@@ -7,6 +7,7 @@ mmseg's ``LoadAnnotations`` takes the stored numbers as they are: 255 becomes "i
 of its own. What cannot be read with certainty is an error here and never an empty mask.
 """
 
+import io
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from mmcv.transforms import BaseTransform
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from mmdel.errors import ConfigError, DatasetError
+from mmdel import storage
+from mmdel.errors import ConfigError, DatasetError, StorageError
 from mmdel.registry import TRANSFORMS
 
 KINDS = ('binary', 'index')
@@ -54,12 +56,14 @@ def read_mask(path: str, kind: str, labels: int | None = None) -> NDArray[np.uin
     if kind not in KINDS:
         raise ConfigError(f'A mask is one of {", ".join(KINDS)}, not {kind!r}.')
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(storage.read(path)), formats=_FORMATS) as image:
             pages, lossy, stored = getattr(image, 'n_frames', 1), image.format in _LOSSY, _stored(image)
             white_is_zero = image.format == 'TIFF' and image.tag_v2.get(_PHOTOMETRIC) == 0
             values, alpha = _values(ImageOps.exif_transpose(image), kind)
     except FileNotFoundError as error:
         raise DatasetError(f'The mask {path} is not there.') from error
+    except StorageError:
+        raise
     except Exception as error:  # decoders raise nearly every type there is
         raise DatasetError(f'The mask {path} cannot be read: {error}') from error
     if pages > 1:

@@ -27,7 +27,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope, init_default_scope
 from numpy.typing import NDArray
 
-from mmdel import disk_space, sharing
+from mmdel import disk_space, sharing, storage
 from mmdel.blocks import give_back, values
 from mmdel.datasets.image_table import ImageTable
 from mmdel.embedding.base_embedder import BaseEmbedder
@@ -200,8 +200,9 @@ def _missing(store: EmbeddingStore, paths: pa.Array, progress: Stages) -> _Work:
 
 def _states(paths: pa.Array, tick: Tick) -> NDArray[np.int64]:
     state = np.empty((len(paths), len(STATE)), np.int64)
+    losses = storage.Losses()
     for i, path in enumerate(values(paths)):
-        state[i] = file_state(path)
+        state[i] = file_state(path, losses)
         tick(1)
     return state
 

@@ -18,9 +18,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mmdel import storage
 from mmdel.datasets import videos
 from mmdel.datasets.contents import CONTENT_BYTES, content_of, digest_of
 from mmdel.embedding.store import STATE
+from mmdel.errors import StorageError
 from mmdel.file_state import tells_nothing
 from mmdel.progress import SILENT, Stages, Tick
 
@@ -45,7 +47,7 @@ def contents_of(paths: Sequence[str], tick: Tick = lambda done: None) -> pa.Arra
     found: list[bytes | None] = []
     with ThreadPoolExecutor(READERS) as pool:
         for start in range(0, len(paths), _AT_A_TIME):
-            for content in pool.map(content_of, paths[start : start + _AT_A_TIME]):
+            for content in pool.map(_content, paths[start : start + _AT_A_TIME]):
                 found.append(content)
                 tick(1)
     return pa.array(found, pa.binary(CONTENT_BYTES))
@@ -87,7 +89,7 @@ def first_identical(paths: pa.StringArray, sizes: NDArray[np.int64]) -> NDArray[
     for group in _of_one_size(files, sizes[files]):
         group = [i for i in group if not videos.split_frame(paths[i].as_py())]
         for part in _split(group, lambda i: _last_block(paths[i].as_py(), int(sizes[i]))):
-            for same in _split(part, lambda i: digest_of(paths[i].as_py())):
+            for same in _split(part, lambda i: _digest(paths[i].as_py())):
                 first[same] = same[0]
     return first
 
@@ -111,10 +113,27 @@ def _split(group: Group, key: Callable[[int], bytes | None]) -> list[Group]:
 
 
 def _last_block(path: str, size: int) -> bytes | None:
-    try:
+    def block() -> bytes:
         with open(path, 'rb', buffering=0) as file:
             file.seek(max(0, size - _BLOCK))
-            # of a million files of one size a million blocks would be kept
-            return hashlib.blake2b(file.read(_BLOCK), digest_size=16).digest()
-    except (OSError, ValueError):
+            return file.read(_BLOCK)
+
+    try:
+        # of a million files of one size a million blocks would be kept
+        return hashlib.blake2b(storage.patiently(path, block), digest_size=16).digest()
+    except (OSError, ValueError, StorageError):  # who reads the file as a whole says so
+        return None
+
+
+def _digest(path: str) -> bytes | None:
+    try:
+        return digest_of(path)
+    except StorageError:
+        return None
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        return content_of(path)
+    except StorageError:  # the file is then read to be embedded, and that says so
         return None

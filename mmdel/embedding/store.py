@@ -21,6 +21,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ from filelock import FileLock, Timeout
 from mmengine.logging import MMLogger
 from numpy.typing import NDArray
 
+from mmdel import storage
 from mmdel.embedding.stored_rows import StoredRows, array_path
-from mmdel.errors import StoreError
+from mmdel.errors import StorageError, StoreError
 from mmdel.file_state import FileState
 from mmdel.files import TEMPORARY, atomic, write_text
 
@@ -136,7 +138,9 @@ class EmbeddingStore:
         tables = [_empty()]
         for index in sorted(committed):
             try:
-                tables.append(_checked(self.folder, index))
+                tables.append(storage.patiently(_rows_path(self.folder, index), partial(_checked, self.folder, index)))
+            except (StorageError, PermissionError) as error:
+                raise StoreError(f'The embedding cache {self.folder} cannot be read: {error}') from error
             except Exception as error:  # whatever a reader makes of damaged bytes, the shard is no use
                 MMLogger.get_current_instance().warning(
                     f'{_rows_path(self.folder, index)} is damaged ({error}); its images are embedded again.'
@@ -275,7 +279,8 @@ class EmbeddingStore:
 
 def _checked(folder: Path, index: int) -> pa.Table:
     """The rows of a shard if all of it is as it was written; raises whatever tells otherwise."""
-    rows = pq.ParquetFile(_rows_path(folder, index)).read()
+    # read as a whole: pyarrow has errors of its own for a disk that fails
+    rows = pq.ParquetFile(pa.BufferReader(_rows_path(folder, index).read_bytes())).read()
     noted = rows.schema.metadata or {}
     if rows.schema.remove_metadata() != ROWS or noted.get(b'rows') != _digest(rows).encode():
         raise ValueError('the rows differ from what was written')

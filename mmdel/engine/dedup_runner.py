@@ -246,9 +246,7 @@ class DedupRunner:
         self._note_pages(chosen.unreadable)
         with self.progress.stage('write'):
             config = None if self.cfg is None else self.cfg.pretty_text
-            self.notes += write_results(
-                self.work_dir, chosen, self.origin, self._request(), self.leaks, config
-            )
+            self.notes += write_results(self.work_dir, chosen, self.origin, self._request(), self.leaks, config)
             write_skipped(self.work_dir, self.skipped)
         if old is None and previous is not None and previous.metadata['dataset'] != subset.metadata['dataset']:
             before, now = previous.metadata['images'], subset.metadata['images']

@@ -19,6 +19,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from mmdel import storage
 from mmdel.datasets.image_file import check_file, plain_words, reading
 from mmdel.errors import UnreadableImage
 from mmdel.file_state import FileState, file_state
@@ -30,6 +31,9 @@ INDEX_DIR = 'work_dirs/.videos'
 
 FORMAT = 2
 """Version of the files."""
+
+BUFFER = 1 << 17
+"""Bytes that are read at a time."""
 
 PROBED = 32
 """So many frames are decoded to see whether the times in the file are those of the frames."""
@@ -105,16 +109,29 @@ def opened(path: str) -> Iterator[tuple[Any, Any]]:
 
     Raises:
         UnreadableImage: It is no video, or cannot be decoded.
+        StorageError: The storage failed, which the library takes for the end of the file.
     """
-    container = open_container(path)
-    with container:
-        yield container, video_stream(container)
-
-
-def open_container(path: str) -> Any:
-    """Open a file; what is wrong with it is an UnreadableImage."""
+    file = open_file(path)
     try:
-        return av.open(path, metadata_errors='replace')
+        with open_container(file) as container:
+            yield container, video_stream(container)
+    finally:
+        file.close()
+        file.check()
+
+
+def open_file(path: str) -> storage.PatientFile:
+    """Open a file for :func:`open_container`; what is wrong with it is an UnreadableImage."""
+    try:
+        return storage.PatientFile(path)
+    except OSError as error:
+        raise UnreadableImage(f'cannot be opened: {_words(error)}') from error
+
+
+def open_container(file: storage.PatientFile) -> Any:
+    """Open a file as a video; what is wrong with it is an UnreadableImage."""
+    try:
+        return av.open(file, metadata_errors='replace', buffer_size=BUFFER)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise UnreadableImage(f'is not a video, or is damaged: {_words(error)}') from error
 

@@ -1,10 +1,12 @@
 """Pages and frames of image files, as if the files were videos."""
 
-from typing import Any
+from contextlib import closing
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmdel import storage
 from mmdel.datasets.image_file import check_file, reading
 from mmdel.datasets.videos.index import VideoIndex
 from mmdel.errors import UnreadableImage
@@ -16,13 +18,19 @@ def count_pages(path: str) -> int:
 
     Args:
         path (str): The file; one whose ending is none of those with several pictures is not opened.
+
+    Raises:
+        StorageError: The storage failed.
     """
     if not pages.is_page_file(path):
         return 1
     try:
         check_file(path)
-        with reading(path), open(path, 'rb') as file:
-            return pages.count(file)
+        with reading(path), closing(storage.PatientFile(path)) as file:
+            try:
+                return pages.count(cast(BinaryIO, file))
+            finally:
+                file.check()
     except UnreadableImage:
         return 1
 
@@ -41,7 +49,12 @@ class PageReader:
         self._path = path
         self._index = index
         with reading(path):
-            self._pages = pages.Reader(open(path, 'rb'))  # noqa: SIM115  it stays open as long as the reader does
+            self._file = storage.PatientFile(path)
+            self._pages = pages.Reader(cast(BinaryIO, self._file))
+
+    def check(self) -> None:
+        """Raise the StorageError that there was."""
+        self._file.check()
 
     def read(self, number: int, max_pixels: int, max_value: int | None = None) -> tuple[NDArray[np.uint8], int]:
         """See :func:`mmdel.datasets.videos.read`."""

@@ -16,6 +16,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +24,12 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from mmdel import storage
 from mmdel.datasets.image_file import check_file, check_size
-from mmdel.datasets.videos.index import VideoIndex, open_container, read_index, video_stream
+from mmdel.datasets.videos.index import VideoIndex, open_container, open_file, read_index, video_stream
 from mmdel.datasets.videos.names import is_video, split_frame
 from mmdel.datasets.videos.page_files import PageReader
-from mmdel.errors import UnreadableImage
+from mmdel.errors import StorageError, UnreadableImage
 from mmdel.file_state import FileState, file_state
 
 OPEN_VIDEOS = 4
@@ -57,18 +59,21 @@ def read(path: str, number: int, max_pixels: int, max_value: int | None = None) 
 
     Raises:
         UnreadableImage: There is no such frame, or it cannot be decoded in full; ``reason`` holds no path.
+        StorageError: The storage failed.
     """
-    return _opened(path).read(number, max_pixels, max_value)
+    with _using(path) as reader:
+        return reader.read(number, max_pixels, max_value)
 
 
 def open_maximum(path: str, number: int, max_pixels: int) -> int | None:
     """See :func:`mmdel.images.formats.raster.open_maximum`; None for a frame of a video, which is of 8 bits."""
-    reader = _opened(path)
-    return reader.open_maximum(number, max_pixels) if isinstance(reader, PageReader) else None
+    with _using(path) as reader:
+        return reader.open_maximum(number, max_pixels) if isinstance(reader, PageReader) else None
 
 
-def _opened(path: str) -> '_Reader | PageReader':
-    """The reader of a file that this thread keeps open."""
+@contextmanager
+def _using(path: str) -> Iterator['_Reader | PageReader']:
+    """The reader of a file that this thread keeps open, unless the storage fails."""
     check_file(path)
     state = file_state(path)
     readers: OrderedDict[str, _Reader | PageReader] = _open.__dict__.setdefault('readers', OrderedDict())
@@ -78,7 +83,14 @@ def _opened(path: str) -> '_Reader | PageReader':
     readers[path] = reader
     while len(readers) > OPEN_VIDEOS:
         readers.popitem(last=False)
-    return reader
+    try:
+        yield reader
+    finally:
+        try:
+            reader.check()
+        except StorageError:
+            del readers[path]
+            raise
 
 
 def cuts(paths: Sequence[str], step: int) -> list[int]:
@@ -145,6 +157,7 @@ class _Reader:
         self.state = state
         self._path = path
         self._index = index
+        self._file: storage.PatientFile | None = None
         self._container: Any = None
         self._stream: Any = None
         self._frames: Iterator[tuple[int, Any, bool]] = iter(())
@@ -164,6 +177,11 @@ class _Reader:
         except (av.error.FFmpegError, ValueError) as error:
             raise UnreadableImage('the frame has pixels of a kind that cannot be converted') from error
         return _upright(image, frame), int(self._index.nbytes[number])
+
+    def check(self) -> None:
+        """Raise the StorageError that there was, which the library takes for the end of the file."""
+        if self._file is not None:
+            self._file.check()
 
     def _find(self, number: int) -> tuple[Any, bool]:
         key = self._index.key_before(number)
@@ -191,7 +209,10 @@ class _Reader:
     def _open(self) -> Iterator[Any]:
         if self._container is not None:
             self._container.close()
-        self._container = open_container(self._path)
+        if self._file is not None:
+            self._file.close()
+        self._file = open_file(self._path)
+        self._container = open_container(self._file)
         self._stream = video_stream(self._container)
         self._packets: Iterator[Any] = self._demux()
         return self._packets
