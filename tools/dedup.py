@@ -8,20 +8,22 @@ import os
 import time
 from pathlib import Path
 
+from mmdel.arguments import ArgumentParser, cosine, share
+
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 ENCODERS = CONFIGS / '_base_' / 'embedders'
 SELECTORS = CONFIGS / '_base_' / 'selectors'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Embed images, rank them, cut the ranking, and write the subset.',
         epilog='Nothing is ever deleted or changed: the result is a table (subset.parquet), lists (keep.txt) and a report.',
     )
     parser.add_argument('config', help='a dedup config, e.g. configs/meddel_eta08.py')
     cut = parser.add_mutually_exclusive_group()
-    cut.add_argument('--ratio', type=float, help='keep exactly this share, e.g. 0.05; the eta that it means is printed')
-    cut.add_argument('--eta', type=float, help='cut at this cosine instead of the one in the config')
+    cut.add_argument('--ratio', type=share, help='keep exactly this share, e.g. 0.05; the eta that it means is printed')
+    cut.add_argument('--eta', type=cosine, help='cut at this cosine instead of the one in the config')
     data = parser.add_mutually_exclusive_group()
     data.add_argument('--images', metavar='DIR', help='your own folder of images, with everything below it')
     data.add_argument('--dataset-from', metavar='CONFIG', help='the images of train_dataloader.dataset of an mm config')
@@ -44,7 +46,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', help='where results go (default: work_dirs/<config>, with the options in its name)'
     )
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change any key of the config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change any key of the config'
+    )
     parser.add_argument('--device', help="where the encoder runs, e.g. 'cuda:1' (default: a GPU where there is one)")
     parser.add_argument(
         '--overwrite', action='store_true', help='replace the result of another question in the work dir'
@@ -56,7 +60,11 @@ def parse_args() -> argparse.Namespace:
         default='none',
         help='one of several processes, started by this launcher; see tools/dist_dedup.sh',
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    for option in ('encoder', 'videos', 'device') if args.embeddings else ():
+        if getattr(args, option) is not None:
+            parser.error(f'--{option} has no meaning with --embeddings: those vectors are ready')
+    return args
 
 
 def names(folder: Path) -> str:

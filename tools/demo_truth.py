@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
+from mmdel.arguments import ArgumentParser
 from mmdel.datasets.synthetic import Truth
 from mmdel.errors import MmdelError, SubsetError
 from mmdel.subset import Subset
@@ -21,7 +22,7 @@ COLUMNS = ('far', 'duplicate', 'unreadable', 'other')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Which share of copies, of rubbish and of each clip a subset removed.')
+    parser = ArgumentParser(description='Which share of copies, of rubbish and of each clip a subset removed.')
     parser.add_argument('subset', help='subset.parquet of a run on the embedded data')
     parser.add_argument('truth', help='truth.csv of the same data')
     return parser.parse_args()

@@ -8,13 +8,15 @@ Nothing is trained: seconds, once the vectors are there.
 import argparse
 from pathlib import Path
 
+from mmdel.arguments import ArgumentParser, at_least, share
+
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 ENCODERS = CONFIGS / '_base_' / 'embedders'
 SELECTORS = CONFIGS / '_base_' / 'selectors'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='For methods x ratios (x draws): mean and 5th percentile of the similarity of every image to the nearest '
         'kept one, as a table, CSV, Markdown and a figure.',
     )
@@ -31,10 +33,12 @@ def parse_args() -> argparse.Namespace:
         metavar='NAME',
         help='of configs/_base_/selectors/, or config files (default: random every-nth meddel coverage coverage-time)',
     )
-    parser.add_argument('--ratios', nargs='+', type=float, default=[0.05, 0.1, 0.2], help='default: 0.05 0.1 0.2')
-    parser.add_argument('--seeds', type=int, default=5, help='draws of methods with chance (default: 5)')
+    parser.add_argument('--ratios', nargs='+', type=share, default=[0.05, 0.1, 0.2], help='default: 0.05 0.1 0.2')
+    parser.add_argument('--seeds', type=at_least(1), default=5, help='draws of methods with chance (default: 5)')
     parser.add_argument('--out', default='work_dirs/coverage', help='where results go (default: work_dirs/coverage)')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change any key of the config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change any key of the config'
+    )
     parser.add_argument('--device', help="where encoders run, e.g. 'cuda:1' (default: a GPU where there is one)")
     return parser.parse_args()
 
@@ -46,15 +50,12 @@ def run(args: argparse.Namespace) -> None:
 
     from mmdel.config_file import merge_options, read_config, read_part
     from mmdel.engine import coverage
-    from mmdel.errors import ConfigError
     from mmdel.files import atomic, write_text
     from mmdel.progress import Stages
     from mmdel.selection.selector import build_selector
     from mmdel.subset import size_at
     from mmdel.visualization.coverage_plot import plot_coverage
 
-    if args.seeds < 1:
-        raise ConfigError(f'--seeds must be at least 1, got {args.seeds}.')
     for ratio in args.ratios:
         size_at(ratio, 1_000_000_000)
     cfg = read_config(args.config)
