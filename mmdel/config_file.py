@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.utils import import_modules_from_strings
 
 from mmdel.errors import ConfigError
 
 SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 """What mmengine reads."""
+
+_IMPORTS = (
+    'Write dict(imports=[...]) with modules that Python finds; the folder of your own has to stand in PYTHONPATH.'
+)
 
 _READERS = ('_file2dict', '_parse_lazy_import', '_is_lazy_import', '_validate_py_syntax')
 """Functions of mmengine that read one file each."""
@@ -92,6 +97,8 @@ def merge_options(cfg: Config, options: Sequence[str] | None) -> list[str]:
         cfg.merge_from_dict(found)
     except (TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f'--cfg-options {" ".join(options or ())}: these do not go together ({error}).') from error
+    if any(key.partition('.')[0] == 'custom_imports' for key in found):
+        _import_own(cfg)
     return new
 
 
@@ -134,6 +141,16 @@ def _new_key(cfg: Config, key: str, option: str) -> list[str]:
     return []
 
 
+def _import_own(cfg: Config) -> None:
+    """Mmengine imports what a file names, and not what comes from the command line."""
+    try:
+        import_modules_from_strings(**cfg.custom_imports)
+    except (ImportError, TypeError) as error:
+        raise ConfigError(
+            f'custom_imports={dict(cfg.custom_imports)!r} cannot be imported: {error}. {_IMPORTS}'
+        ) from error
+
+
 def _read(path: str) -> Config:
     if os.path.isdir(path):
         raise ConfigError(f'The config {path} is a folder. Name a file in it.')
@@ -172,10 +189,7 @@ def _what_went_wrong(path: str, error: BaseException) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f'{file} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.'
     if isinstance(error, ImportError) and 'custom modules' in str(error):
-        return (
-            f'{file}: custom_imports cannot be imported: {error.__cause__}. Name modules that Python finds; the folder of your '
-            'own has to stand in PYTHONPATH.'
-        )
+        return f'{file}: custom_imports cannot be imported: {error.__cause__}. {_IMPORTS}'
     return f'The config {file} cannot be read: {type(error).__name__}: {_first_line(error)}'
 
 

@@ -64,6 +64,8 @@ def parse_args() -> argparse.Namespace:
     for option in ('encoder', 'videos', 'device') if args.embeddings else ():
         if getattr(args, option) is not None:
             parser.error(f'--{option} has no meaning with --embeddings: those vectors are ready')
+    if args.work_dir and any(each.startswith('work_dir=') for each in args.cfg_options or ()):
+        parser.error('--work-dir and --cfg-options work_dir=... are the same; leave one of them out')
     return args
 
 

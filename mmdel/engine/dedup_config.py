@@ -9,8 +9,10 @@ that ``type`` names, so a class of one's own is checked by its own signature. ``
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import DATASETS, MODELS, TRANSFORMS, Registry
 
 from mmdel.config_check import Arguments, arguments, check_keys, check_value, nearest
@@ -59,6 +61,7 @@ KEYS: dict[str, Key] = {
 }
 """The keys of the file. Names that begin with an underscore are the file's own."""
 
+CUSTOM_IMPORTS: dict[str, Any] = {'imports': str | Sequence[str], 'allow_failed_imports': bool}
 EXCLUDE_NEAR: dict[str, Any] = {'against': str | Sequence[str], **arguments(LeakRule).kinds}
 
 
@@ -109,10 +112,18 @@ def check_dedup_config(cfg: Mapping[str, Any], uses_images: bool = True) -> None
             )
         check_value(value, key.kind, name)
     scope = given.get('default_scope') or KEYS['default_scope'].default
+    if scope not in MODULE2PACKAGE and not (scope.isidentifier() and find_spec(scope)):
+        raise ConfigError(
+            f'default_scope={scope!r}: there is no such library. Did you mean {nearest(scope, MODULE2PACKAGE) or "mmpretrain"}?'
+        )
     for name in ('dataset', 'embedder', 'selector'):
         if given.get(name) is not None:
             _check_part(name, given[name], PARTS[name], scope, uses_images)
-    for name, kinds in (('guards', arguments(Guards).kinds), ('exclude_near', EXCLUDE_NEAR)):
+    for name, kinds in (
+        ('guards', arguments(Guards).kinds),
+        ('exclude_near', EXCLUDE_NEAR),
+        ('custom_imports', CUSTOM_IMPORTS),
+    ):
         if given.get(name) is not None:
             check_keys(given[name], kinds, name, name)
             _check_values(given[name], kinds, name)
@@ -205,6 +216,7 @@ def _find(path: str, kind: Any, part: Part, scope: str, foreign: bool) -> Any:
 
 
 def _hint(part: Part, given: Mapping[str, Any], known: Arguments) -> str:
-    if part.registry is SELECTORS and 'eta' in given and 'eta' not in known.kinds:
+    unknown = [key for key in given if key not in known.kinds and not key.startswith('_')]
+    if part.registry is SELECTORS and unknown[:1] == ['eta']:
         return ' It ranks images without a threshold: say how many to keep with --ratio.'
     return ' If it is left over from another type, in a _base_, add _delete_=True to the dict.'
