@@ -11,12 +11,17 @@ import argparse
 import difflib
 import functools
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 MISTAKE = 2
 """Exit status of what was typed wrongly, as of :mod:`mmdel.command_line`."""
+
+
+NARROWEST = 20
+"""Columns below which a width is taken for a mistake of the environment: tables would be empty."""
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -45,7 +50,7 @@ class ArgumentParser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
         """Read the command line; a mistake ends the program with status 2 and one line."""
-        write_any_name()
+        prepare_output()
         self.given = set()
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
@@ -53,6 +58,10 @@ class ArgumentParser(argparse.ArgumentParser):
             near = difflib.get_close_matches(name, self._option_string_actions, 1)
             hint = f'; did you mean {near[0]}?' if near else ''
             self.error(f'{"there is no option" if name.startswith("-") else "to no option belongs"} {name!r}{hint}')
+        if sys.getfilesystemencoding().lower() not in ('utf-8', 'utf8'):
+            self.error(
+                f'names of files are read as {sys.getfilesystemencoding()} here, and many would be misread. Set PYTHONUTF8=1'
+            )
         return found
 
     def error(self, message: str) -> NoReturn:
@@ -73,11 +82,17 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def write_any_name() -> None:
-    """Let no name end a command: what an output cannot say, such as ö in ASCII, is written by its number."""
+def prepare_output() -> None:
+    """Let no output end a command or swallow its result.
+
+    What an output cannot say, such as ö in ASCII, is written by its number, and a width of 0 columns is none.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
+    columns = os.environ.get('COLUMNS', '')
+    if columns.isdigit() and int(columns) < NARROWEST:
+        del os.environ['COLUMNS']
 
 
 def share(text: str) -> float:
@@ -136,6 +151,8 @@ def _not_empty(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         if not text.strip():
             raise argparse.ArgumentTypeError('empty: is a shell variable not set?')
+        if not text.isascii() and text != text.encode(errors='replace').decode():
+            raise argparse.ArgumentTypeError(f'{text!r} is not UTF-8. Rename it, or link to it')
         return kind(text)
 
     return read

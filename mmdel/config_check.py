@@ -79,7 +79,7 @@ def check_keys(given: Mapping[str, Any], known: Iterable[str], path: str, owner:
     Raises:
         ConfigError: It names the key, its value, and the nearest known one.
     """
-    known = list(known)
+    known = list(dict.fromkeys(known))
     for key, value in given.items():
         if str(key).startswith('_') or key in known:
             continue
@@ -90,7 +90,7 @@ def check_keys(given: Mapping[str, Any], known: Iterable[str], path: str, owner:
             rest += f'.{name}'
         meant = f' Did you mean {_join(path, near)}{rest}?' if near else hint
         there = f' There are: {", ".join(known)}.' if 0 < len(known) <= LISTED else '' if known else ' It has none.'
-        raise ConfigError(f'{_join(path, str(key))}{rest}={value!r}: {owner} has no key {key!r}.{meant}{there}')
+        raise ConfigError(f'{_join(path, str(key))}{rest}={_short(value)}: {owner} has no key {key!r}.{meant}{there}')
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -111,7 +111,7 @@ def check_value(value: Any, kind: Any, path: str) -> None:
     if wrong is None:
         return
     place, value, kind = wrong
-    raise ConfigError(f'{place} is {describe(kind)}, got {value!r}.{_hint(value, kind, place)}')
+    raise ConfigError(f'{place} is {describe(kind)}, got {_short(value)}.{_hint(value, kind, place)}')
 
 
 def describe(kind: Any) -> str:
@@ -229,6 +229,11 @@ def _annotations(function: Any) -> dict[str, Any]:
         return typing.get_type_hints(function)
     except Exception:  # names that only a type checker can see
         return {}
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f'{text[:77]}...'
 
 
 def _join(path: str, key: str) -> str:

@@ -93,13 +93,32 @@ def merge_options(cfg: Config, options: Sequence[str] | None) -> list[str]:
             found[key] = _Options._parse_iterable(text)
         except (AssertionError, RecursionError) as error:
             raise ConfigError(f'--cfg-options {option}: the brackets do not match.') from error
-    try:
-        cfg.merge_from_dict(found)
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(f'--cfg-options {" ".join(options or ())}: these do not go together ({error}).') from error
-    if any(key.partition('.')[0] == 'custom_imports' for key in found):
-        _import_own(cfg)
+    merge_values(cfg, found, '--cfg-options')
     return new
+
+
+def merge_values(cfg: Config, values: Mapping[str, Any], where: str) -> None:
+    """Change keys of a config by dotted keys and their values; modules of ``custom_imports`` are imported then.
+
+    Args:
+        cfg (Config): The config.
+        values (Mapping[str, Any]): Such as ``{'selector.eta': 0.8}``.
+        where (str): Where they come from, for messages.
+
+    Raises:
+        ConfigError: A key lies below what has no keys, or a module cannot be imported.
+    """
+    try:
+        cfg.merge_from_dict(dict(values))
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(f'{where}: {dict(values)!r} does not fit the config ({error}).') from error
+    if any(key.partition('.')[0] == 'custom_imports' for key in values):
+        try:  # mmengine imports what a file names only
+            import_modules_from_strings(**cfg.custom_imports)
+        except (ImportError, TypeError) as error:
+            raise ConfigError(
+                f'custom_imports={cfg.custom_imports!r} cannot be imported: {error}. {_IMPORTS}'
+            ) from error
 
 
 class _Options(DictAction):
@@ -141,16 +160,6 @@ def _new_key(cfg: Config, key: str, option: str) -> list[str]:
     return []
 
 
-def _import_own(cfg: Config) -> None:
-    """Mmengine imports what a file names, and not what comes from the command line."""
-    try:
-        import_modules_from_strings(**cfg.custom_imports)
-    except (ImportError, TypeError) as error:
-        raise ConfigError(
-            f'custom_imports={dict(cfg.custom_imports)!r} cannot be imported: {error}. {_IMPORTS}'
-        ) from error
-
-
 def _read(path: str) -> Config:
     if os.path.isdir(path):
         raise ConfigError(f'The config {path} is a folder. Name a file in it.')
@@ -177,7 +186,8 @@ def _what_went_wrong(path: str, error: BaseException) -> str:
         return f'{path} inherits from itself by way of its _base_. Take one of the files out.'
     file = _as_typed(reading[-1] if reading else path, path)
     if isinstance(error, FileNotFoundError) and not os.path.isfile(file):
-        return f'The config {file}, the _base_ of {_as_typed(reading[-2], path) if len(reading) > 1 else path}, is not there.'
+        above = next((each for each in reversed(reading) if os.path.isfile(each)), path)
+        return f'The config {file}, a _base_ of {_as_typed(above, path)}, is not there.'
     syntax = next((each for each in (error, error.__context__) if isinstance(each, SyntaxError) and each.lineno), None)
     if syntax is not None:
         text = (syntax.text or '').strip()

@@ -101,6 +101,10 @@ def check_dedup_config(cfg: Mapping[str, Any], uses_images: bool = True) -> None
         ConfigError: It names the key by its whole path, its value, and what would do.
     """
     given = {name: value for name, value in cfg.items() if not isinstance(value, type)}  # imports of the file
+    if 'train_dataloader' in given:
+        raise ConfigError(
+            'This is the config of a training. Its images are taken with --dataset-from, beside a dedup config.'
+        )
     check_keys(given, KEYS, '', 'a dedup config', ' A name of your own begins with an underscore.')
     for name, key in KEYS.items():
         value = given.get(name)

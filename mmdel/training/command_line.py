@@ -1,5 +1,6 @@
 """What options of the command line do to a config."""
 
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from mmdel.config_check import arguments, check_keys
 from mmdel.config_file import merge_options, read_config
-from mmdel.errors import ConfigError
+from mmdel.errors import ConfigError, MmdelError
 
 TOP_KEYS = {
     *arguments(Runner).kinds,
@@ -51,7 +52,7 @@ def read_training_config(path: str, options: Sequence[str] | None = None) -> Con
         options (Sequence[str], optional): KEY=VALUE, as every OpenMMLab tool takes them. Defaults to None.
 
     Raises:
-        ConfigError: There is no such file, or an option makes a key that nobody would read.
+        ConfigError: There is no such file, an option makes a key that nobody would read.
     """
     cfg = read_config(path)
     for place in merge_options(cfg, options):
@@ -151,20 +152,27 @@ def keep_predictions(cfg: Config, out: str) -> None:
 
 @contextmanager
 def mistakes_of(cfg: Config) -> Iterator[None]:
-    """Say in one line what a class was given that it does not take, or which file of the data is not there.
+    """Say in one line which part of a config cannot be built, or which file of the data is not there.
 
     Raises:
-        ConfigError: Instead of what mmengine raises then; everything else passes.
+        ConfigError: Instead of what was raised then; everything else passes, as an error in the training itself does.
     """
     try:
         yield
-    except (TypeError, KeyError) as error:
-        text = str(error.args[0] if error.args else error).strip()
-        if not any(words in text for words in ('unexpected keyword argument', 'required positional', ' registry')):
-            raise
-        raise ConfigError(f'The config {cfg.filename}: {text.partition(chr(10))[0]}') from error
+    except (MmdelError, ImportError):
+        raise
     except FileNotFoundError as error:
         raise ConfigError(f'The config {cfg.filename} needs a file that is not there: {error}') from error
+    except Exception as error:
+        if isinstance(error, KeyError) and error.args == ('model',):
+            raise ConfigError(f"{cfg.filename} has no key 'model', so it is no config of a training.") from error
+        frames = traceback.extract_tb(error.__traceback__)
+        if isinstance(error, OSError) or not any(frame.name.startswith('build_') for frame in frames):
+            raise
+        text, place = str(error.args[0] if error.args else error).strip().partition('\n')[0], frames[-1]
+        raise ConfigError(
+            f'The config {cfg.filename} cannot be built: {text} ({place.filename}, line {place.lineno})'
+        ) from error
 
 
 def _check_new_key(cfg: Config, parts: list[str]) -> None:

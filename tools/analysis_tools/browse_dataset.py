@@ -325,10 +325,11 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from mmdel.progress import Stages
-    from mmdel.training.command_line import read_training_config
+    from mmdel.training.command_line import mistakes_of, read_training_config
 
     cfg = read_training_config(args.config, args.cfg_options)
-    dataset = build_dataset(cfg, args.phase)
+    with mistakes_of(cfg):
+        dataset = build_dataset(cfg, args.phase)
     folder = Path(args.output_dir or Path('work_dirs', 'browse', Path(args.config).stem))
     check_output(folder, dataset)
     loaded: list[Loaded] = []

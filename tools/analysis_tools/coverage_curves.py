@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> None:
 
     from mmdel.config_file import merge_options, read_config, read_part
     from mmdel.engine import coverage
+    from mmdel.engine.dedup_config import KEYS, check_dedup_config
+    from mmdel.errors import ConfigError
     from mmdel.files import atomic, write_text
     from mmdel.progress import Stages
     from mmdel.selection.selector import build_selector
@@ -64,6 +66,10 @@ def run(args: argparse.Namespace) -> None:
     if args.images:
         cfg.dataset = dict(type='mmdel.DataDEL', data_root=args.images)
     merge_options(cfg, args.cfg_options)
+    check_dedup_config({**cfg, 'work_dir': args.out})
+    for name in ('dataset', 'embedder'):
+        if cfg.get(name) is None:
+            raise ConfigError(f'{args.config} lacks the key {name!r}; see configs/meddel_eta08.py.')
     selectors = {Path(name).stem: dict(read_part(name, SELECTORS, 'selector')) for name in args.selectors}
     for selector in selectors.values():
         build_selector(selector)  # a mistake shows before images are embedded
@@ -71,10 +77,11 @@ def run(args: argparse.Namespace) -> None:
     encoders = {own: cfg.embedder}
     encoders |= {Path(name).stem: read_part(name, ENCODERS, 'embedder') for name in args.judges}
 
+    cache_dir = cfg.get('cache_dir', KEYS['cache_dir'].default)
     progress = Stages(Console(stderr=True))
-    table, (chooser, *judges) = load_judges(cfg, encoders, args.device, progress)
+    table, (chooser, *judges) = load_judges(cfg, encoders, cache_dir, args.device, progress)
     points = coverage.coverage_points(
-        selectors, args.ratios, args.seeds, table, chooser, judges, Path(cfg.cache_dir), progress
+        selectors, args.ratios, args.seeds, table, chooser, judges, Path(cache_dir), progress
     )
     out = Path(args.out)
     found = coverage.coverage_table(points)
@@ -93,7 +100,7 @@ def run(args: argparse.Namespace) -> None:
     console.print(f'- table, every point and figure: {out}/coverage.{{md,csv,png,svg}}', highlight=False)
 
 
-def load_judges(cfg, encoders, device, progress):
+def load_judges(cfg, encoders, cache_dir, device, progress):
     """The table of the images and a judge for each encoder, all with the same rows."""
     from mmengine.registry import DATASETS, init_default_scope
 
@@ -109,7 +116,7 @@ def load_judges(cfg, encoders, device, progress):
         images = image_table(DATASETS.build(cfg.dataset))
     table, judges = None, []
     for name, config in encoders.items():
-        embedded = embed_images(images, EMBEDDERS.build(config), cfg.cache_dir, device=device, progress=progress)
+        embedded = embed_images(images, EMBEDDERS.build(config), cache_dir, device=device, progress=progress)
         keys = embedded.table['image'].to_pylist()
         table = embedded.table if table is None else table
         if keys != table['image'].to_pylist():
