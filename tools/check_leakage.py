@@ -7,15 +7,20 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmdel.arguments import ArgumentParser, at_least
+
 SHOWN = 20
 """Pairs in the table."""
+
+BESIDE = 'beside the run'
+"""What ``--exclude`` without a folder means."""
 
 DRAWN = 12
 """Pairs in the picture; the page of the run shows more."""
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Find images of a pool that are copies of test images, also resized, compressed, cropped or mirrored ones. '
         'All images of the pool are checked, kept or not.',
         epilog='Beside the subset it writes leaks.csv, leaks.json and leaks.png. The subset itself is never changed: --exclude '
@@ -33,11 +38,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--threshold', type=float, help='agreement from which on two pictures are nearly identical (0.8)'
     )
-    parser.add_argument('--neighbours', type=int, metavar='N', help='images looked at for each test image (8)')
+    parser.add_argument('--neighbours', type=at_least(1), metavar='N', help='images looked at for each test image (8)')
     parser.add_argument(
         '--exclude',
         nargs='?',
-        const='',
+        const=BESIDE,
         metavar='DIR',
         help='choose again without the copies (reason "leak") and write it into DIR (default: WORK_DIR-without-leaks)',
     )
@@ -68,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
         write_leaks(folder, report, subset)
         paths = finished.paths
     else:
-        folder = Path(args.exclude) if args.exclude else default_out(finished.folder)
+        folder = default_out(finished.folder) if args.exclude is BESIDE else Path(args.exclude)
         runner, subset = exclude_leaks(finished, asked, folder, args.config, args.device, progress)
         report, paths = runner.leaks, FinishedRun.open(folder).paths
     show(console, report, subset)

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mmdel.arguments import ArgumentParser, cosine, share
+
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 ENCODERS = CONFIGS / '_base_' / 'embedders'
 SELECTORS = CONFIGS / '_base_' / 'selectors'
@@ -35,14 +37,14 @@ LONGEST_NAME = 120
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Embed images, rank them, cut the ranking, and write the subset.',
         epilog='Nothing is ever deleted or changed: the result is a table (subset.parquet), lists (keep.txt) and a report.',
     )
     parser.add_argument('config', nargs='?', help='a dedup config, e.g. configs/meddel_eta08.py')
     cut = parser.add_mutually_exclusive_group()
-    cut.add_argument('--ratio', type=float, help='keep exactly this share, e.g. 0.05; the eta that it means is printed')
-    cut.add_argument('--eta', type=float, help='cut at this cosine instead of the one in the config')
+    cut.add_argument('--ratio', type=share, help='keep exactly this share, e.g. 0.05; the eta that it means is printed')
+    cut.add_argument('--eta', type=cosine, help='cut at this cosine instead of the one in the config')
     data = parser.add_mutually_exclusive_group()
     data.add_argument(
         '--images',
@@ -91,7 +93,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', help='where results go (default: work_dirs/<config>, with the options in its name)'
     )
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change any key of the config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change any key of the config'
+    )
     parser.add_argument('--device', help="where the encoder runs, e.g. 'cuda:1' (default: a GPU where there is one)")
     parser.add_argument(
         '--overwrite', action='store_true', help='replace the result of another question in the work dir'
@@ -109,6 +113,11 @@ def parse_args() -> argparse.Namespace:
             args.config = rest.pop()  # options of several values take what follows them
     if args.config is None:
         parser.error('the following arguments are required: config')
+    for option in ('encoder', 'videos', 'device') if args.embeddings else ():
+        if getattr(args, option) is not None:
+            parser.error(f'--{option} has no meaning with --embeddings: those vectors are ready')
+    if args.work_dir and any(each.startswith('work_dir=') for each in args.cfg_options or ()):
+        parser.error('--work-dir and --cfg-options work_dir=... are the same; leave one of them out')
     return args
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import mmdel.datasets.frames  # noqa: F401  registers LoadFrame
+from mmdel.devices import find_device
 from mmdel.errors import ConfigError
 from mmdel.precision import DTYPES, resolve_precision
 from mmdel.registry import TRANSFORMS
@@ -177,8 +178,11 @@ class BaseEmbedder(ABC):
 
         Args:
             device (str | torch.device, optional): None is CUDA where there is one, else the CPU.
+
+        Raises:
+            ConfigError: There is no such device here.
         """
-        chosen = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        chosen = find_device(device)
         if chosen != self._device:
             self._device = chosen
             self._precision = resolve_precision(self._asked_precision, chosen)

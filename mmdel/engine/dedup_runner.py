@@ -19,16 +19,18 @@ import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
 import mmdel
 from mmdel.datasets.image_table import Files, ImageTable, dataset_digest, image_table, masked_images
 from mmdel.datasets.keys import absolute_folder, common_folder
+from mmdel.devices import find_device
 from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.embedding.embedder import Embedded, embed_images
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
 from mmdel.engine import pixel_range, update
+from mmdel.engine.dedup_config import KEYS, build_part, check_dedup_config
 from mmdel.engine.finished_run import FinishedRun, Origin
 from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.engine.leak_check import ExcludeNear, check_leaks
@@ -51,7 +53,6 @@ from mmdel.errors import ConfigError, GuardError, LockedError, SubsetError
 from mmdel.findings import CONFLICT_THRESHOLD, LeakReport
 from mmdel.images.formats.raster import MANY
 from mmdel.progress import SILENT, Stages
-from mmdel.registry import EMBEDDERS
 from mmdel.selection.guards import Guards
 from mmdel.selection.selector import BaseSelector, Ranking, build_selector
 from mmdel.subset import Subset, check_eta, size_at
@@ -149,6 +150,8 @@ class DedupRunner:
         self.embeddings = embeddings
         self.keys = keys
         self.device = device
+        if device is not None:
+            find_device(device)  # a mistake shows before images are listed
         self.overwrite = overwrite
         self.report = report
         self.guards = Guards.from_cfg(guards)
@@ -174,24 +177,17 @@ class DedupRunner:
     def from_cfg(cls, cfg: Config, **options: Any) -> 'DedupRunner':
         """Build from a dedup config.
 
-        Its keys are ``dataset, embedder, selector, center, guards, exclude_near, conflict_threshold, work_dir, cache_dir,
-        default_scope``.
+        Its keys are those of :data:`mmdel.engine.dedup_config.KEYS`.
 
         Args:
             cfg (Config): The config.
             **options: Further arguments of the constructor.
 
         Raises:
-            ConfigError: A key is missing, or a value is out of range.
+            ConfigError: A key is missing or unknown, or a value is of a wrong type or out of range.
         """
-        for name in ('selector', 'work_dir'):
-            if cfg.get(name) is None:
-                raise ConfigError(
-                    f'The config {cfg.filename or ""} lacks the key {name!r}; see configs/meddel_eta08.py.'
-                )
-        known = ('selector', 'work_dir', 'dataset', 'embedder', 'center', 'guards', 'exclude_near', 'conflict_threshold',
-                 'cache_dir', 'default_scope')  # fmt: skip
-        values = {name: cfg[name] for name in known if cfg.get(name) is not None}
+        check_dedup_config(cfg, uses_images=options.get('embeddings') is None)
+        values = {name: cfg[name] for name in KEYS if name != 'custom_imports' and cfg.get(name) is not None}
         return cls(**values, **options, cfg=cfg)
 
     def prepare(self) -> None:
@@ -392,7 +388,7 @@ class DedupRunner:
         if isinstance(root, str):
             self._refuse_inside(root)
         with self.progress.stage('list'):
-            dataset = DATASETS.build(self.dataset)
+            dataset = build_part('dataset', self.dataset)
             images = image_table(dataset)
             if self.guards.asks == 'masked':
                 self.masked = masked_images(images)
@@ -404,7 +400,7 @@ class DedupRunner:
         MMLogger.get_current_instance().info(
             f'{len(images.table):,} images below {images.root or "several folders"}; vectors are kept in {self.cache_dir}'
         )
-        self._encoder = EMBEDDERS.build(self.embedder)
+        self._encoder = build_part('embedder', self.embedder)
         before = None if self._old is None else self._old.subset.metadata.get('embedder')
         note = pixel_range.set_range(
             self._encoder, images.table['path'], images.root, self.cache_dir, before, self.progress

@@ -11,6 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from mmdel.arguments import ArgumentParser, at_least
+
 if TYPE_CHECKING:
     from mmdel.evaluation.training_log import Log
 
@@ -18,7 +20,7 @@ CLASS_PREFIX = 'IoU.'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Compare trainings by what their validations logged.',
         epilog='A run is a work dir as mmengine leaves it. A training that was resumed counts as one; of trainings that '
         'were started afresh in the same work dir the newest counts. Training time is the logged time per iteration times '
@@ -40,7 +42,11 @@ def parse_args() -> argparse.Namespace:
         help='alphas of the second (default: 0 ... 4)',
     )
     parser.add_argument(
-        '--last', type=int, default=5, metavar='N', help='median and range are over the last N validations (default: 5)'
+        '--last',
+        type=at_least(1),
+        default=5,
+        metavar='N',
+        help='median and range are over the last N validations (default: 5)',
     )
     parser.add_argument('--names', nargs='+', metavar='NAME', help='what to call the runs (default: their folders)')
     parser.add_argument(
@@ -246,8 +252,6 @@ def run(args: argparse.Namespace) -> None:
     from mmdel.errors import ConfigError
     from mmdel.evaluation.training_log import read_log
 
-    if args.last < 1:
-        raise ConfigError(f'--last needs at least one validation, got {args.last}.')
     names = run_names(args)
     retentions = assignments(args.retention, '--retention', names)
     pretrains = {name: read_log(path) for name, path in assignments(args.pretrain, '--pretrain', names).items()}
