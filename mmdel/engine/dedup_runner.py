@@ -335,7 +335,8 @@ class DedupRunner:
         self.classes = images.classes
         self.origin = Origin.of_images(images.root, images.table, self.cache_dir)
         for name, folder in (('cache_dir', self.cache_dir), ('work_dir', self.work_dir)):
-            if images.root and _inside(folder, images.root):
+            # a list names its images, whatever else lies there
+            if images.root and not (self.dataset or {}).get('ann_file') and _inside(folder, images.root):
                 raise ConfigError(
                     f'{name} {folder} lies inside the image folder {images.root}, where its files would be taken for images '
                     f'the next time. Choose another place, e.g. --cfg-options {name}=../{folder.name}'

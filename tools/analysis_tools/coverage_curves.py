@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> None:
 
     from mmdel.config_file import merge_options, read_config, read_part
     from mmdel.engine import coverage
+    from mmdel.engine.asked_images import asked_images
     from mmdel.errors import ConfigError
     from mmdel.files import atomic, write_text
     from mmdel.progress import Stages
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     if args.encoder:
         cfg.embedder = read_part(args.encoder, ENCODERS, 'embedder')
     if args.images:
-        cfg.dataset = dict(type='mmdel.DataDEL', data_root=args.images)
+        cfg.dataset = asked_images(args.images).dataset
     merge_options(cfg, args.cfg_options)
     selectors = {Path(name).stem: dict(read_part(name, SELECTORS, 'selector')) for name in args.selectors}
     for selector in selectors.values():
