@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mmdel import plain_lists, storage
 from mmdel.datasets import keys, metadata_table
 from mmdel.datasets.catalog import CATALOG
-from mmdel.datasets.listing import EXCLUDED, Listing, file_problem, list_images, select
+from mmdel.datasets.listing import EXCLUDED, MASK, Listing, file_problem, list_images, masks_among, select
 from mmdel.datasets.video_listing import list_frames, with_pages
 from mmdel.datasets.videos import FrameStep, frame_path, is_video, read_index, split_frame
 from mmdel.errors import ConfigError, DatasetError, UnreadableImage
@@ -74,8 +74,7 @@ class DataDEL(BaseDataset):
         exclude (Sequence[str]): Patterns of files and folders to leave out, relative to ``data_root``, as in .gitignore.
             Defaults to ().
         masks (str): 'auto' leaves out masks and drawn labels of images that lie beside them (:mod:`mmdel.images.mask_files`),
-            'keep' takes every image file for an image. Files that a list names and folders that ``sources`` names are taken for
-            what they are listed as. Defaults to 'auto'.
+            'keep' takes every image file for an image. Folders that ``sources`` names hold images. Defaults to 'auto'.
         pipeline (Sequence): Processing pipeline. Defaults to ().
         metainfo (Mapping, optional): Meta information; ``classes`` fixes the order of labels. Defaults to None, the
             classes found, sorted; labels of a table that are whole numbers are class numbers themselves.
@@ -279,14 +278,22 @@ class DataDEL(BaseDataset):
             raise DatasetError(
                 f'The list {self.ann_file} names no image{but}. Write one path relative to data_root a line.'
             )
+        notes: list[str] = []
+        if excluded:
+            notes.append(f'{_count(sum(map(len, excluded.values())), "file")} of the list left out by --exclude')
+        if self.masks == 'auto':
+            masks, of_masks = masks_among(images, self.data_root, [*chain(*excluded.values())])
+            notes += of_masks
+            if masks:
+                images = [image for image in images if image not in masks]
+                excluded[MASK] = set(map(keys.normalise, masks))
         videos = select(self.data_root, films, ())
         listing = select(self.data_root, images, chain(ledger.items(), videos.ledger))
-        left_out = sum(map(len, excluded.values()))
         return replace(
             listing,
             spelled={**listing.spelled, **videos.spelled},
             videos=videos.keys,
-            notes=(f'{_count(left_out, "file")} of the list left out by --exclude',) if left_out else (),
+            notes=tuple(notes),
             skipped={reason: tuple(sorted(paths)) for reason, paths in sorted(excluded.items())},
         )
 

@@ -20,6 +20,7 @@ import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from mmdel import storage
 from mmdel.datasets import keys, videos
@@ -95,8 +96,8 @@ def list_images(
         found = 'a file, not a folder' if os.path.exists(folder) else 'not there'
         raise DatasetError(f'{folder} is {found}. Give the folder that holds the images.')
     walk = _Walk(folder, with_videos, Exclusion(exclude))
-    starts = [f'{subfolder}/' for subfolder in within] or ['']
-    walk.run(starts)
+    starts = [f'{subfolder}/' for subfolder in dict.fromkeys(within)] or ['']
+    walk.run([start for start in starts if not any(start != other and start.startswith(other) for other in starts)])
     if not with_masks:
         walk.leave_masks_out(starts)
     notes = walk.notes()
@@ -139,6 +140,41 @@ def file_problem(path: str) -> str | None:
     return None if stat.S_ISREG(mode) else 'not a regular file'
 
 
+def masks_among(
+    paths: Iterable[str], folder: str, excluded: Iterable[str] = (), given: Sequence[str] = ()
+) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Masks of images among files, see :mod:`mmdel.images.mask_files`.
+
+    Args:
+        paths (Iterable[str]): The files, relative to the folder.
+        folder (str): The folder, for the notes.
+        excluded (Iterable[str]): Files that are left out already; masks of them are masks. Defaults to ().
+        given (Sequence[str]): Folders that a person has named, each with a slash at its end. Defaults to ().
+
+    Returns:
+        tuple: The masks, and notes on them and on what may be masks.
+    """
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for path in chain(paths, excluded):
+        place = path.rfind('/') + 1
+        names[path[:place]].append(path[place:])
+    found = find_masks(names, given)
+    masks = found.files.difference(excluded)
+    notes = []
+    if masks:
+        notes.append(
+            f'{_count(len(masks), "mask")} left out, in {_places(folder, found.folders)}: images of the same names lie '
+            'beside them. --masks keep takes them in'
+        )
+    if found.doubtful:
+        pattern = _pattern(next(iter(found.doubtful)))
+        notes.append(
+            f'{_count(sum(found.doubtful.values()), "file")} in {_places(folder, found.doubtful)}: called like masks or labels, '
+            f'but not as images beside them, so they are kept. If they are no images, leave them out: --exclude {pattern}'
+        )
+    return masks, tuple(notes)
+
+
 def _sorted_out(listing: Listing) -> Listing:
     """With the videos among the keys in their own field."""
     films = tuple(filter(videos.is_video, listing.keys))
@@ -157,9 +193,7 @@ class _Walk:
         self.ledger: list[tuple[str, str]] = []
         self.skipped: defaultdict[str, list[str]] = defaultdict(list)
         self.unseen: dict[str, int] = {}
-        self.doubtful: Mapping[str, int] = {}
-        self.mask_folders: tuple[str, ...] = ()
-        self._ends: list[tuple[str, int]] = []
+        self._of_masks: tuple[str, ...] = ()
 
     def run(self, starts: Sequence[str]) -> None:
         stack: list[tuple[str, frozenset[tuple[int, int]]]] = [(start, frozenset()) for start in starts]
@@ -179,40 +213,19 @@ class _Walk:
                     raise DatasetError(f'{path} cannot be listed ({error.strerror}).') from error
                 self.ledger.append((inside.rstrip('/'), f'the folder cannot be listed ({error.strerror})'))
                 continue
-            self._ends.append((inside, len(self.files)))
             stack.extend((subfolder, ancestors | {own}) for subfolder in subfolders)
 
     def leave_masks_out(self, starts: Sequence[str]) -> None:
         """Move masks from the files to what is skipped."""
-        folders: dict[str, list[str]] = {}
-        first = 0
-        for inside, end in self._ends:
-            if end > first:
-                folders[inside] = [path[len(inside) :] for path in self.files[first:end]]
-            first = end
-        found = find_masks(folders, starts)
-        self.mask_folders, self.doubtful = found.folders, found.doubtful
-        if found.files:
-            self.skipped[MASK] = sorted(found.files)
-            self.files = [path for path in self.files if path not in found.files]
+        excluded = [path for path in self._excluded() if path not in self.unseen]
+        masks, self._of_masks = masks_among(self.files, self.top, excluded, starts)
+        if masks:
+            self.skipped[MASK] = sorted(masks)
+            self.files = [path for path in self.files if path not in masks]
 
     def notes(self) -> tuple[str, ...]:
-        notes = []
-        if MASK in self.skipped:
-            where = _examples([keys.normalise(os.path.join(self.top, folder)) for folder in self.mask_folders])
-            notes.append(
-                f'{_count(len(self.skipped[MASK]), "mask")} left out, in {where}: images of the same names lie beside them. '
-                '--masks keep takes them in'
-            )
-        if self.doubtful:
-            where = _examples([keys.normalise(os.path.join(self.top, folder)) for folder in self.doubtful])
-            pattern = _pattern(next(iter(self.doubtful)))
-            notes.append(
-                f'{_count(sum(self.doubtful.values()), "file")} in {where}: called like masks or labels, but not as images '
-                f'beside them, so they are kept. If they are no images, leave them out: --exclude {pattern}'
-            )
-        excluded = [path for reason, paths in self.skipped.items() if reason.startswith(EXCLUDED) for path in paths]
-        if excluded:
+        notes = [*self._of_masks]
+        if excluded := self._excluded():
             notes.append(f'{self._number(excluded)} left out by --exclude')
         for pattern in self.exclude.unused:
             notes.append(
@@ -271,6 +284,9 @@ class _Walk:
             self.unseen[path] = 0 if entry.is_symlink() else _files_below(entry.path)
         self.skipped[reason].append(path)
 
+    def _excluded(self) -> list[str]:
+        return [path for reason, paths in self.skipped.items() if reason.startswith(EXCLUDED) for path in paths]
+
     def _number(self, paths: Sequence[str]) -> str:
         """How many files these are, with those in folders that were not looked into."""
         inside = [self.unseen[path] for path in paths if path in self.unseen]
@@ -297,8 +313,10 @@ def _nothing(folder: str, walk: _Walk, notes: Sequence[str]) -> str:
     others = {reason.removeprefix(OTHER).removesuffix(' without ending') for reason in walk.skipped}
     foreign = sorted({name for ending, name in FOREIGN.items() if {ending, name} & others})
     advice = (
-        f' mmdel does not read {" and ".join(foreign)} files: convert them, for instance to PNG.' if foreign else ''
+        ' Archives are taken one by one: --images FILE.zip.' if {'.zip', '.tar', '.tgz', '.tar.gz'} & others else ''
     )
+    if foreign:
+        advice += f' mmdel does not read {" and ".join(foreign)} files: convert them, for instance to PNG.'
     seen = f' {". ".join(notes)}.' if notes else ' The folder is empty.'
     looked_for = ', '.join(sorted(ending[1:] for ending in walk.endings))
     return f'There is no image (looked for {looked_for}) below {folder}.{seen}{advice}'
@@ -333,6 +351,10 @@ def _rubbish_name(path: str) -> str:
 def _pattern(folder: str) -> str:
     """How --exclude names a folder, as it is typed."""
     return shlex.quote('/' + re.sub(r'([\\*?\[])', r'\\\1', folder)) if folder else 'PATTERN'
+
+
+def _places(top: str, folders: Iterable[str]) -> str:
+    return _examples([keys.normalise(os.path.join(top, folder)) for folder in folders])
 
 
 def _examples(names: Sequence[str]) -> str:

@@ -164,7 +164,7 @@ def _expanded(typed: str) -> list[str]:
     path = os.path.expanduser(os.path.expandvars(text))
     if os.path.exists(path):
         return [path]
-    if found := sorted(each for each in glob.glob(path, recursive=True) if not _is_hidden(each)):
+    if found := _matches(path):
         return found
     raise ConfigError(f'--images: {_missing(text, path)}')
 
@@ -207,8 +207,11 @@ def _missing(text: str, path: str) -> str:
     return f'{text} is not there: {wrong.parent} has no {wrong.name}.{hint}'
 
 
-def _is_hidden(path: str) -> bool:
-    return any(map(is_rubbish, Path(path).parts))
+def _matches(pattern: str) -> list[str]:
+    """What a pattern matches, without what systems leave behind."""
+    fixed = re.split(r'[*?\[]', pattern)[0].rpartition('/')[0]
+    found = glob.glob(pattern, recursive=True)
+    return sorted(path for path in found if not any(map(is_rubbish, path[len(fixed) :].split('/'))))
 
 
 def _outermost(paths: Sequence[str]) -> list[str]:
@@ -235,7 +238,7 @@ def _from_list(path: str) -> Asked:
     base = max(bases, key=lambda base: sum(_is_there(base, line) for line in lines[:_LOOKED_AT]))
     if not any(_is_there(base, line) for line in lines):
         raise ConfigError(
-            f'--images: none of the {len(lines):,} lines of {path} is a file, neither below {below} nor below {os.getcwd()}; the '
+            f'--images: {path} is no list of files: no line of it is one, neither below {below} nor below {os.getcwd()}; the '
             f'first is {lines[0]!r}. For a list of keys, name the folder that they are relative to: --cfg-options '
             f'dataset.data_root=FOLDER dataset.ann_file={os.path.abspath(path)}, without --images.'
         )
@@ -326,7 +329,8 @@ def _unpack(source: Source, target: Path) -> None:
             damaged.append((member.path, error.reason))
     if damaged:
         _say_left(source, damaged)
-    os.sync()
+    if hasattr(os, 'sync'):
+        os.sync()
     os.replace(part, target)
 
 

@@ -412,7 +412,9 @@ class DedupRunner:
         return images, self._encoder
 
     def _refuse_inside(self, root: str | None) -> None:
-        """Own files in an image folder would be taken for images the next time."""
+        """Own files in an image folder would be taken for images the next time, unless a list names the images."""
+        if (self.dataset or {}).get('ann_file'):
+            return
         inside = {
             name: folder
             for name, folder in (('work_dir', self.work_dir), ('cache_dir', self.cache_dir))

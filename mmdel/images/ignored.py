@@ -76,5 +76,5 @@ def _check(pattern: str) -> None:
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f'exclude: {pattern!r} is no pattern as in .gitignore.') from error
     if parsed.include is None:
-        hint = f' A # begins a comment there; write {chr(92) + pattern!r}.' if pattern.startswith('#') else ''
+        hint = f" A # begins a comment there; write '\\{pattern}'." if pattern.startswith('#') else ''
         raise ConfigError(f'exclude: {pattern!r} matches nothing, as in .gitignore.{hint}')

@@ -37,7 +37,7 @@ FOREIGN = {
 }
 """Images that are not read here, by their ending."""
 
-_ENDING = re.compile(r'\.[a-z][a-z0-9]{0,7}')
+_ENDING = re.compile(r'\.(?:[a-z][a-z0-9]{0,7}|7z|3gp)')
 _PACKED = ('.gz', '.bz2', '.xz')
 _HEAD = 132
 

@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> None:
 
     from mmdel.config_file import merge_options, read_config, read_part
     from mmdel.engine import coverage
+    from mmdel.engine.asked_images import asked_images
     from mmdel.engine.dedup_config import KEYS, check_dedup_config
     from mmdel.errors import ConfigError
     from mmdel.files import atomic, write_text
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
     if args.encoder:
         cfg.embedder = read_part(args.encoder, ENCODERS, 'embedder')
     if args.images:
-        cfg.dataset = dict(type='mmdel.DataDEL', data_root=args.images)
+        cfg.dataset = asked_images(args.images).dataset
     merge_options(cfg, args.cfg_options)
     check_dedup_config({**cfg, 'work_dir': args.out})
     for name in ('dataset', 'embedder'):
