@@ -164,7 +164,7 @@ def write_lists(folder: Path, images: pa.Table, classes: Sequence[str], spelled:
     """Write ``keep.txt``, ``keep_labels.txt`` (where every image has a label) and for each ending ``keep_stems.<suffix>.txt``.
 
     Args:
-        folder (Path): Where they go; lists that are not written now are removed from it.
+        folder (Path): Where they go; earlier ones that are not written now are removed from it.
         images (pa.Table): ``image`` and ``label``, both text.
         classes (Sequence[str]): Names of the labels; a label is written as its place among them.
         spelled (Mapping[str, str]): Keys whose file is spelled otherwise on disk, to that spelling: other programs open files.
@@ -199,7 +199,7 @@ def write_lists(folder: Path, images: pa.Table, classes: Sequence[str], spelled:
                     stems.setdefault(suffix[1], []).append(stem)
             for suffix_name, lines in stems.items():
                 write(f'keep_stems.{suffix_name}.txt', lines)
-    for old in folder.glob('keep*.txt'):
+    for old in (*folder.glob('keep_labels.txt'), *folder.glob('keep_stems.*.txt')):
         if old.name not in lists:
             old.unlink()
     notes = []

@@ -99,8 +99,10 @@ def test_lists__plain_labels_and_stems(tmp_path):
     )
     subset = Subset.from_ranking(table, {'classes': ['n', 'p']})
     (tmp_path / 'keep_stems.png.txt').write_text('old')
+    (tmp_path / 'keep_for_me.txt').write_text('mine')
     subset.write_lists(tmp_path)
     files = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert files.pop('keep_for_me.txt') == 'mine'
     assert files == {
         'keep.txt': 'a b/x.jpg\na b/y.JPG\n',
         'keep_labels.txt': 'a b/x.jpg 0\na b/y.JPG 1\n',
