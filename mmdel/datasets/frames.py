@@ -186,7 +186,7 @@ class LoadFrame(BaseTransform):
             frame = read_frame(results['img_path'], self.max_pixels, self.reduce_to)
         except UnreadableImage as error:
             if not self.skip_unreadable:
-                raise
+                raise UnreadableImage(error.reason, results['img_path']) from error
             print_log(f'{results["img_path"]} is left out: {error.reason}', logger='current', level=logging.WARNING)
             return None
         results['img'] = frame.image
