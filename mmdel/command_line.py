@@ -28,7 +28,7 @@ from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 import mmdel
-from mmdel.errors import MmdelError
+from mmdel.errors import MmdelError, UnreadableImage
 
 MISTAKE = 2
 """Exit status where a person has to do something: in what was typed, in a config, in the data, on the machine."""
@@ -79,6 +79,7 @@ def end_with(run: Callable[[Arguments], int | None], args: Arguments, kept: str 
     stops = _Signals(kept)
     try:
         with stops:
+            os.getcwd()  # where the current folder was removed, libraries end the process while they are loaded
             status = run(args)
             sys.stdout.flush()
     except BaseException as error:
@@ -110,6 +111,8 @@ def mendable(error: BaseException) -> str | None:
     text = _said_in_worker(str(error))
     if isinstance(error, (MmdelError, ImportError)):
         return text
+    if isinstance(error, UnreadableImage):
+        return f'{text}. Leave the file out, or train without such files: dict(type="mmdel.LoadFrame", skip_unreadable=True).'
     if isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError' or 'DefaultCPUAllocator' in text:
         return (
             f'The memory is used up ({text.partition(chr(10))[0] or "no word from the system"}). Close other programs, or take '
@@ -165,7 +168,7 @@ def _of_the_system(error: OSError) -> str | None:
         return f'{what}. Something else is there: move it, or choose another place, for results with --work-dir DIR or --out.'
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return f'{what}. Allow more open files (ulimit -n 4096), and start the same command again.'
-    if error.errno == errno.ENOENT and not os.path.exists(os.curdir):
+    if error.errno == errno.ENOENT and not where and _current_folder_is_gone():
         return 'The current folder is not there any more. Change into another one, and start the command again.'
     if error.errno == errno.ENOENT and 'temporary directory' in str(error):
         return f'{error}. Set TMPDIR to a folder that can be written.'
@@ -174,6 +177,14 @@ def _of_the_system(error: OSError) -> str | None:
     if error.errno is None or (not where and error.errno == errno.ENOENT):
         return None
     return f'{what}. The system refused it; mend that, and start the same command again.'
+
+
+def _current_folder_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _said_in_worker(text: str) -> str:

@@ -71,8 +71,9 @@ class UnreadableImage(Exception):
 
     Args:
         reason (str): What is wrong with the file, in words for people.
+        path (str): The file, where the message is to name it. Defaults to ''.
     """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str, path: str = '') -> None:
+        super().__init__(f'{path}: {reason}' if path else reason)
         self.reason = reason

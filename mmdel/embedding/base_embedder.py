@@ -43,6 +43,16 @@ MIRROR = dict(type='mmcv.RandomFlip', prob=1.0, direction='horizontal')
 
 _HOW_ONLY = ('batch_size', 'shard_size')
 
+
+def load_reduced(input_size: int) -> list[dict[str, Any]]:
+    """The pipeline of an embedder whose input is small: JPEGs are decoded at no more than the size that it needs.
+
+    Twice the input, so that every value of it is still an average of four pixels or more; and 64 at least, because sharpness is
+    measured on what was decoded.
+    """
+    return [dict(type='mmdel.LoadFrame', reduce_to=max(64, 2 * input_size))]
+
+
 Embedder = TypeVar('Embedder', bound='BaseEmbedder')
 
 

@@ -228,7 +228,7 @@ def _read_into(slot: NDArray[np.uint8], path: str, transforms: Sequence[Any]) ->
     image = _image(results, loader, path)
     height, width = results.get('ori_shape', image.shape)[:2]
     nbytes = results.get('nbytes', state.size)
-    sharpness = frames.sharpness(image)
+    sharpness = frames.sharpness(image, getattr(loader, 'reduce_to', None))
     for transform in others:
         results = transform(results)
         if results is None:

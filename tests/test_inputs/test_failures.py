@@ -134,13 +134,25 @@ def check_once_and_always(pool: Path, compile_faults, errnos: tuple[str, ...]) -
             assert f'the storage failed: {what}' in rows[0], case
 
 
-def test_storage_fails_for_a_moment__and_for_one_file(pool, compile_faults):
-    check_once_and_always(pool, compile_faults, ('ESTALE',))
-
-
 @pytest.mark.slow
 def test_storage_fails_for_a_moment__every_errno_at_every_stage(pool, compile_faults):
     check_once_and_always(pool, compile_faults, ERRNOS)
+
+
+@pytest.mark.parametrize('name', ERRNOS)
+@pytest.mark.parametrize('owner_and_call', [(os, 'scandir'), (os, 'stat'), (builtins, 'open')])
+def test_storage_fails_for_a_moment__in_python(pool, faults, name, owner_and_call):
+    def read() -> list:
+        listing = list_images(pool)
+        paths = pa.array([listing.path(key) for key in listing.keys])
+        (batch,) = reader.read_batches([[paths]], [LoadFrame()], 24, 8, 0)
+        return [*listing.keys, *batch.notes, batch.images.numpy().tobytes()]
+
+    plain = read()
+    part = '/pool/b' if owner_and_call[1] == 'scandir' else 'img15'
+    faults.inject(*owner_and_call, part, getattr(errno, name), 1)
+    assert read() == plain
+    assert faults.left == 0
 
 
 @pytest.mark.parametrize('name', ERRNOS)
@@ -258,8 +270,12 @@ def test_storage_fails_in_a_video(tmp_path, render_video, monkeypatch):
 def test_storage_fails_in_a_training(pool, faults):
     faults.inject(builtins, 'open', 'img03', errno.ESTALE, -1)
     load = LoadFrame(skip_unreadable=True)
-    with pytest.raises(StorageError, match=r'img03\.png cannot be read'):
+    with pytest.raises(StorageError, match=r'img03\.png cannot be read') as failed:
         load({'img_path': str(pool / 'a' / 'img03.png')})
+    said = command_line.mendable(
+        StorageError(f'Caught StorageError in DataLoader worker process 0.\nmmdel.errors.StorageError: {failed.value}')
+    )
+    assert said == str(failed.value)  # torch puts the traceback of a worker into the text of its error
     faults.left = 1
     assert load({'img_path': str(pool / 'a' / 'img03.png')})['img'].shape == (48, 64, 3)
 
@@ -376,6 +392,14 @@ def test_folder_that_cannot_be_written(code, advice, capsys):
     assert end(refuse) == 2
     assert capsys.readouterr().err.startswith(f'error: work_dirs/x: {os.strerror(code)}. ')
     assert end(refuse) == 2 and advice in capsys.readouterr().err
+
+
+def test_current_folder_is_gone(tmp_path, monkeypatch, capsys):
+    (tmp_path / 'gone').mkdir()
+    monkeypatch.chdir(tmp_path / 'gone')
+    (tmp_path / 'gone').rmdir()
+    assert end(lambda: None) == 2
+    assert capsys.readouterr().err.startswith('error: The current folder is not there any more.')
 
 
 def test_file_in_the_way(pool, tmp_path, capsys):
