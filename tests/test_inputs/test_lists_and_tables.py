@@ -684,7 +684,7 @@ def test_guard_of_a_column_that_is_not_there__names_the_table(classes):
 
 
 @pytest.mark.parametrize('option', ['work_dir', 'cache_dir', 'both'])
-def test_refused_run__creates_nothing_in_the_image_folder(dedup, classes, option):
+def test_work_dir_among_the_images__is_refused_and_nothing_created(dedup, classes, option):
     def listing():
         return sorted(str(path) for path in classes.rglob('*'))
 
