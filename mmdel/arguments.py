@@ -153,6 +153,7 @@ def _not_empty(kind: Callable[[str], Any]) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError('empty: is a shell variable not set?')
         if not text.isascii() and text != text.encode(errors='replace').decode():
             raise argparse.ArgumentTypeError(f'{text!r} is not UTF-8. Rename it, or link to it')
-        return kind(text)
+        # a shell expands it at the beginning of a word only, and not in --work-dir=~/x
+        return kind(os.path.expanduser(text) if text.startswith('~/') else text)
 
     return read

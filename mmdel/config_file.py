@@ -90,7 +90,8 @@ def merge_options(cfg: Config, options: Sequence[str] | None) -> list[str]:
             raise ConfigError(f'--cfg-options gives {key} twice. Leave one of them out.')
         new += _new_key(cfg, key, option)
         try:
-            found[key] = _Options._parse_iterable(text)
+            # a shell does not expand it behind an equals sign
+            found[key] = _Options._parse_iterable(os.path.expanduser(text) if text.startswith('~/') else text)
         except (AssertionError, RecursionError) as error:
             raise ConfigError(f'--cfg-options {option}: the brackets do not match.') from error
     merge_values(cfg, found, '--cfg-options')

@@ -7,6 +7,7 @@ that ``type`` names, so a class of one's own is checked by its own signature. ``
 """
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -202,7 +203,10 @@ def _find(path: str, kind: Any, part: Part, scope: str, foreign: bool) -> Any:
     own = part.registry.scope == 'mmdel'
     if not own and not foreign and not kind.startswith('mmdel.'):
         return None
-    with part.registry.switch_scope_and_registry(None if kind.startswith('mmdel.') else scope) as registry:
+    searched = part.registry.switch_scope_and_registry(None if kind.startswith('mmdel.') else scope)
+    with warnings.catch_warnings(), searched as registry:
+        # mmcv without compiled operators says so when it is imported; none of them is needed
+        warnings.filterwarnings('ignore', message='Fail to import')
         try:
             found = registry.get(kind)
         except RuntimeError:  # mmengine's word for a path to a class that is not there
@@ -210,6 +214,9 @@ def _find(path: str, kind: Any, part: Part, scope: str, foreign: bool) -> Any:
         prefix, dot, name = kind.rpartition('.')
         known = registry if prefix in ('', registry.scope) else part.registry.children.get(prefix, registry)
     if found is None:
+        library = prefix or scope
+        if library in MODULE2PACKAGE and find_spec(library) is None:
+            return None  # who builds it says how to install it
         near = nearest(name, known.module_dict)
         meant = f' Did you mean {prefix + dot + near}?' if near else ''
         raise ConfigError(

@@ -482,6 +482,17 @@ def test_names_in_another_encoding(refused, monkeypatch):
     assert 'Set PYTHONUTF8=1' in refused('dedup.py', PIXELS)
 
 
+def test_home_folder(call, pool, tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+    options = ('--work-dir=~/out', '--no-report', '--cfg-options', 'dataset.data_root=~/frames', 'dataset.sources=[]')
+    (tmp_path / 'home').mkdir()
+    pool.rename(tmp_path / 'home' / 'frames')
+    status, printed = call('dedup.py', PIXELS, '--ratio', '0.5', *options)
+    assert status == 0, printed
+    assert (tmp_path / 'home' / 'out' / 'keep.txt').is_file()
+    assert not (tmp_path / '~').exists()
+
+
 def test_option_that_is_no_text(refused):
     assert "'\\udcff' is not UTF-8" in refused('dedup.py', PIXELS, '--work-dir', os.fsdecode(b'\xff'))
 
@@ -527,6 +538,12 @@ def test_launcher_that_did_not_start_it(refused, monkeypatch, launcher):
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
         monkeypatch.delenv(name, raising=False)
     assert 'tools/dist_*.sh' in refused('dedup.py', PIXELS, '--launcher', launcher)
+
+
+def test_launcher_that_did_not_start_it__but_something_else(refused, monkeypatch):
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
+        monkeypatch.setenv(name, 'one')
+    assert "RANK='one' is no number" in refused('dedup.py', PIXELS, '--launcher', 'pytorch')
 
 
 # --- other tools
