@@ -19,6 +19,9 @@ from mmdel.datasets.export import export_images
 from mmdel.datasets.frames import LoadFrame, read_frame
 from mmdel.datasets.image_table import image_table
 from mmdel.engine import DedupRunner
+from mmdel.engine.finished_run import FinishedRun
+from mmdel.engine.leak_check import ExcludeNear
+from mmdel.engine.leakage import check_run
 from mmdel.errors import ConfigError, DatasetError, UnreadableImage
 from mmdel.images.formats import tiff
 
@@ -200,6 +203,13 @@ def test_pages_unasked(tmp_path: Path) -> None:
 def test_pages_unasked__nothing_else_there(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match='has 4 pages; take them as frames with --videos all'):
         run(tmp_path, stacks(tmp_path / 'pool'))
+
+
+def test_pages_unasked__under_another_ending(tmp_path: Path) -> None:
+    """The advice works: with this ending alone, `--videos` would not find the pages."""
+    data = tiff_file([scene(1), scene(2)])
+    assert refused(tmp_path, data, 'x.jpg').startswith('has 2 pages; give its name the ending of its kind (.tif, ')
+    assert refused(tmp_path, data, 'x.tif').startswith('has 2 pages; ' + ADVICE)
 
 
 def test_pages_asked(tmp_path: Path) -> None:
@@ -567,6 +577,9 @@ def test_leak_of_a_deep_image(tmp_path: Path) -> None:
     write_png(pool / 'copy', of_bits(picture, 12))
     _, subset = run(tmp_path, pool, exclude_near=dict(against=[str(tests)]))
     assert [key for key, leak in zip(subset.images, subset.has_reason('leak'), strict=True) if leak] == ['copy.png']
+    run(tmp_path, pool, 'unchecked')
+    asked = ExcludeNear([str(tests)])
+    assert check_run(FinishedRun.open(tmp_path / 'unchecked'), asked).images == ['copy.png']
 
 
 # --- other numbers
