@@ -30,6 +30,7 @@ from mmdel.embedding import reader, reading_processes
 from mmdel.embedding.store import ROWS, EmbeddingStore
 from mmdel.engine import DedupRunner
 from mmdel.errors import LostReaderError, ReportError, StorageError, StoreError
+from mmdel.file_state import NO_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULTS = ROOT / 'tests' / 'fault_injection'
@@ -162,7 +163,7 @@ def test_storage_fails_for_one_file__a_row_that_is_not_remembered(pool, faults, 
     reasons = {path[-9:]: note.reason for path, note in zip(paths.to_pylist(), batch.notes, strict=True) if note.reason}
     what = os.strerror(getattr(errno, name)).lower()
     assert reasons == {'img03.png': f'the storage failed: {what}; this is not remembered'}
-    assert batch.notes[3].size == batch.notes[3].mtime_ns == -1
+    assert batch.notes[3].state == NO_FILE
 
 
 def test_storage_fails_for_many_files(pool, tmp_path, faults):

@@ -29,6 +29,9 @@ PIXELS = dict(type='mmdel.PixelEmbedder')
 ADVICE = 'take them as frames with --videos all'
 TYPES = {1: 'B', 2: 'B', 3: 'H', 4: 'I', 8: 'h', 9: 'i', 11: 'f', 12: 'd'}
 
+LOADER = {'type': 'mmdel.LoadFrame', 'reduce_to': 64}
+"""What loads images for thumbnails."""
+
 
 # --- pictures
 
@@ -433,7 +436,7 @@ def test_fewer_bits_in_sixteen(tmp_path: Path, write: Any, bits: int) -> None:
     runner, subset = run(tmp_path, pool)
     assert subset.metadata['kept'] == expected
     maximum = 2**bits - 1
-    assert subset.metadata['embedder']['pipeline'] == [{'type': 'mmdel.LoadFrame', 'max_value': maximum}]
+    assert subset.metadata['embedder']['pipeline'] == [{**LOADER, 'max_value': maximum}]
     assert f'max_value = {maximum}' in (tmp_path / 'run' / 'config.py').read_text().replace(
         'max_value=', 'max_value = '
     )
@@ -470,7 +473,7 @@ def test_all_sixteen_bits(tmp_path: Path) -> None:
     pool = write_pool(tmp_path / 'pool', lambda path, picture: write_png(path, of_bits(picture, 16)))
     runner, subset = run(tmp_path, pool)
     assert subset.metadata['kept'] == 30
-    assert subset.metadata['embedder']['pipeline'] == [{'type': 'mmdel.LoadFrame'}]
+    assert subset.metadata['embedder']['pipeline'] == [LOADER]
     assert not any('bits' in note for note in runner.notes)
 
 
@@ -485,7 +488,7 @@ def test_eight_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(depth, '_maximum', lambda path, size: looked.append(path) or real(path, size))
     monkeypatch.setattr(depth.raster, 'open_maximum', lambda *_: pytest.fail('decoded'))
     _, subset = run(tmp_path, pool)
-    assert subset.metadata['embedder']['pipeline'] == [{'type': 'mmdel.LoadFrame'}]
+    assert subset.metadata['embedder']['pipeline'] == [LOADER]
     assert len(looked) == 40 and not any(path.endswith('.jpg') for path in looked)
     run(tmp_path, pool)
     assert len(looked) == 40  # what was found is remembered
@@ -501,7 +504,7 @@ def test_mixed_depths(tmp_path: Path) -> None:
     assert subset.metadata['kept'] == 1 and subset.count('duplicate') == 1
     write_png(pool / 'c', of_bits(scene(3), 16))
     _, subset = run(tmp_path, pool, 'again')
-    assert subset.metadata['embedder']['pipeline'] == [{'type': 'mmdel.LoadFrame'}]
+    assert subset.metadata['embedder']['pipeline'] == [LOADER]
     # a file that says its range keeps it, whatever the pool does
     (pool / 'd.tif').write_bytes(tiff_file([of_bits(scene(1), 12)], tags={281: (3, [4095])}))
     _, subset = run(tmp_path, pool, 'third')
