@@ -125,7 +125,7 @@ def test_storage_fails_for_a_moment__and_for_good_at_every_stage(pool, compile_f
     plain, *found = outcomes(pool, [['', 'nothing', errno.EIO, 0], *faulty], compile_faults)
     for (stage, name, times), outcome in zip(cases, found, strict=True):
         case, what = (stage, name, times), os.strerror(getattr(errno, name)).lower()
-        assert outcome['again'] == plain['faulty'], case
+        assert outcome['again'] == plain['faulty'], (case, outcome)
         if times == 1:
             assert outcome['left'] == 0, case  # the call did fail
             assert outcome['faulty'] == plain['faulty'], case
