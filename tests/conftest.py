@@ -4,11 +4,13 @@ import os
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 from hypothesis import settings
+from mmengine.dataset import base_dataset
 
 from mmdel.datasets.synthetic import render_pool, render_segmentation
 from mmdel.datasets.videos import index
@@ -52,6 +54,14 @@ def kept_between_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     """What is known of videos is kept where the tests' own files are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index, 'INDEX_DIR', str(tmp_path_factory.mktemp('videos')))
+        yield
+
+
+@pytest.fixture(scope='session', autouse=True)
+def no_collection_for_each_dataset() -> Iterator[None]:
+    """Each new dataset of mmengine collects garbage, which takes half a second in a process that has imported all libraries."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base_dataset, 'gc', SimpleNamespace(collect=lambda: 0))
         yield
 
 

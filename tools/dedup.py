@@ -261,7 +261,8 @@ def run(args: argparse.Namespace) -> None:
     frames = int((subset.frames & subset.keep).sum())
     if frames:
         lines.append(
-            f'{frames:,} of them are video frames, which keep.txt cannot name: tools/export_subset.py {work_dir} writes them out'
+            f'{frames:,} of them are frames of videos or pages of files, which keep.txt cannot name: '
+            f'tools/export_subset.py {work_dir} writes them out'
         )
     if runner.skipped:
         lines.append(f'files that were not listed, and why: {work_dir / SKIPPED}')

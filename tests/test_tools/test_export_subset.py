@@ -23,7 +23,7 @@ def test_from_videos_to_a_folder__that_a_stock_dataset_reads(films, tmp_path, de
         '--images', films, '--videos', '2', '--encoder', 'pixels', '--ratio', '0.25', '--work-dir', 'run', '--no-report'
     )  # fmt: skip
     assert status == 0, text
-    assert '10 of them are video frames' in text
+    assert '10 of them are frames of videos' in text
     subset = Subset.read(tmp_path / 'run' / 'subset.parquet')
     assert len(subset.images) == 40
     assert (tmp_path / 'run' / 'keep.txt').read_text() == ''
