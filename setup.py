@@ -28,6 +28,7 @@ REQUIREMENTS = [
     'numpy>=1.24,<3',
     'opencv-python>=4.5.5',
     'packaging>=21',
+    'pathspec>=0.10',
     'pillow>=9.5',
     'pyarrow>=15',
     'rich>=13',

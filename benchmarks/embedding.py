@@ -2,12 +2,16 @@
 
     python benchmarks/embedding.py --images data/wce --count 192
     python benchmarks/embedding.py --images data/wce --enlarge 1280x1024 --reduce-to none 224 --models ViT-B/16
+    python benchmarks/embedding.py --images data/wce --end-to-end --reduce-to none 64
 
 Measures, by turns in one process, images per second of the bare model (a batch of random numbers that is already on its device,
 the same precision and batch size) and of ``embed_images`` on image files with an empty cache, for ViT-S/14 and ViT-B/16 with
 random weights at 224 px. The ratio is the share of the bare model's rate that remains. ``--enlarge`` embeds JPEG copies
 (quality 95) at another size, which stand for larger originals; ``--reduce-to`` sets ``mmdel.LoadFrame(reduce_to=...)``, several
 values by turns. ``--device cuda`` is for machines with a GPU.
+
+``--end-to-end`` times all of ``DedupRunner.run`` but the report, with the encoder ``pixels`` and empty caches: listing,
+embedding, ranking, writing; and says how many images two ways of decoding keep alike.
 """
 
 import argparse
@@ -23,12 +27,16 @@ import cv2
 import PIL
 import pyarrow as pa
 import torch
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
 
 import mmdel
 from mmdel.datasets.image_table import SCHEMA, ImageTable
 from mmdel.embedding import BaseEmbedder, ViTEmbedder, embed_images
 from mmdel.embedding.reader import read_batches
+from mmdel.engine import DedupRunner
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
 BACKBONES = {
     'ViT-S/14': dict(
@@ -93,6 +101,34 @@ def reading_time(embedder: BaseEmbedder, images: ImageTable) -> float:
     return (time.process_time() - start) / len(images.table) * 1e3
 
 
+def end_to_end(folder: Path, sides: list[str], rounds: int) -> None:
+    """Print images per second and CPU seconds of whole runs, by turns."""
+    kept: dict[str, set[str]] = {}
+    rates: dict[str, list[tuple[float, float, float]]] = {side: [] for side in sides}
+    others = Others()
+    for turn in range(rounds + 1):
+        for side in sides:
+            cfg = Config.fromfile(CONFIGS / 'meddel_eta08.py')
+            load = dict(type='mmdel.LoadFrame', reduce_to=None if side == 'none' else int(side))
+            cfg.embedder = ConfigDict(type='mmdel.PixelEmbedder', pipeline=[load])
+            cfg.dataset = dict(type='mmdel.DataDEL', data_root=str(folder))
+            with tempfile.TemporaryDirectory() as work:
+                cfg.work_dir, cfg.cache_dir = f'{work}/out', f'{work}/cache'
+                others.look()
+                start, used = time.perf_counter(), sum(os.times()[:4])
+                subset = DedupRunner.from_cfg(cfg, ratio=0.1, report=False).run()
+                seconds, used = time.perf_counter() - start, sum(os.times()[:4]) - used
+            kept[side] = {image for image, keep in zip(subset.images, subset.keep, strict=True) if keep}
+            if turn:  # the first one loads libraries
+                rates[side].append((len(subset.table) / seconds, used, others.look()))
+    for side, found in rates.items():
+        rate, used, elsewhere = (statistics.median(column) for column in zip(*found, strict=True))
+        print(
+            f'reduce_to {side}: {rate:,.0f} images/s, {used:.2f} CPU seconds (other processes: {elsewhere:.2f} cores); keeps '
+            f'{len(kept[side] & kept[sides[0]])} of the {len(kept[sides[0]])} that {sides[0]} keeps'
+        )
+
+
 def _wait(device: str) -> None:
     if device != 'cpu':
         torch.cuda.synchronize(device)
@@ -127,8 +163,12 @@ def main() -> None:
     parser.add_argument('--enlarge', metavar='WIDTHxHEIGHT', help='embed copies of this size instead of the files')
     parser.add_argument('--reduce-to', nargs='+', default=['none'], metavar='SIDE', help='none decodes in full')
     parser.add_argument('--device', default='cpu')
+    parser.add_argument('--end-to-end', action='store_true', help='whole runs with thumbnails instead')
     args = parser.parse_args()
     MMLogger.get_current_instance().setLevel(logging.ERROR)
+    if args.end_to_end:
+        end_to_end(args.images, args.reduce_to, args.rounds)
+        return
     images = images_below(args.images, args.count)
     print(f'mmdel {mmdel.__version__}, torch {torch.__version__}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}')
     cpu = torch.cpu.get_capabilities().get('cpu_name', platform.processor())

@@ -40,15 +40,24 @@ def start(launcher: str, backend: str = 'nccl') -> None:
             f'--launcher {launcher} is for processes that {launcher} starts, and {", ".join(missing)} is not set. '
             'Use tools/dist_*.sh or tools/slurm_*.sh, or leave --launcher away.'
         )
+    for name in _PLACES[launcher]:
+        if not os.environ[name].isdigit():
+            raise ConfigError(
+                f'{name}={os.environ[name]!r} is no number, and {launcher} sets it to one. What else has set it?'
+            )
     if get_device() != 'cpu':
         init_dist(launcher, backend=backend)
         return
     for name, place in zip(('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), _PLACES[launcher], strict=True):
         os.environ[name] = os.environ[place]
     if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
-        hosts = subprocess.run(
-            ['scontrol', 'show', 'hostname', os.environ['SLURM_NODELIST']], capture_output=True, text=True, check=True
-        )
+        try:
+            ask = ['scontrol', 'show', 'hostname', os.environ['SLURM_NODELIST']]
+            hosts = subprocess.run(ask, capture_output=True, text=True, check=True)
+        except (KeyError, OSError, subprocess.CalledProcessError) as error:
+            raise ConfigError(
+                f'Slurm does not say on which machines it runs ({error}). Set MASTER_ADDR to the first.'
+            ) from error
         os.environ['MASTER_ADDR'] = hosts.stdout.split()[0]
     os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
     os.environ.setdefault('MASTER_PORT', '29500')

@@ -41,8 +41,29 @@ class LockedError(MmdelError, RuntimeError):
     """Another run is using the folder."""
 
 
+class StorageError(MmdelError, RuntimeError):
+    """The storage failed, and not a file; see :mod:`mmdel.storage`.
+
+    Args:
+        message (str): What was being read, what the system says, and what to do.
+        reason (str): The same of one file among many, in ``unreadable.csv``. Defaults to the message.
+    """
+
+    def __init__(self, message: str, reason: str = '') -> None:
+        super().__init__(message)
+        self.reason = reason or message
+
+
 class LostProcessError(MmdelError, RuntimeError):
     """Another process of the same job has gone."""
+
+
+class ReportError(MmdelError, RuntimeError):
+    """The report cannot be written."""
+
+
+class LostReaderError(MmdelError, RuntimeError):
+    """A process that reads images has died."""
 
 
 class UnreadableImage(Exception):
@@ -50,8 +71,9 @@ class UnreadableImage(Exception):
 
     Args:
         reason (str): What is wrong with the file, in words for people.
+        path (str): The file, where the message is to name it. Defaults to ''.
     """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str, path: str = '') -> None:
+        super().__init__(f'{path}: {reason}' if path else reason)
         self.reason = reason

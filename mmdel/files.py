@@ -5,13 +5,20 @@ import hashlib
 import io
 import os
 import platform
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmdel import storage
+
 TEMPORARY = '.tmp'
 """Suffix of files that are being written."""
+
+_QUOTED = re.compile('[,"\r\n]')
+_STAND_IN = '\ufdd0'  # no character, by Unicode's own word
+_HIDDEN = re.compile(f'{_STAND_IN}(.)', re.DOTALL)
 
 
 @contextmanager
@@ -43,6 +50,11 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.close(descriptor)
         os.replace(temporary, path)
         _flush_folder(path.parent)
+    except OSError as error:
+        # of a full disk a library says neither the file nor, where it does, under which name it was to be
+        if error.errno is not None and error.filename in (None, os.fspath(temporary)):
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -53,20 +65,57 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_bytes(text.encode())
 
 
-def csv_text(rows: Iterable[Iterable[Any]]) -> str:
-    """Rows as comma-separated text with Unix line ends, quoted where they must be; None is an empty cell."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows(rows)
-    return text.getvalue()
+def csv_text(rows: Iterable[Iterable[Any]], end: str = '\n') -> str:
+    r"""Rows as comma-separated text, the same on every version of Python; :func:`csv_rows` reads it back.
+
+    Cells are quoted where they hold a comma, a quote or a line break; None is an empty cell. The ``csv`` module of Python 3.10
+    cannot write NUL, and leaves a lone ``\r`` unquoted.
+
+    Args:
+        rows (Iterable): The rows; a cell becomes text by ``str``.
+        end (str): Line end. Defaults to ``\n``.
+    """
+    lines = []
+    for row in rows:
+        cells = ['' if cell is None else str(cell) for cell in row]
+        # a lone empty cell would be a blank line
+        quoted = ['"' + cell.replace('"', '""') + '"' if _QUOTED.search(cell) else cell for cell in cells]
+        lines.append(','.join(quoted) if cells != [''] else '""')
+    return ''.join(line + end for line in lines)
+
+
+def csv_rows(text: str, delimiter: str = ',') -> list[list[str]]:
+    """The rows of separated text, blank lines left out.
+
+    Args:
+        text (str): The text, with line ends of any kind.
+        delimiter (str): What separates cells. Defaults to ','.
+
+    Raises:
+        csv.Error: A quote is never closed, or a cell is longer than ``csv.field_size_limit()``.
+    """
+    hidden = '\0' in text  # Python 3.10 cannot read it
+    if hidden:
+        text = text.replace(_STAND_IN, _STAND_IN * 2).replace('\0', _STAND_IN + '0')
+    rows = [row for row in csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True) if row]
+    if hidden:
+        rows = [
+            [_HIDDEN.sub(lambda found: '\0' if found[1] == '0' else found[1], cell) for cell in row] for row in rows
+        ]
+    return rows
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:
     """sha256 of a file, 64 hexadecimal digits; read in blocks."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+
+    def digest() -> str:
+        made = hashlib.sha256()
+        with open(path, 'rb') as file:
+            while block := file.read(1 << 20):
+                made.update(block)
+        return made.hexdigest()
+
+    return storage.patiently(path, digest)
 
 
 def process_runs(process: int) -> bool:

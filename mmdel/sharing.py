@@ -28,7 +28,6 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, NoReturn
@@ -36,8 +35,8 @@ from typing import Any, NoReturn
 import torch
 from mmengine.dist import broadcast_object_list, gather_object, get_dist_info
 
-from mmdel import distributed
-from mmdel.errors import ConfigError, LostProcessError, MmdelError
+from mmdel import command_line, distributed
+from mmdel.errors import ConfigError, LostProcessError
 from mmdel.progress import Tick
 
 BEAT_S = 3.0
@@ -127,9 +126,11 @@ def joined(launcher: str) -> Iterator[None]:
     except BaseException as error:
         if isinstance(error, LostProcessError):
             _team.fail(f'error: {error}', own=False)
-        elif isinstance(error, (MmdelError, ImportError)):
-            _team.fail(f'error: {error}', status=2)
-        _team.fail(traceback.format_exc())
+        if isinstance(error, command_line.Stopped):
+            _team.fail(error.line, own=False, status=128 + error.number)
+        if (line := command_line.mendable(error)) is not None:
+            _team.fail(f'error: {line}', status=command_line.MISTAKE)
+        _team.fail(command_line.traceback_and_report(error))
     _team = None
     torch.distributed.destroy_process_group()
 

@@ -8,15 +8,15 @@ it only read it. A subset is a *cut* through a ranking, so the same file answers
     subset.at(ratio=0.05).kept        # exactly 5 % of the readable images
     subset.at(eta=0.75).eta           # another similarity threshold
 
-The file is Parquet with the columns of :data:`SCHEMA` and one JSON object in its metadata. It carries no time, host name or
-absolute path: the same decision gives the same bytes.
+The file is Parquet with the columns of :data:`COLUMNS` and one JSON object in its metadata. It carries no time, host name or
+absolute path: the same decision gives the same bytes. Columns of a later version or of somebody's own are kept and passed on.
 """
 
 import json
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,35 +27,66 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mmdel import plain_lists
+from mmdel import plain_lists, storage
 from mmdel.errors import ConfigError, SubsetError
 from mmdel.files import atomic
 
 FORMAT = 1
-"""Version of the file format; a file with another one is refused."""
+"""Version of the file format, raised only when a meaning changes; a file with another one is refused."""
 
-SCHEMA = pa.schema(
-    [
-        ('image', pa.string()),
-        ('source', pa.string()),
-        ('label', pa.string()),
-        ('video', pa.string()),
-        ('frame', pa.int64()),
-        ('centre', pa.string()),
-        ('width', pa.int32()),
-        ('height', pa.int32()),
-        ('bytes', pa.int64()),
-        ('cluster', pa.int32()),
-        ('distance', pa.float32()),
-        ('redundancy', pa.float32()),
-        ('removed_by', pa.string()),
-        ('rank', pa.int64()),
-        ('reason', pa.string()),
-        ('keep', pa.bool_()),
-    ]
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table.
+
+    Args:
+        name (str): Its name.
+        type (pa.DataType): Of its values.
+        meaning (str): What they say.
+        source (str): Who fills it: 'dataset', what the images' names, folders and tables tell; 'file', what was read from the
+            file; 'selector'; or 'cut'.
+        since (str): The version of mmdel that wrote it first. Defaults to '0.1'.
+        required (bool): Whether a file without it is no subset; another column that is missing is null. Defaults to False.
+    """
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    source: str
+    since: str = '0.1'
+    required: bool = False
+
+
+COLUMNS = (
+    Column('image', pa.string(), 'the key', 'dataset', required=True),
+    Column('source', pa.string(), 'the dataset or folder that it comes from', 'dataset'),
+    Column('label', pa.string(), 'the name of its class', 'dataset'),
+    Column('patient', pa.string(), 'whose image it is', 'dataset', since='0.2'),
+    Column('video', pa.string(), 'the recording that it is a frame of', 'dataset'),
+    Column('frame', pa.int64(), 'its place in the recording', 'dataset'),
+    Column('centre', pa.string(), 'the hospital', 'dataset'),
+    Column('width', pa.int32(), 'in pixels', 'file'),
+    Column('height', pa.int32(), 'in pixels', 'file'),
+    Column('bytes', pa.int64(), 'size of the file', 'file'),
+    Column('cluster', pa.int32(), 'the group in which it was compared', 'selector'),
+    Column('distance', pa.float32(), 'to the centroid of its cluster', 'selector'),
+    Column(
+        'redundancy', pa.float32(), 'highest cosine to a preferred image in scope, NaN if there is none', 'selector'
+    ),
+    Column('removed_by', pa.string(), 'that image', 'selector'),
+    Column(
+        'rank',
+        pa.int64(),
+        'the order in which images are kept, null for those that take no part',
+        'selector',
+        required=True,
+    ),
+    Column('reason', pa.string(), 'why it stays or left', 'cut', required=True),
+    Column('keep', pa.bool_(), 'whether it stays', 'cut', required=True),
 )
-"""``image`` is the key, ``distance`` is to the own centroid, ``redundancy`` is the highest cosine to a preferred image in scope
-(NaN if none), ``removed_by`` that image, ``rank`` the order in which images are kept (null for unreadable ones)."""
+"""The columns that this version knows, in the order in which they are written; unknown ones are kept behind them."""
+
+SCHEMA = pa.schema([(column.name, column.type) for column in COLUMNS])
 
 REASONS = ('kept', 'duplicate', 'far', 'unselected', 'excluded', 'leak', 'unreadable')
 
@@ -90,12 +121,13 @@ class Subset:
     """Which images stay, and why each of the others left.
 
     Args:
-        table (pa.Table): Columns of :data:`SCHEMA`, sorted by ``image``.
+        table (pa.Table): Columns of :data:`SCHEMA`, behind them those that this version does not know; sorted by ``image``.
         metadata (dict): JSON object: ``format``; ``mmdel``, the version; what was asked for (``selector``, ``embedder_type``,
             ``center``, ``asked``); what it rests on (``embedder``, the fingerprint with weight digest and precision;
-            ``vectors`` and ``dataset``, sha256 of the raw vectors and of the lines "key<TAB>bytes"; ``mean``, what centring
-            subtracted; ``classes``); which other cuts it allows (``recut``, ``recut_hint``); the cut (``images``, the readable
-            ones N; ``kept``; ``ratio``; ``eta``); and where images came later ``updates``, for each time what they were.
+            ``vectors`` and ``dataset``, sha256 of the raw vectors and of the lines "key<TAB>bytes"; ``contents``, what some of
+            the files hold; ``mean``, what centring subtracted; ``classes``); which other cuts it allows (``recut``,
+            ``recut_hint``); the cut (``images``, the readable ones N; ``kept``; ``ratio``; ``eta``); and where images came later
+            ``updates``, for each time what they were.
     """
 
     table: pa.Table
@@ -138,11 +170,13 @@ class Subset:
     def read(cls, path: str | os.PathLike[str]) -> 'Subset':
         """Read and verify a subset file.
 
+        A column may stand anywhere and be of any type that says the same values; optional ones may be missing.
+
         Raises:
             SubsetError: The file is missing, damaged, not a subset, or of another format version.
         """
         try:
-            table = pq.read_table(path, memory_map=False, partitioning=None)
+            table = pq.read_table(pa.BufferReader(storage.read(path)))
         except FileNotFoundError as error:
             raise SubsetError(f'{path} is not there. Make it with: python tools/dedup.py CONFIG') from error
         except (pa.ArrowException, OSError) as error:
@@ -158,11 +192,9 @@ class Subset:
             raise SubsetError(
                 f'{path} has format {version}, this mmdel reads format {FORMAT}. Make it again with tools/dedup.py.'
             )
-        if not table.schema.remove_metadata().equals(SCHEMA):
-            raise SubsetError(f'{path} has other columns than a subset: {", ".join(table.column_names)}.')
-        subset = cls(table.replace_schema_metadata(None).combine_chunks(), metadata)
         try:
             table.validate(full=True)  # text that is not UTF-8, above all
+            subset = cls(_conformed(table).combine_chunks(), metadata)
             subset._check()
             subset._check_metadata()
         except (SubsetError, pa.ArrowException) as error:
@@ -297,7 +329,7 @@ class Subset:
         places = self._column('rank', -1).copy()
         places[self.readable] = rank
         column = pa.array(places, mask=~self.readable)
-        table = self.table.set_column(SCHEMA.get_field_index('rank'), SCHEMA.field('rank'), column)
+        table = set_column(self.table, 'rank', column)
         hint = 'With guards an eta is a run of its own, which takes seconds: vectors and ranking are kept.'
         recut: dict[str, Any] = {'bounds': list(bounds)}
         if self.metadata['recut'] == 'any':
@@ -355,17 +387,21 @@ class Subset:
 
     # --- plain lists
 
-    def write_lists(self, folder: str | os.PathLike[str]) -> list[Path]:
+    def write_lists(
+        self, folder: str | os.PathLike[str], spelled: Mapping[str, str] | None = None
+    ) -> plain_lists.Written:
         """Write ``keep.txt``, ``keep_labels.txt`` (where every kept image has a label) and ``keep_stems.<suffix>.txt``.
 
-        Unmodified ``mmpretrain.CustomDataset`` reads the first two and mmseg's ``BaseSegDataset`` the third. A video frame
-        (``clip.avi#000123``) is no file, so it is in none of them.
+        Unmodified ``mmpretrain.CustomDataset`` reads the first two and mmseg's ``BaseSegDataset`` the third; each line opens
+        exactly the kept file. A video frame (``clip.avi#000123``) is no file, so it is in none of them.
 
-        Returns:
-            list[Path]: The files written.
+        Args:
+            folder (str): Where they go.
+            spelled (Mapping[str, str], optional): Keys whose file is spelled otherwise on disk, to its path below the image
+                folder. Defaults to None.
         """
         files = self.table.select(['image', 'label']).filter(pa.array(self.keep & ~self.frames))
-        return plain_lists.write_lists(Path(folder), files, self.metadata.get('classes') or ())
+        return plain_lists.write_lists(Path(folder), files, self.metadata.get('classes') or (), spelled or {})
 
     # --- private
 
@@ -397,8 +433,7 @@ class Subset:
         reason[readable & self.far] = _REASON['far']
         reason[keep] = _REASON['kept']
         names = pa.DictionaryArray.from_arrays(pa.array(reason), pa.array(REASONS)).cast(pa.string())
-        table = self.table.set_column(SCHEMA.get_field_index('reason'), SCHEMA.field('reason'), names)
-        table = table.set_column(SCHEMA.get_field_index('keep'), SCHEMA.field('keep'), pa.array(keep))
+        table = set_column(set_column(self.table, 'reason', names), 'keep', pa.array(keep))
         return Subset(table, {**self.metadata, **_counts(readable, keep), 'eta': eta})
 
     def _check(self) -> None:
@@ -440,6 +475,53 @@ class Subset:
 def _counts(readable: NDArray[np.bool_], keep: NDArray[np.bool_]) -> dict[str, Any]:
     images, kept = int(readable.sum()), int(keep.sum())
     return {'images': images, 'kept': kept, 'ratio': kept / images if images else 0.0}
+
+
+def set_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    """The table with other values in a column of :data:`SCHEMA`, at its place."""
+    return table.set_column(table.schema.get_field_index(name), SCHEMA.field(name), values)
+
+
+def _conformed(table: pa.Table) -> pa.Table:
+    """The columns of :data:`SCHEMA` in their types, and behind them those that it does not know.
+
+    Raises:
+        SubsetError: A required one is missing or partly null, or a type cannot say the values.
+    """
+    names = table.column_names
+    missing = [column.name for column in COLUMNS if column.required and column.name not in names]
+    if missing:
+        raise SubsetError(
+            f'it has no column {" and no column ".join(missing)}, so it is no subset; it has {", ".join(names)}.'
+        )
+    known: dict[str, Any] = {}
+    for field in SCHEMA:
+        values = table[field.name] if field.name in names else pa.nulls(len(table), field.type)
+        known[field.name] = _in_type(values, field)
+    for name in ('image', 'reason', 'keep'):
+        if known[name].null_count:
+            raise SubsetError(f'the column {name} is not known for every row; it was changed by another program.')
+    others = {field.name: table[field.name] for field in table.schema if field.name not in known}
+    fields = [*SCHEMA, *(pa.field(name, values.type) for name, values in others.items())]
+    return pa.table({**known, **others}, schema=pa.schema(fields))
+
+
+def _in_type(values: pa.Array | pa.ChunkedArray, field: pa.Field) -> pa.Array | pa.ChunkedArray:
+    """A column in the type of this version, where that loses nothing."""
+    if values.type == field.type:
+        return values
+    try:
+        plain = values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
+        found = plain.cast(field.type)
+        back = found.cast(plain.type)
+    except pa.ArrowException as error:
+        raise SubsetError(f'the column {field.name} is {values.type}, and should be {field.type} ({error}).') from error
+    same = pc.fill_null(pc.equal(back, plain), True)
+    if pa.types.is_floating(plain.type):
+        same = pc.or_(same, pc.fill_null(pc.is_nan(plain), True))
+    if found.null_count != plain.null_count or not pc.all(same, min_count=0).as_py():
+        raise SubsetError(f'the column {field.name} is {values.type}, and its values are no {field.type}.')
+    return found
 
 
 def _rows(table: pa.Table, reason: str | None = None) -> pa.Table:
@@ -501,7 +583,8 @@ def check_eta(eta: float | None) -> None:
 
 def _sorted_rows(parts: Sequence[pa.Table]) -> pa.Table:
     """The rows of all parts by image; not copied where they are one part that is sorted."""
-    rows = pa.concat_tables([part for part in parts if len(part)] or parts[:1]).combine_chunks()
+    rows = pa.concat_tables([part for part in parts if len(part)] or parts[:1], promote_options='default')
+    rows = rows.combine_chunks()
     if rows['image'].null_count or not _is_sorted(rows['image'].combine_chunks()):
         rows = rows.sort_by('image').combine_chunks()
     return rows

@@ -18,8 +18,9 @@ from urllib.parse import urlparse
 import torch
 from torch import Tensor, nn
 
+from mmdel import storage
 from mmdel.compute.checkpoint_file import read_checkpoint
-from mmdel.errors import WeightsError
+from mmdel.errors import StorageError, WeightsError
 
 _HEADS = ('head.', 'neck.')
 """Parts of a whole model that an encoder does not have; ignored where the checkpoint does not mark its backbone."""
@@ -124,10 +125,12 @@ def state_digest(state: Mapping[str, Any]) -> str:
 def _open(checkpoint: str, ways_out: str) -> Any:
     remote = checkpoint.startswith(('http://', 'https://'))
     path = _download(checkpoint, ways_out) if remote else Path(checkpoint).expanduser()
-    if not path.is_file():
+    if not storage.is_file(path):
         raise WeightsError(f'There is no checkpoint {checkpoint}. {ways_out}'.rstrip())
     try:
-        return read_checkpoint(path)
+        return storage.patiently(path, lambda: read_checkpoint(path))
+    except StorageError:
+        raise
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f'{checkpoint} is no plain checkpoint: it is damaged, or holds objects whose loading would run code, and was not '

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from mmdel.datasets import listing_cache
 from mmdel.datasets.synthetic import render_pool, render_segmentation
 from mmdel.datasets.videos import index
 
@@ -50,10 +49,9 @@ def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='session', autouse=True)
 def kept_between_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What is known of videos and folders is kept where the tests' own files are."""
+    """What is known of videos is kept where the tests' own files are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index, 'INDEX_DIR', str(tmp_path_factory.mktemp('videos')))
-        patch.setattr(listing_cache, 'LISTING_DIR', str(tmp_path_factory.mktemp('listings')))
         yield
 
 

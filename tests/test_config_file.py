@@ -34,6 +34,17 @@ def test_merge_options__reads_values_like_mmengine_and_keeps_the_spaces_of_a_pat
         assert DictAction._parse_iterable(text) == value
 
 
+@pytest.mark.parametrize('text', ['2024', 'None', 'True', '1,2', '', ' ', 'it is', '0.5'])
+def test_merge_options__what_has_quotes_of_its_own_is_text(text):
+    assert merged(f"b.c='{text}'").b.c == text
+    assert merged(f'b.c="{text}"').b.c == text
+
+
+def test_merge_options__tells_what_is_new():
+    cfg = Config(dict(a=1, b=dict(c=2), d=[dict(e=1)]))
+    assert merge_options(cfg, ['a=2', 'b.c=3', 'b.x.y=1', 'z.y.x=1', 'd.0.f=5', 'd.0.e=2']) == ['b.x', 'z', 'd.0.f']
+
+
 def test_merge_options__takes_many_and_none():
     assert merged('a=x y', 'b.d=1').to_dict() == {'a': 'x y', 'b': {'c': 2, 'd': 1}}
     assert merged().to_dict() == {'a': 1, 'b': {'c': 2}}

@@ -16,9 +16,9 @@ def test_atomic__an_error_leaves_the_old_file_and_no_other(tmp_path):
     def fail():
         with atomic(tmp_path / 'a') as temporary:
             temporary.write_text('new')
-            raise RuntimeError
+            raise RuntimeError('amid writing')
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match='amid writing'):
         fail()
     assert os.listdir(tmp_path) == ['a'] and (tmp_path / 'a').read_text() == 'old'
 

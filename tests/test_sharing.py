@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -157,18 +156,25 @@ def test_claim__gives_each_number_to_one_process(count, at_once):
 
 def test_claim__a_slow_process_takes_fewer():
     store, taken = HashStore(), Counter()
+    begun, rest_done = threading.Event(), threading.Barrier(3)
 
     def work(rank):
+        if rank != 1:
+            begun.wait(10)
         for _ in sharing.Team(store, rank, 3)._claim(60):
             taken[rank] += 1
-            time.sleep(0.05 if rank == 1 else 0.002)
+            if rank == 1:
+                begun.set()
+                rest_done.wait(10)  # as slow as can be: until nothing is left
+        if rank != 1:
+            rest_done.wait(10)
 
     threads = [threading.Thread(target=work, args=(rank,)) for rank in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert taken.total() == 60 and taken[1] < min(taken[0], taken[2])
+    assert taken[1] == 1 and taken[0] + taken[2] == 59
 
 
 def test_alone__share_is_a_call():

@@ -82,9 +82,9 @@ def test_at__impossible_eta(eta):
 
 
 def test_at__needs_exactly_one():
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match='either eta or ratio'):
         make().at()
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match='either eta or ratio'):
         make().at(eta=0.5, ratio=0.5)
 
 
@@ -99,8 +99,10 @@ def test_lists__plain_labels_and_stems(tmp_path):
     )
     subset = Subset.from_ranking(table, {'classes': ['n', 'p']})
     (tmp_path / 'keep_stems.png.txt').write_text('old')
+    (tmp_path / 'keep_for_me.txt').write_text('mine')
     subset.write_lists(tmp_path)
     files = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert files.pop('keep_for_me.txt') == 'mine'
     assert files == {
         'keep.txt': 'a b/x.jpg\na b/y.JPG\n',
         'keep_labels.txt': 'a b/x.jpg 0\na b/y.JPG 1\n',
@@ -124,8 +126,8 @@ def test_lists__whole_and_in_order_for_any_batch(tmp_path, monkeypatch, rows):
 def test_lists__dots_of_an_identifier_are_no_ending(tmp_path):
     images = [f'1.2.840.{i}' for i in range(2000)]
     table = pa.table({'image': sorted(images), 'rank': range(2000)})
-    files = Subset.from_ranking(table, {}).write_lists(tmp_path)
-    assert [path.name for path in files] == ['keep.txt']
+    written = Subset.from_ranking(table, {}).write_lists(tmp_path)
+    assert [path.name for path in written.files] == ['keep.txt'] and written.notes == ()
 
 
 def test_frames_and_reasons__of_each_row():

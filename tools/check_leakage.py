@@ -7,15 +7,20 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmdel.arguments import ArgumentParser, at_least
+
 SHOWN = 20
 """Pairs in the table."""
+
+BESIDE = 'beside the run'
+"""What ``--exclude`` without a folder means."""
 
 DRAWN = 12
 """Pairs in the picture; the page of the run shows more."""
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Find images of a pool that are copies of test images, also resized, compressed, cropped or mirrored ones. '
         'All images of the pool are checked, kept or not.',
         epilog='Beside the subset it writes leaks.csv, leaks.json and leaks.png. The subset itself is never changed: --exclude '
@@ -33,11 +38,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--threshold', type=float, help='agreement from which on two pictures are nearly identical (0.8)'
     )
-    parser.add_argument('--neighbours', type=int, metavar='N', help='images looked at for each test image (8)')
+    parser.add_argument('--neighbours', type=at_least(1), metavar='N', help='images looked at for each test image (8)')
     parser.add_argument(
         '--exclude',
         nargs='?',
-        const='',
+        const=BESIDE,
         metavar='DIR',
         help='choose again without the copies (reason "leak") and write it into DIR (default: WORK_DIR-without-leaks)',
     )
@@ -51,6 +56,7 @@ def run(args: argparse.Namespace) -> None:
     from mmengine.logging import MMLogger
     from rich.console import Console
 
+    from mmdel.datasets.depth import max_value_of
     from mmdel.engine.finished_run import FinishedRun
     from mmdel.engine.leak_record import write_leaks
     from mmdel.engine.leakage import check_run, exclude_leaks, exclusion_options
@@ -67,13 +73,13 @@ def run(args: argparse.Namespace) -> None:
         write_leaks(folder, report, subset)
         paths = finished.paths
     else:
-        folder = Path(args.exclude) if args.exclude else default_out(finished.folder)
+        folder = default_out(finished.folder) if args.exclude is BESIDE else Path(args.exclude)
         runner, subset = exclude_leaks(finished, asked, folder, args.config, args.device, progress)
         report, paths = runner.leaks, FinishedRun.open(folder).paths
     show(console, report, subset)
     lines = [*report.notes]
     if report.pairs:
-        picture = draw(report, paths, folder)
+        picture = draw(report, paths, folder, max_value_of(subset.metadata.get('embedder')))
         lines.append(f'the pairs: {folder / "leaks.csv"}; side by side, the most doubtful first: {picture}')
     kept = len(set(report.images) & set(subset.kept))
     if args.exclude is not None:
@@ -121,7 +127,7 @@ def show(console, report, subset) -> None:
         console.print(f'and {len(pairs) - SHOWN:,} more pairs', highlight=False)
 
 
-def draw(report, paths, folder: Path) -> Path:
+def draw(report, paths, folder: Path, max_value: int | None) -> Path:
     """The pairs side by side, the image of the pool first."""
     from mmdel.files import atomic
     from mmdel.visualization.plots import plot_pictures
@@ -135,7 +141,7 @@ def draw(report, paths, folder: Path) -> Path:
         files.update({file: file for file in (pool, pair.test_file) if file})
     out = folder / 'leaks.png'
     with atomic(out) as temporary:
-        plot_pictures(shown, files).savefig(temporary, format='png')
+        plot_pictures(shown, files, max_value=max_value).savefig(temporary, format='png')
     return out
 
 
@@ -143,7 +149,7 @@ def main() -> None:
     args = parse_args()
     from mmdel.command_line import end_with
 
-    end_with(run, args)
+    end_with(run, args, 'vectors made so far are kept, and the same command goes on from there')
 
 
 if __name__ == '__main__':

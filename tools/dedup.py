@@ -4,26 +4,54 @@ python tools/dedup.py configs/meddel_eta08.py --images my/frames --ratio 0.05
 """
 
 import argparse
+import hashlib
+import json
 import os
+import re
 import time
 from pathlib import Path
+from typing import Any
+
+from mmdel.arguments import ArgumentParser, cosine, share
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 ENCODERS = CONFIGS / '_base_' / 'embedders'
 SELECTORS = CONFIGS / '_base_' / 'selectors'
 
+SOURCES = ('images', 'dataset_from', 'embeddings')
+NOT_THE_QUESTION = (
+    'config',
+    'work_dir',
+    'cache_dir',
+    'update',
+    'device',
+    'overwrite',
+    'report',
+    'launcher',
+    'list_skipped',
+)
+"""Options that another result does not come from."""
+
+LONGEST_NAME = 120
+"""Bytes of the name of a work dir, before the digits that tell it apart."""
+
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Embed images, rank them, cut the ranking, and write the subset.',
         epilog='Nothing is ever deleted or changed: the result is a table (subset.parquet), lists (keep.txt) and a report.',
     )
-    parser.add_argument('config', help='a dedup config, e.g. configs/meddel_eta08.py')
+    parser.add_argument('config', nargs='?', help='a dedup config, e.g. configs/meddel_eta08.py')
     cut = parser.add_mutually_exclusive_group()
-    cut.add_argument('--ratio', type=float, help='keep exactly this share, e.g. 0.05; the eta that it means is printed')
-    cut.add_argument('--eta', type=float, help='cut at this cosine instead of the one in the config')
+    cut.add_argument('--ratio', type=share, help='keep exactly this share, e.g. 0.05; the eta that it means is printed')
+    cut.add_argument('--eta', type=cosine, help='cut at this cosine instead of the one in the config')
     data = parser.add_mutually_exclusive_group()
-    data.add_argument('--images', metavar='DIR', help='your own folder of images, with everything below it')
+    data.add_argument(
+        '--images',
+        metavar='DIR',
+        nargs='+',
+        help='your own folder of images, with everything below it; also an archive, a list of paths, or a pattern',
+    )
     data.add_argument('--dataset-from', metavar='CONFIG', help='the images of train_dataloader.dataset of an mm config')
     data.add_argument('--embeddings', metavar='FILE.npy', help='your own vectors, floats [N, D]')
     parser.add_argument(
@@ -31,6 +59,27 @@ def parse_args() -> argparse.Namespace:
         metavar='FRAMES',
         help="frames of the videos among the images, too: 'all', a number n for every n-th, or a rate such as 2fps",
     )
+    parser.add_argument(
+        '--labels', choices=['folders'], help='the first folder below --images is the class of an image'
+    )
+    parser.add_argument(
+        '--table',
+        metavar='FILE',
+        help='CSV or Parquet of the images: key and label, patient, video, frame, source, centre',
+    )
+    parser.add_argument(
+        '--exclude',
+        metavar='PATTERN',
+        nargs='+',
+        action='extend',
+        help="files and folders below --images to leave out, as in .gitignore: 'old/' '*_overlay.png'",
+    )
+    parser.add_argument(
+        '--masks',
+        choices=['auto', 'keep'],
+        help='leave masks and drawn labels of images beside them out (auto, the default), or take them for images',
+    )
+    parser.add_argument('--list-skipped', action='store_true', help='print every file that was not listed, and why')
     parser.add_argument(
         '--keys', metavar='FILE.txt', help='the keys of --embeddings, one a line (default: row numbers)'
     )
@@ -44,7 +93,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', help='where results go (default: work_dirs/<config>, with the options in its name)'
     )
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change any key of the config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change any key of the config'
+    )
     parser.add_argument('--device', help="where the encoder runs, e.g. 'cuda:1' (default: a GPU where there is one)")
     parser.add_argument(
         '--overwrite', action='store_true', help='replace the result of another question in the work dir'
@@ -56,7 +107,18 @@ def parse_args() -> argparse.Namespace:
         default='none',
         help='one of several processes, started by this launcher; see tools/dist_dedup.sh',
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    for rest in (args.images, args.exclude):
+        if args.config is None and rest and len(rest) > 1 and rest[-1].endswith('.py'):
+            args.config = rest.pop()  # options of several values take what follows them
+    if args.config is None:
+        parser.error('the following arguments are required: config')
+    for option in ('encoder', 'videos', 'device') if args.embeddings else ():
+        if getattr(args, option) is not None:
+            parser.error(f'--{option} has no meaning with --embeddings: those vectors are ready')
+    if args.work_dir and any(each.startswith('work_dir=') for each in args.cfg_options or ()):
+        parser.error('--work-dir and --cfg-options work_dir=... are the same; leave one of them out')
+    return args
 
 
 def names(folder: Path) -> str:
@@ -74,7 +136,10 @@ def load_config(args: argparse.Namespace):
     if args.selector:
         cfg.selector = read_part(args.selector, SELECTORS, 'selector')
     if args.images:
-        cfg.dataset = dict(type='mmdel.DataDEL', data_root=args.images)
+        from mmdel.engine.asked_images import asked_images
+
+        asked = asked_images(args.images)
+        args.images, cfg.dataset = asked.path, asked.dataset
     if args.dataset_from:
         other = read_config(args.dataset_from)
         try:
@@ -82,10 +147,15 @@ def load_config(args: argparse.Namespace):
         except AttributeError as error:
             raise ConfigError(f'{args.dataset_from} has no train_dataloader.dataset.') from error
         cfg.default_scope = other.get('default_scope', 'mmengine')
-    if args.videos:
-        if cfg.get('dataset', {}).get('type') != 'mmdel.DataDEL' or args.embeddings:
-            raise ConfigError('--videos is for mmdel.DataDEL: use it with --images DIR, or with a config that has it.')
-        cfg.dataset.videos = args.videos
+    for name in ('videos', 'exclude', 'masks', 'labels', 'table'):
+        if getattr(args, name) is None:
+            continue
+        if args.embeddings or cfg.get('dataset', {}).get('type') != 'mmdel.DataDEL':
+            raise ConfigError(
+                f'--{name} is for mmdel.DataDEL, which lists folders: use it with --images DIR, or with a config that has it.'
+                + (' Vectors have keys only.' if args.embeddings else ' Other datasets tell this themselves.')
+            )
+        cfg.dataset[name] = getattr(args, name)
     if args.eta is not None:
         cfg.selector.eta = args.eta
     merge_options(cfg, args.cfg_options)
@@ -94,32 +164,61 @@ def load_config(args: argparse.Namespace):
 
 
 def default_work_dir(args: argparse.Namespace) -> str:
-    """The config's name, and what on the command line makes this run another one; of an update, the old name with a number."""
+    """The config's name, and what on the command line makes this run another one; of an update, the old name with a number.
+
+    Six digits at the end stand for what has no short name: whole paths, and lists of options.
+    """
     if args.update:
         old = Path(args.update).resolve()
         name = (old if old.is_dir() else old.parent).name
         before, _, number = name.rpartition('-update')
         again = before and number.isdigit()
         return str(Path('work_dirs') / f'{before if again else name}-update{int(number) + 1 if again else 1}')
-    parts = [Path(args.config).stem]
-    for source in (args.images, args.dataset_from, args.embeddings):
-        if source:
-            parts.append(Path(source).resolve().stem)
+    asked = {
+        name: value
+        for name, value in vars(args).items()
+        if value is not None and value is not False and name not in NOT_THE_QUESTION
+    }
+    if args.cfg_options:
+        asked['cfg_options'] = sorted(args.cfg_options)
+    parts = [Path(args.config).stem, *(readable(asked[name]) for name in SOURCES if name in asked)]
     parts += [f'videos-{args.videos}'] if args.videos else []
     parts += [Path(name).stem for name in (args.encoder, args.selector) if name]
-    parts += [f'eta{args.eta:g}'] if args.eta is not None else []
-    parts += [f'ratio{args.ratio:g}'] if args.ratio is not None else []
-    return str(Path('work_dirs') / '-'.join(parts))
+    parts += [f'{name}{asked.pop(name)}' for name in ('eta', 'ratio') if name in asked]
+    for name in ('videos', 'encoder', 'selector'):
+        if not str(asked.get(name)).endswith('.py'):
+            asked.pop(name, None)
+    name = re.sub(r'[^\w.+=-]+', '_', '-'.join(parts))
+    if asked or len(name.encode()) > LONGEST_NAME:
+        text = json.dumps([name, {option: absolute(value) for option, value in asked.items()}], sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+        name = f'{name.encode()[:LONGEST_NAME].decode(errors="ignore")}-{digest}'
+    return str(Path('work_dirs') / name)
+
+
+def readable(source: str | list[str]) -> str:
+    """What a source is called in the name of a work dir."""
+    path = Path(source if isinstance(source, str) else source[0]).resolve()
+    return path.name if path.is_dir() else path.stem
+
+
+def absolute(value: Any) -> Any:
+    """An option with its paths as they are the same from every folder."""
+    if isinstance(value, list):
+        return [absolute(each) for each in value if str(each).partition('=')[0] not in NOT_THE_QUESTION]
+    return os.path.realpath(value) if isinstance(value, str) and os.path.exists(value) else value
 
 
 def run(args: argparse.Namespace) -> None:
-    from mmengine.logging import MMLogger
     from rich.console import Console
     from rich.table import Table
 
     from mmdel import sharing
     from mmdel.engine import DedupRunner
+    from mmdel.engine.run_log import logged
+    from mmdel.engine.work_dir import SKIPPED
     from mmdel.progress import Stages
+    from mmdel.visualization.names import shown
 
     # by every process, since the config may import what is shared later
     cfg = load_config(args)
@@ -127,9 +226,7 @@ def run(args: argparse.Namespace) -> None:
         sharing.serve()
         return
     work_dir = Path(cfg.work_dir)
-    work_dir.mkdir(parents=True, exist_ok=True)
     log_file = work_dir / f'{time.strftime("%Y%m%d_%H%M%S")}.log'
-    MMLogger.get_instance('mmdel', logger_name='mmdel', log_file=str(log_file), log_level='INFO')
     console = Console(record=True)
     progress = Stages(Console(stderr=True))
     runner = DedupRunner.from_cfg(
@@ -143,7 +240,10 @@ def run(args: argparse.Namespace) -> None:
         update=args.update,
         progress=progress,
     )
-    subset = runner.run()
+    with logged(log_file) as begin:
+        runner.prepare()
+        begin()
+        subset = runner.run()
     table = Table('', str(work_dir), title='Subset', show_edge=False)
     for name, value in runner.summary.rows:
         table.add_row(name, value)
@@ -163,10 +263,15 @@ def run(args: argparse.Namespace) -> None:
         lines.append(
             f'{frames:,} of them are video frames, which keep.txt cannot name: tools/export_subset.py {work_dir} writes them out'
         )
+    if runner.skipped:
+        lines.append(f'files that were not listed, and why: {work_dir / SKIPPED}')
     if args.report:
         lines.append(f'look at what was removed: {work_dir / "report" / "index.html"}')
     for line in lines:
         console.print(f'- {line}', highlight=False, markup=False, soft_wrap=True)
+    if args.list_skipped:
+        for path, reason in runner.skipped:
+            console.print(f'{shown(path)}: {reason}', highlight=False, markup=False, soft_wrap=True)
     with open(log_file, 'a', encoding='utf-8') as log:
         log.write(console.export_text())
 
@@ -185,7 +290,7 @@ def main() -> None:
         os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
     from mmdel.command_line import end_with
 
-    end_with(run_together, args)
+    end_with(run_together, args, 'vectors made so far are kept in cache_dir, and the same command goes on from there')
 
 
 if __name__ == '__main__':

@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+from mmdel.arguments import ArgumentParser
+
 WORK = Path('work_dirs/demo')
 LOGS = WORK / 'logs'
 RATIO, EPOCHS = '0.2', '20'
@@ -21,7 +23,7 @@ SHOWN = ('equal compute: ',)
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='The whole loop on embedded data, command by command.')
+    parser = ArgumentParser(description='The whole loop on embedded data, command by command.')
     return parser.parse_args()
 
 

@@ -9,26 +9,23 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from rich.console import Console
-from rich.table import Table
-
-from mmdel.datasets.synthetic import Truth
-from mmdel.errors import MmdelError, SubsetError
-from mmdel.subset import Subset
+from mmdel.arguments import ArgumentParser
 
 KINDS = ('frame', 'black', 'washed_out', 'blurred', 'text', 'copy', 'unreadable')
 COLUMNS = ('far', 'duplicate', 'unreadable', 'other')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Which share of copies, of rubbish and of each clip a subset removed.')
+    parser = ArgumentParser(description='Which share of copies, of rubbish and of each clip a subset removed.')
     parser.add_argument('subset', help='subset.parquet of a run on the embedded data')
     parser.add_argument('truth', help='truth.csv of the same data')
     return parser.parse_args()
 
 
-def reasons(subset: Subset, rows: list[Truth]) -> dict[str, str]:
+def reasons(subset, rows) -> dict[str, str]:
     """Why each image of the truth table left ('kept' if it did not)."""
+    from mmdel.errors import SubsetError
+
     found = dict(zip(subset.images, subset.table['reason'].to_pylist(), strict=True))
     missing = [row.image for row in rows if row.image not in found]
     if missing:
@@ -39,8 +36,10 @@ def reasons(subset: Subset, rows: list[Truth]) -> dict[str, str]:
     return {row.image: found[row.image] for row in rows}
 
 
-def grouped(title: str, groups: Iterable[tuple[str, list[str]]]) -> Table:
+def grouped(title: str, groups: Iterable[tuple[str, list[str]]]):
     """One line a group of reasons: files, how many left and why, the share that left."""
+    from rich.table import Table
+
     table = Table(title=title, title_justify='left')
     table.add_column('')
     for heading in ('files', 'far (epsilon)', 'duplicate (eta)', 'unreadable', 'other', 'kept', 'removed'):
@@ -52,7 +51,7 @@ def grouped(title: str, groups: Iterable[tuple[str, list[str]]]) -> Table:
     return table
 
 
-def copies(rows: list[Truth], why: dict[str, str]) -> str:
+def copies(rows, why: dict[str, str]) -> str:
     """Of a group of files with the same bytes any one may stay, so the groups are counted and not the names."""
     groups = defaultdict(list)
     for row in rows:
@@ -66,8 +65,13 @@ def copies(rows: list[Truth], why: dict[str, str]) -> str:
     )
 
 
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from mmdel.datasets.synthetic import Truth
+    from mmdel.errors import SubsetError
+    from mmdel.subset import Subset
+
     try:
         with open(args.truth, newline='', encoding='utf-8') as file:
             rows = [Truth(**row) for row in csv.DictReader(file)]
@@ -88,9 +92,12 @@ def main() -> None:
     console.print(copies(rows, why), highlight=False)
 
 
+def main() -> None:
+    args = parse_args()
+    from mmdel.command_line import end_with
+
+    end_with(run, args)
+
+
 if __name__ == '__main__':
-    try:
-        main()
-    except MmdelError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    main()

@@ -6,9 +6,11 @@ python tools/export_subset.py work_dirs/RUN/subset.parquet --root my/frames --ou
 import argparse
 import sys
 
+from mmdel.arguments import ArgumentParser, at_least, cosine, share
+
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Write the kept images of a subset once, as plain files: frames of videos as JPEG or PNG, images copied or '
         'linked, with manifest.csv from new names to old keys. Or, with --ann-file, filter an annotation file.',
         epilog='The images of the subset are only read, and nothing is overwritten. A run that was killed goes on.',
@@ -17,8 +19,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--root', metavar='DIR', help='the folder that the keys of the subset are relative to')
     parser.add_argument('--out', required=True, help='the new folder, or with --ann-file the new file')
     cut = parser.add_mutually_exclusive_group()
-    cut.add_argument('--ratio', type=float, help='cut the subset at this share instead')
-    cut.add_argument('--eta', type=float, help='cut the subset at this cosine instead')
+    cut.add_argument('--ratio', type=share, help='cut the subset at this share instead')
+    cut.add_argument('--eta', type=cosine, help='cut the subset at this cosine instead')
     how = parser.add_mutually_exclusive_group()
     for name, text in (
         ('copy', 'copy image files (default)'),
@@ -27,13 +29,13 @@ def parse_args() -> argparse.Namespace:
     ):
         how.add_argument(f'--{name}', dest='how', action='store_const', const=name, help=text)
     parser.add_argument('--format', choices=['jpg', 'png'], default='jpg', help='of video frames (default: jpg)')
-    parser.add_argument('--quality', type=int, default=95, help='of jpg, 1 to 100 (default: 95)')
-    parser.add_argument('--workers', type=int, help='threads (default: the cores)')
+    parser.add_argument('--quality', type=at_least(1), default=95, help='of jpg, 1 to 100 (default: 95)')
+    parser.add_argument('--workers', type=at_least(1), help='threads (default: the cores)')
     parser.add_argument('--verify', action='store_true', help='compare what lies in --out with its manifest')
     parser.add_argument(
         '--ann-file', metavar='IN', help='an annotation file of OpenMMLab or COCO, json or txt, to filter'
     )
-    parser.add_argument('--prefix', default='', help='with --ann-file: what stands before a name to make it a key')
+    parser.add_argument('--prefix', help='with --ann-file: what stands before a name to make it a key')
     parser.add_argument(
         '--unlisted',
         choices=['error', 'drop', 'keep'],
@@ -65,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if args.ratio is not None or args.eta is not None:
         subset = subset.at(eta=args.eta, ratio=args.ratio)
     if args.ann_file:
-        done = export.filter_annotations(args.ann_file, args.out, subset, args.prefix, args.unlisted)
+        done = export.filter_annotations(args.ann_file, args.out, subset, args.prefix or '', args.unlisted)
         print(f'{done.after:,} of {done.before:,} images stay: {args.out}')
         return 0
     exported = export.export_images(

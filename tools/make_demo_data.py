@@ -6,11 +6,13 @@ python tools/make_demo_data.py --out data/demo
 import argparse
 from pathlib import Path
 
+from mmdel.arguments import ArgumentParser, at_least
+
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Draw the embedded data. What is already there is not drawn again.')
+    parser = ArgumentParser(description='Draw the embedded data. What is already there is not drawn again.')
     parser.add_argument('--out', default='data/demo', help='folder that gets the images (default: data/demo)')
-    parser.add_argument('--seed', type=int, default=0, help='another seed draws other clips (default: 0)')
+    parser.add_argument('--seed', type=at_least(0), default=0, help='another seed draws other clips (default: 0)')
     return parser.parse_args()
 
 

@@ -5,9 +5,11 @@ python tools/make_splits.py data/datadel/kvasir-seg data/datadel/cvc-clinicdb
 
 import argparse
 
+from mmdel.arguments import ArgumentParser
+
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Write train.txt, val.txt and test.txt beside images/ and masks/: the official split where its lists '
         'are there, else 80/10/10 by a hash, sequences whole.',
         epilog='Nothing changes when it runs again. Lists that somebody else wrote are replaced only with --overwrite, and kept '

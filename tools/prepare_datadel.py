@@ -5,9 +5,11 @@ python tools/prepare_datadel.py --raw downloads --out data/datadel
 
 import argparse
 
+from mmdel.arguments import ArgumentParser
+
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Recognise the datasets of the benchmark among downloads, unpacked or as archives, check them, and bring '
         'them into the layout that the configs read.',
         epilog='The downloads are never changed. A second run changes nothing; a run that was killed goes on.',
@@ -178,7 +180,7 @@ def main() -> None:
     args = parse_args()
     from mmdel.command_line import end_with
 
-    end_with(run, args)
+    end_with(run, args, 'datasets that are whole are kept; the same command goes on with the others')
 
 
 if __name__ == '__main__':

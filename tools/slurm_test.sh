@@ -11,6 +11,18 @@ END
     exit 2
 fi
 
+# NAME VALUE LEAST
+number() {
+    if ! [[ $2 =~ ^(0|[1-9][0-9]*)$ ]] || [ "$2" -lt "$3" ]; then
+        echo "error: $1 is a whole number of at least $3, got '$2'. Usage: $0 without arguments" >&2
+        exit 2
+    fi
+}
+number GPUS "${GPUS:-8}" 1
+number GPUS_PER_NODE "${GPUS_PER_NODE:-8}" 1
+number CPUS_PER_TASK "${CPUS_PER_TASK:-5}" 1
+number PORT "${PORT:-${MASTER_PORT:-29500}}" 1
+
 tools=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 gpus=${GPUS:-8}
 per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}

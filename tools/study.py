@@ -9,11 +9,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmdel.arguments import ArgumentParser, at_least
+
 TOOLS = Path(__file__).resolve().parent
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Run a study: selectors x ratios x seeds x downstream sets.',
         epilog='Without --dry-run, --collect, --submit and --plot everything that is not done is run, then collected and drawn. '
         'Exit status: 0 all cells are done, 1 some failed, 2 a mistake in the config or options, 3 some are still missing.',
@@ -21,12 +23,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='the config of a study, e.g. configs/study/demo.py')
     parser.add_argument('--work-dir', help="where everything goes (default: the config's)")
     parser.add_argument('--dry-run', action='store_true', help='show the runs and their cost, and run nothing')
-    parser.add_argument('--jobs', type=int, default=1, metavar='N', help='runs at a time (default: %(default)s)')
+    parser.add_argument(
+        '--jobs', type=at_least(1), default=1, metavar='N', help='runs at a time (default: %(default)s)'
+    )
     parser.add_argument('--submit', choices=['slurm'], help='hand the runs to a cluster instead, one job each')
     parser.add_argument('--collect', action='store_true', help='only write the results table of what is done')
     parser.add_argument('--plot', action='store_true', help='only draw tables and figures from the results table')
     parser.add_argument('--run', metavar='NAME', help='run a single run of the plan, as a job of the cluster does')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change any key of the config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change any key of the config'
+    )
     return parser.parse_args()
 
 
@@ -145,7 +151,7 @@ def main() -> None:
     args = parse_args()
     from mmdel.command_line import end_with
 
-    end_with(run, args)
+    end_with(run, args, 'runs that have ended are recorded; the same command goes on with the others')
 
 
 if __name__ == '__main__':

@@ -8,9 +8,11 @@ import argparse
 import os
 from pathlib import Path
 
+from mmdel.arguments import ArgumentParser, at_least
+
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Evaluate a checkpoint with an OpenMMLab config.')
+    parser = ArgumentParser(description='Evaluate a checkpoint with an OpenMMLab config.')
     parser.add_argument('config', help='the config that the checkpoint was trained with')
     parser.add_argument('checkpoint', help='the checkpoint')
     parser.add_argument(
@@ -28,13 +30,18 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-dir', metavar='DIR', help='draw the predictions over the images, below this folder')
     parser.add_argument('--show', action='store_true', help='show them in windows')
     parser.add_argument(
-        '--interval', type=int, default=1, help='draw every n-th image of mmpretrain (default: 1); mmseg draws each'
+        '--interval',
+        type=at_least(1),
+        default=1,
+        help='draw every n-th image of mmpretrain (default: 1); mmseg draws each',
     )
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays (default: 2)')
     parser.add_argument(
         '--tta', action='store_true', help="test-time augmentation: the config's tta_model and tta_pipeline"
     )
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change any key of the config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change any key of the config'
+    )
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='started by which launcher'
     )
@@ -74,13 +81,15 @@ def run(args: argparse.Namespace) -> None:
     from mmengine.runner import Runner
 
     from mmdel import distributed
+    from mmdel.training.command_line import mistakes_of
     from mmdel.weights import check_checkpoint
 
     check_checkpoint(args.checkpoint)
     cfg = load_config(args)
     distributed.prepare(cfg, args.launcher)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    metrics = runner.test()
+    with mistakes_of(cfg):
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        metrics = runner.test()
     if args.metrics_out and is_main_process():
         mmengine.dump({key: float(value) for key, value in metrics.items()}, args.metrics_out)
 

@@ -10,9 +10,11 @@ import argparse
 import os
 from pathlib import Path
 
+from mmdel.arguments import ArgumentParser, at_least
+
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Train with an OpenMMLab config.', epilog='The other options are those of mmpretrain and mmseg.'
     )
     parser.add_argument('config', help='the training config')
@@ -29,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--equal-compute',
         nargs='?',
-        type=int,
+        type=at_least(1),
         const=-1,
         metavar='EPOCHS',
         help='train a subset so long that it costs what EPOCHS over all images do (default: 200)',
@@ -45,7 +47,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--amp', action='store_true', help='mixed precision where the machine has it')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate while training')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate by the actual batch size')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change any key of the config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change any key of the config'
+    )
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='started by which launcher'
     )
@@ -89,18 +93,20 @@ def run(args: argparse.Namespace) -> None:
     from mmengine.runner import Runner
 
     from mmdel import distributed
+    from mmdel.training.command_line import mistakes_of
 
     cfg = load_config(args)
     distributed.prepare(cfg, args.launcher)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    runner.train()
+    with mistakes_of(cfg):
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner.train()
 
 
 def main() -> None:
     args = parse_args()
     from mmdel.command_line import end_with
 
-    end_with(run, args)
+    end_with(run, args, 'checkpoints written so far are kept; the same command with --resume goes on from the last one')
 
 
 if __name__ == '__main__':

@@ -20,8 +20,9 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from mmdel.datasets import keys
-from mmdel.datasets.file_source import DAMAGE, FolderSource, Member, Source, is_rubbish, words
+from mmdel.datasets.file_source import DAMAGE, FolderSource, Member, Source, words
 from mmdel.errors import UnreadableImage
+from mmdel.images.ignored import is_rubbish
 
 MAX_MEMBER_BYTES = 64 << 30
 """No file of the catalogue is near this size: the longest capsule video takes some gigabytes."""

@@ -1,25 +1,29 @@
-"""DataDEL: images and video frames of any folders as an OpenMMLab dataset, with what their names and folders tell."""
+"""DataDEL: images, video frames and pages of any folders as an OpenMMLab dataset, with what their names and folders tell."""
 
 import os
 import pickle
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, groupby
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 from numpy.typing import NDArray
 
-from mmdel.datasets import keys
+from mmdel import plain_lists, storage
+from mmdel.datasets import keys, metadata_table
 from mmdel.datasets.catalog import CATALOG
-from mmdel.datasets.listing import Listing, file_problem, list_images, select
-from mmdel.datasets.video_listing import list_frames
+from mmdel.datasets.listing import EXCLUDED, MASK, Listing, file_problem, list_images, masks_among, select
+from mmdel.datasets.video_listing import list_frames, with_pages
 from mmdel.datasets.videos import FrameStep, frame_path, is_video, read_index, split_frame
-from mmdel.errors import DatasetError, UnreadableImage
+from mmdel.errors import ConfigError, DatasetError, UnreadableImage
+from mmdel.images.formats.pages import is_page_file
+from mmdel.images.ignored import Exclusion
 from mmdel.registry import DATASETS
 
 LAYOUTS = {
@@ -46,8 +50,8 @@ _DOWNSTREAM = re.compile(
 class DataDEL(BaseDataset):
     """The images below a folder: all of them, those of some sources, or those of a list; and frames of the videos there.
 
-    Every item has ``img_path`` and ``source``, and where names or folders tell it ``gt_label``, ``video``, ``frame``
-    and ``centre``. Items are sorted by key. Images are not opened; those that can be seen to be unusable are in
+    Every item has ``img_path`` and ``source``, and where names, folders or a table tell it ``gt_label``, ``patient``, ``video``,
+    ``frame`` and ``centre``. Items are sorted by key. Images are not opened; those that can be seen to be unusable are in
     ``ledger``. Of videos the packets are read, once, to count the frames; none is decoded or written.
 
     Args:
@@ -55,20 +59,32 @@ class DataDEL(BaseDataset):
         sources (Sequence[str]): Where to take images from: folders below ``data_root``, and 'pretraining' (or 'downstream') for
             the datasets of the catalogue of this division that are there. Defaults to (), everything; the source of an image
             is then the first folder on its path ('' for files that lie directly in ``data_root``).
-        videos (int | str, optional): Which frames of videos are items: 'all', a number n for every n-th, or a rate such as
-            '2fps'. Defaults to None, videos are left out.
+        videos (int | str, optional): Which frames of videos, and of image files with several pages or frames, are items: 'all', a
+            number n for every n-th, or a rate such as '2fps'. Defaults to None: videos are left out, and a file of several pages
+            cannot be used.
         allow_downstream (bool): Whether images of the downstream datasets of the catalogue may be among them: a model that is
             pre-trained on them is tested on what it has seen. Defaults to False.
         ann_file (str): A list of images instead of a scan, one path relative to ``data_root`` a line; a line may also name a
             frame, ``clip.avi#000123``, or a video. Defaults to ''.
+        labels (str, optional): 'folders' where folders are named after classes: the label is the first folder below ``data_root``
+            (below the source, where sources are named), as in ``torchvision.datasets.ImageFolder`` and
+            ``mmpretrain.CustomDataset``. Defaults to None: only the datasets of the catalogue tell labels.
+        table (str, optional): CSV, TSV or Parquet with a header: ``key``, and some of ``label, patient, video, frame, source,
+            centre``. What it says counts before what names and folders tell. Defaults to None.
+        exclude (Sequence[str]): Patterns of files and folders to leave out, relative to ``data_root``, as in .gitignore.
+            Defaults to ().
+        masks (str): 'auto' leaves out masks and drawn labels of images that lie beside them (:mod:`mmdel.images.mask_files`),
+            'keep' takes every image file for an image. Folders that ``sources`` names hold images. Defaults to 'auto'.
         pipeline (Sequence): Processing pipeline. Defaults to ().
         metainfo (Mapping, optional): Meta information; ``classes`` fixes the order of labels. Defaults to None, the
-            classes found, sorted.
+            classes found, sorted; labels of a table that are whole numbers are class numbers themselves.
         **kwargs: ``indices``, ``serialize_data``, ``test_mode``, ``lazy_init``, ``max_refetch`` of
             :class:`mmengine.dataset.BaseDataset`.
 
     Attributes:
         ledger (tuple[tuple[str, str], ...]): ``(key, reason)`` of files that cannot be used, once the items are loaded.
+        skipped (Mapping[str, tuple[str, ...]]): Keys of all other files by the reason why they are no items, see
+            :class:`~mmdel.datasets.listing.Listing`.
         notes (tuple[str, ...]): What else was seen, for people.
 
     Examples:
@@ -86,6 +102,10 @@ class DataDEL(BaseDataset):
         ann_file: str = '',
         videos: int | str | None = None,
         allow_downstream: bool = False,
+        labels: str | None = None,
+        table: str | None = None,
+        exclude: Sequence[str] = (),
+        masks: Literal['auto', 'keep'] = 'auto',
         pipeline: Sequence[dict | Callable] = (),
         metainfo: Mapping[str, Any] | None = None,
         **kwargs: Any,
@@ -93,8 +113,19 @@ class DataDEL(BaseDataset):
         self.sources = tuple(keys.normalise(source) for source in sources)
         self.videos = videos
         self.allow_downstream = allow_downstream
+        if labels not in (None, 'folders'):
+            raise ConfigError(f"labels is 'folders' (the first folder on a path is the class) or None, got {labels!r}.")
+        self.labels = labels
+        self.table = table
+        self._metadata: metadata_table.MetadataTable | None = None
         self._step = None if videos is None else FrameStep(videos)
+        if masks not in ('auto', 'keep'):
+            raise ConfigError(f"masks is 'auto' or 'keep', got {masks!r}.")
+        self.masks = masks
+        self.exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+        Exclusion(self.exclude)
         self.ledger: tuple[tuple[str, str], ...] = ()
+        self.skipped: Mapping[str, tuple[str, ...]] = {}
         self.notes: tuple[str, ...] = ()
         super().__init__(
             ann_file=ann_file,
@@ -121,20 +152,34 @@ class DataDEL(BaseDataset):
         self._refuse_downstream(listing)
         names, ledger, notes = listing.keys, [*listing.ledger], [*listing.notes]
         if self._step is not None:
-            videos, unusable = list_frames([(key, listing.path(key)) for key in listing.videos], self._step)
+            pages = with_pages([(key, listing.path(key)) for key in names if is_page_file(key)])
+            videos, unusable = list_frames([*((key, listing.path(key)) for key in listing.videos), *pages], self._step)
             ledger += unusable
+            of_pages = {key for key, _ in pages}
+            names = tuple(name for name in names if name not in of_pages) if of_pages else names
             frames = (frame_path(video.key, number) for video in videos for number in video.frames.tolist())
             names = tuple(name for name, _ in groupby(sorted(chain(names, frames))))
         elif listing.videos:
+            listing = replace(
+                listing, skipped={**listing.skipped, 'video, of which no frames are taken': listing.videos}
+            )
             notes.append(
                 f'{_count(len(listing.videos), "video")} left out. Take frames of them with videos=, for instance --videos 1fps'
             )
-        self.ledger, self.notes = tuple(sorted(ledger)), tuple(notes)
+        self.ledger, self.notes, self.skipped = tuple(sorted(ledger)), tuple(notes), listing.skipped
         if not names:
             why = _examples(self.ledger) or self.notes[-1]
             raise DatasetError(f'None of the images of {self.data_root} can be used: {why}.')
-        items = _Items(names, partial(self._item, listing=listing, labels=self._labels(names)))
-        return items if self.serialize_data else list(items)
+        if self.table is not None:
+            others = (*listing.videos, *(key for key, _ in ledger))
+            self._metadata = metadata_table.read_metadata(self.table, self.data_root, names, others)
+            self.notes += self._metadata.notes
+        labels = self._labels(names)
+        items = _Items(names, partial(self._item, listing=listing, labels=labels))
+        if self.serialize_data:
+            return items
+        plain, self._metadata = list(items), None
+        return plain
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """The label of an item as a list, empty where it has none."""
@@ -150,10 +195,11 @@ class DataDEL(BaseDataset):
             data += pickle.dumps(item, protocol=4)
             ends[place] = len(data)
         self.data_list = []
+        self._metadata = None  # nor is it sent to workers
         return np.frombuffer(data, np.uint8), ends
 
     def _check_root(self) -> None:
-        if not os.path.isdir(self.data_root):
+        if not storage.is_dir(self.data_root):
             raise DatasetError(
                 f'{self.data_root} is not there. Put the images in it, run on a folder of your own: '
                 'python tools/dedup.py CONFIG --images DIR, or try the embedded data: make demo'
@@ -196,10 +242,10 @@ class DataDEL(BaseDataset):
             )
 
     def _is_source(self, source: str) -> bool:
-        return source.split('/')[0] not in ('', '..') and os.path.isdir(os.path.join(self.data_root, source))
+        return source.split('/')[0] not in ('', '..') and storage.is_dir(os.path.join(self.data_root, source))
 
     def _scan(self) -> Listing:
-        listing = list_images(self.data_root, self.sources, with_videos=True)
+        listing = list_images(self.data_root, self.sources, True, self.exclude, with_masks=self.masks == 'keep')
         names = (listing.keys, listing.videos if self._step is not None else ())
         empty = [source for source in self.sources if not any(name.startswith(source + '/') for name in chain(*names))]
         if empty and any(names):
@@ -213,9 +259,14 @@ class DataDEL(BaseDataset):
         images: list[str] = []
         films: list[str] = []
         ledger: dict[str, str] = {}
+        exclude = Exclusion(self.exclude)
+        excluded: dict[str, set[str]] = {}
         for line in self._lines():
             image = self._relative(line)
             if image is None:
+                continue
+            if exclude and (pattern := exclude.pattern(image)):
+                excluded.setdefault(EXCLUDED + pattern, set()).add(keys.normalise(image))
                 continue
             problem = self._problem(image)
             if problem:
@@ -223,25 +274,42 @@ class DataDEL(BaseDataset):
             else:
                 (films if is_video(image) else images).append(image)
         if not (images or films or ledger):
-            raise DatasetError(f'The list {self.ann_file} names no image. Write one path relative to data_root a line.')
+            but = ' that --exclude does not leave out' if excluded else ''
+            raise DatasetError(
+                f'The list {self.ann_file} names no image{but}. Write one path relative to data_root a line.'
+            )
+        notes: list[str] = []
+        if excluded:
+            notes.append(f'{_count(sum(map(len, excluded.values())), "file")} of the list left out by --exclude')
+        if self.masks == 'auto':
+            masks, of_masks = masks_among(images, self.data_root, [*chain(*excluded.values())])
+            notes += of_masks
+            if masks:
+                images = [image for image in images if image not in masks]
+                excluded[MASK] = set(map(keys.normalise, masks))
         videos = select(self.data_root, films, ())
         listing = select(self.data_root, images, chain(ledger.items(), videos.ledger))
-        return replace(listing, spelled={**listing.spelled, **videos.spelled}, videos=videos.keys)
+        return replace(
+            listing,
+            spelled={**listing.spelled, **videos.spelled},
+            videos=videos.keys,
+            notes=tuple(notes),
+            skipped={reason: tuple(sorted(paths)) for reason, paths in sorted(excluded.items())},
+        )
 
     def _lines(self) -> Iterator[str]:
         try:
-            # lines end at line feeds alone: names may hold other characters that text is cut at
-            with open(self.ann_file, encoding='utf-8-sig', errors='surrogateescape', newline='\n') as lines:
-                yield from (line.rstrip('\r\n') for line in lines)
-        except OSError as error:
-            raise DatasetError(
-                f'The list {self.ann_file} cannot be read ({error.strerror}). ann_file is relative to data_root.'
-            ) from error
+            for text in plain_lists.text_blocks(self.ann_file, 'surrogateescape'):
+                yield from text.split('\n')
+        except DatasetError as error:
+            raise DatasetError(f'ann_file is a list, relative to data_root. {error}') from error
 
     def _relative(self, line: str) -> str | None:
         """The path of a line relative to the root, None for a blank line."""
-        if not line.strip():
+        if not plain_lists.trimmed(line):
             return None
+        if not os.path.lexists(os.path.join(self.data_root, line)):
+            line = plain_lists.trimmed(line)
         if '\\' in line and not os.path.lexists(os.path.join(self.data_root, line)):
             line = line.replace('\\', '/')  # a list written on Windows
         if os.path.isabs(line):
@@ -275,12 +343,18 @@ class DataDEL(BaseDataset):
         file = frame[0] if frame else key
         source = self._source(key)
         item: dict[str, Any] = {'source': source}
-        if is_video(file):
+        if frame:
             item['video'] = file
         layout = LAYOUTS.get(posixpath.basename(source))
         told = layout.fullmatch(file[len(source) + 1 :]) if layout else None
         if told:
             item.update((_TOLD.get(name, name), value) for name, value in told.groupdict().items() if value is not None)
+        if self.labels and layout is None:
+            inside = file[len(source) + 1 :] if source in self.sources else file
+            if (label := metadata_table.folder_label(inside)) is not None:
+                item['label'] = label
+        if self._metadata is not None:
+            item.update(self._metadata.of(key))
         if frame:
             item['frame'] = frame[1]
         elif 'frame' in item:
@@ -289,12 +363,24 @@ class DataDEL(BaseDataset):
 
     def _labels(self, names: Sequence[str]) -> dict[str, int]:
         """The numbers of the labels that keys tell."""
-        found = {
+        in_table = self._metadata is not None and 'label' in self._metadata.columns
+        everywhere = in_table or self.labels is not None
+        counts: Counter[str] = Counter(
             told['label']
             for key in names
-            if posixpath.basename(self._source(key)) in LAYOUTS and 'label' in (told := self._told(key))
-        }
-        classes = self._metainfo.setdefault('classes', tuple(sorted(found))) if found else ()
+            if (everywhere or posixpath.basename(self._source(key)) in LAYOUTS) and 'label' in (told := self._told(key))
+        )
+        found = set(counts)
+        if self.labels and not in_table and found <= metadata_table.SPLITS:
+            first = f'those are {", ".join(sorted(found))}' if found else 'no image lies in one'
+            raise DatasetError(
+                f"labels='folders' takes the first folder below {self.data_root} as the class, and {first}. Give the folder that "
+                'holds a folder for each class as --images DIR, or say it in a table: --table FILE.csv'
+            )
+        if everywhere:
+            self.notes += (_about_labels(counts, len(names)),)
+        order = metadata_table.ordered(found) if in_table else tuple(sorted(found))
+        classes = self._metainfo.setdefault('classes', order) if found else ()
         unknown = sorted(found - set(classes))
         if unknown:
             raise DatasetError(
@@ -329,7 +415,21 @@ def _frame_problem(video: str, number: int) -> str | None:
         count = read_index(video).count
     except UnreadableImage as error:
         return error.reason
-    return None if number < count else f'the video has {count:,} frames, counted from 0'
+    if count == 1 and not is_video(video):
+        return 'the file holds a single picture; name it without # and a number'
+    what = 'video' if is_video(video) else 'file'
+    return None if number < count else f'the {what} has {count:,} frames, counted from 0'
+
+
+def _about_labels(counts: Counter[str], images: int) -> str:
+    """Which labels there are, because a folder may be named after something else."""
+    most = ', '.join(f'{name} {count:,}' for name, count in counts.most_common(5)) + ', ...' * (len(counts) > 5)
+    lone = images - counts.total()
+    return (
+        f'{_count(counts.total(), "image")} with a label, {len(counts):,} different ones'
+        + (f' ({most})' if counts else '')
+        + (f'; {_count(lone, "image")} without' if lone else '')
+    )
 
 
 def _count(number: int, noun: str) -> str:

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from mmdel.errors import ConfigError
 from mmdel.files import TEMPORARY, process_runs
 
-FORMAT = 1
+FORMAT = 2
 """Version of the entries, raised too when mmdel itself decodes in another way."""
 
 _MAGIC = b'mmdeldec'

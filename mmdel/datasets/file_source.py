@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from mmdel import storage
 from mmdel.datasets import keys
-from mmdel.errors import UnreadableImage
+from mmdel.errors import StorageError, UnreadableImage
+from mmdel.images.ignored import is_rubbish
 
 DAMAGE = (
     OSError,
@@ -25,8 +27,6 @@ DAMAGE = (
     ValueError,
 )
 """What the libraries raise for an archive that is damaged, cut off, or packed in a way that they do not know."""
-
-_RUBBISH = ('__MACOSX', 'Thumbs.db', 'desktop.ini')
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,8 @@ class Source(ABC):
                 try:
                     block = stream.read(size)
                 except DAMAGE as error:
+                    if storage.failed(error):
+                        raise StorageError(f'{self.path}: the storage failed ({words(error)}). Start again.') from error
                     raise UnreadableImage(f'damaged or cut off: {words(error)}') from error
                 if not block:
                     break
@@ -170,9 +172,8 @@ class FolderSource(Source):
                 if folder in entered:
                     continue
                 entered.add(folder)
-                with os.scandir(self.path / inside) as entries:
-                    for entry in entries:
-                        self._take(entry, inside, members, stack)
+                for entry in storage.scandir(self.path / inside):
+                    self._take(entry, inside, members, stack)
             except OSError as error:
                 self._problems.append((inside.rstrip('/'), f'the folder cannot be listed ({error.strerror})'))
         members.sort(key=lambda member: member.path)
@@ -183,10 +184,10 @@ class FolderSource(Source):
         if is_rubbish(entry.name):
             return
         try:
-            if entry.is_dir():
+            if storage.patiently(entry.path, entry.is_dir):
                 stack.append(f'{path}/')
                 return
-            status = entry.stat()
+            status = storage.patiently(entry.path, entry.stat)
         except OSError as error:
             self._problems.append((path, f'cannot be reached ({error.strerror})'))
             return
@@ -196,16 +197,12 @@ class FolderSource(Source):
             self._problems.append((path, 'is not a regular file'))
 
     def _open(self, member: Member) -> IO[bytes]:
-        return open(self.path / member.path, 'rb')
+        path = self.path / member.path
+        return storage.patiently(path, lambda: open(path, 'rb'))
 
     def local(self, member: Member) -> Path | None:
         """The file."""
         return self.path / member.path
-
-
-def is_rubbish(name: str) -> bool:
-    """Whether a file or folder is what systems leave behind, and no part of any dataset."""
-    return (name.startswith('.') and name not in ('.', '..')) or name in _RUBBISH
 
 
 def words(error: BaseException) -> str:
@@ -217,5 +214,5 @@ def words(error: BaseException) -> str:
 
 
 def _identity(folder: str | os.PathLike[str]) -> tuple[int, int]:
-    status = os.stat(folder)
+    status = storage.stat(folder)
     return status.st_dev, status.st_ino

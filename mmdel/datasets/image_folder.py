@@ -7,6 +7,7 @@ read_list('data/datadel/kvasir-seg/train.txt', images)  # ['a', 'b']
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
+from mmdel import plain_lists
 from mmdel.datasets import keys
 from mmdel.datasets.listing import list_images
 from mmdel.errors import DatasetError
@@ -44,12 +45,7 @@ def read_list(path: str | os.PathLike[str], images: Mapping[str, str]) -> list[s
     Raises:
         DatasetError: The list cannot be read, is empty, names an image twice, or one that is not there.
     """
-    try:
-        with open(path, encoding='utf-8-sig') as file:
-            lines = [line.strip() for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f'{path} cannot be read as a list ({error}).') from error
-    lines = [line for line in lines if line]
+    lines = list(plain_lists.names_of(plain_lists.read_lines(path), source=os.fspath(path)))
     if not lines:
         raise DatasetError(f'{path} is empty.')
     stems = [stem_of(line, images) for line in lines]
@@ -69,11 +65,14 @@ def read_list(path: str | os.PathLike[str], images: Mapping[str, str]) -> list[s
 
 def stem_of(name: str, images: Mapping[str, str]) -> str | None:
     """The stem that a stem or file name means; None where there is no such image."""
-    key = keys.normalise(name)
+    key = keys.meant(name, images)
     if key in images:
         return key
-    stem, suffix = os.path.splitext(key)
-    return stem if stem in images and os.path.splitext(images[stem])[1] == suffix else None
+    for each in dict.fromkeys((keys.normalise(name), key)):
+        stem, suffix = os.path.splitext(each)
+        if stem in images and os.path.splitext(images[stem])[1] == suffix:
+            return stem
+    return None
 
 
 def three(names: Iterable[str]) -> str:

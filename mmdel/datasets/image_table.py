@@ -27,6 +27,7 @@ SCHEMA = pa.schema(
         ('path', pa.string()),
         ('source', pa.string()),
         ('label', pa.string()),
+        ('patient', pa.string()),
         ('video', pa.string()),
         ('frame', pa.int64()),
         ('centre', pa.string()),
@@ -72,6 +73,7 @@ class ImageTable:
         classes (tuple[str, ...]): Label names in the order of ``gt_label``, () where not known.
         notes (tuple[str, ...]): Lines for people, such as how many other files were ignored.
         masks (Mapping[str, str]): Key to the mask file that the dataset names, whether it is there or not. Defaults to {}.
+        skipped (tuple): ``(key, reason)`` of all other files, sorted; a folder ends in a slash. Defaults to ().
     """
 
     root: str
@@ -80,6 +82,7 @@ class ImageTable:
     classes: tuple[str, ...]
     notes: tuple[str, ...]
     masks: Mapping[str, str] = field(default_factory=dict)
+    skipped: tuple[tuple[str, str], ...] = ()
 
 
 def image_table(dataset: Any, root: str | None = None) -> ImageTable:
@@ -118,7 +121,9 @@ def image_table(dataset: Any, root: str | None = None) -> ImageTable:
     notes = tuple(dict.fromkeys(note for leaf in leaves for note in getattr(leaf, 'notes', ())))
     labelled = table['label'].null_count < len(table)
     give_back()
-    return ImageTable(base, table, lost, _classes(leaves) if labelled else (), notes, Files(named))
+    return ImageTable(
+        base, table, lost, _classes(leaves) if labelled else (), notes, Files(named), _skipped(leaves, base)
+    )
 
 
 def dataset_digest(table: pa.Table) -> str:
@@ -202,6 +207,7 @@ def _row(path: str, info: Mapping[str, Any], classes: Sequence[str] | None) -> d
         'path': path,
         'source': _text(info.get('source')),
         'label': _label(info.get('gt_label'), classes),
+        'patient': _text(info.get('patient')),
         'video': _text(info.get('video')),
         'frame': None if info.get('frame') is None else int(info['frame']),
         'centre': _text(info.get('centre')),
@@ -288,6 +294,17 @@ def _add_ledger(leaf: BaseDataset, base: str, ledger: dict[str, str]) -> None:
         inside = keys.keys_under(base, [f'{prefix}/']) if prefix else [None]
         for key, reason in found:
             ledger[(inside[0] or '') + key] = reason
+
+
+def _skipped(leaves: Sequence[BaseDataset], base: str) -> tuple[tuple[str, str], ...]:
+    """What the leaves themselves left out (DataDEL does), with keys relative to ``base``."""
+    found: dict[str, str] = {}
+    for leaf in leaves:
+        prefix = keys.image_prefix(leaf)
+        inside = keys.keys_under(base, [f'{prefix}/'])[0] if prefix else None
+        for reason, paths in getattr(leaf, 'skipped', {}).items():
+            found.update(((inside or '') + path, reason) for path in paths)
+    return tuple(sorted(found.items()))
 
 
 def _label(label: Any, classes: Sequence[str] | None) -> str | None:

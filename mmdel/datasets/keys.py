@@ -17,10 +17,12 @@ import posixpath
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 import pyarrow as pa
 from mmengine.dataset import BaseDataset
+
+from mmdel import plain_lists
 
 _UNSAFE = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
 _SURROGATE = re.compile('[\ud800-\udfff]')
@@ -43,6 +45,12 @@ def normalise(path: str | os.PathLike[str]) -> str:
 def is_utf8(path: str) -> bool:
     """Whether a path can be written as text: False where Python carries bytes of another encoding in it."""
     return not _SURROGATE.search(path)
+
+
+def meant(line: str, known: Container[str]) -> str:
+    """The key that a line of a list means: blanks round it count only where an image has a name with them."""
+    key = normalise(line)
+    return key if key in known else normalise(plain_lists.trimmed(line) or line)
 
 
 def name_problem(path: str | os.PathLike[str]) -> str | None:

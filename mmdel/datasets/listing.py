@@ -1,28 +1,42 @@
 """Which images and videos lie below a folder.
 
-Nothing is opened: a listing tells what the folder says. What it can already tell to be unusable (a dangling link, a
-name that is not UTF-8) is a row of the ledger, never a crash; what is no image at all is counted in a note.
+A listing tells what the folder says: only files whose names do not tell what they are are opened, for their first bytes. What can
+already be seen to be unusable (a dangling link, a name that is not UTF-8) is a row of the ledger, never a crash; everything else
+that is no image of the pool is named with the reason, and counted in a note.
 
     listing = list_images('data/pool')
     listing.keys     # ('a/1.jpg', 'a/2.png', ...)
     listing.ledger   # (('a/lost.jpg', 'dangling link to ../3.jpg'), ...)
     listing.videos   # ('clips/a.avi', ...)
     listing.path('a/1.jpg')
+    listing.skipped  # {'no image: .txt': ('a/readme.txt',), ...}
     listing.notes    # ('12 files with other endings ignored (10 .txt, 2 .csv)',)
 """
 
 import os
+import re
+import shlex
 import stat
-import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
-from mmdel.datasets import keys, listing_cache, videos
+from mmdel import storage
+from mmdel.datasets import keys, videos
 from mmdel.errors import DatasetError
+from mmdel.images.ignored import Exclusion, is_rubbish
+from mmdel.images.kinds import FOREIGN, IMAGE, ending_of, image_endings, kind_by_first_bytes
+from mmdel.images.mask_files import find_masks
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-"""Endings of image files; upper case counts, too."""
+RUBBISH = 'hidden, or left behind by a system'
+LOOP = 'a link back to a folder above'
+MASK = 'mask of an image beside it'
+OTHER = 'no image: '
+EXCLUDED = 'excluded by '
+
+COUNTED = 100_000
+"""Files in folders that are not looked into are counted up to here: a snapshot may hold the whole disk several times."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,8 @@ class Listing:
         ledger (tuple): ``(key, reason)`` of image files that cannot be used, sorted.
         notes (tuple[str, ...]): What else was seen, for people. Defaults to ().
         videos (tuple[str, ...]): Keys of video files, sorted. Defaults to ().
+        skipped (Mapping[str, tuple[str, ...]]): Keys of all other files, sorted, by the reason. A folder that was not looked into
+            stands for the files in it, and ends in a slash. Defaults to {}.
     """
 
     folder: str
@@ -44,6 +60,7 @@ class Listing:
     ledger: tuple[tuple[str, str], ...]
     notes: tuple[str, ...] = ()
     videos: tuple[str, ...] = ()
+    skipped: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     def path(self, key: str) -> str:
         """Where an image, a video or a frame of one can be opened."""
@@ -52,38 +69,44 @@ class Listing:
         return os.path.join(self.folder, self.spelled.get(key, key))
 
 
-def list_images(folder: str | os.PathLike[str], within: Sequence[str] = (), with_videos: bool = False) -> Listing:
+def list_images(
+    folder: str | os.PathLike[str],
+    within: Sequence[str] = (),
+    with_videos: bool = False,
+    exclude: Sequence[str] = (),
+    with_masks: bool = True,
+) -> Listing:
     """All images below a folder, at any depth; links to files and folders are followed.
 
     Args:
         folder (str): The folder that keys are relative to.
         within (Sequence[str]): Subfolders to look into instead of the whole folder. Defaults to ().
         with_videos (bool): Whether videos are listed, too. Defaults to False; they are then counted among the other endings.
+        exclude (Sequence[str]): Patterns of files and folders to leave out, see :class:`~mmdel.images.ignored.Exclusion`.
+            Defaults to ().
+        with_masks (bool): Whether masks of images beside them are listed, too (:mod:`mmdel.images.mask_files`). Defaults to True.
 
     Raises:
+        ConfigError: A pattern of ``exclude`` cannot be used.
         DatasetError: There is no such folder, or nothing in it that is asked for.
+        StorageError: The storage failed: what lies in a folder that cannot be listed changes the whole answer.
     """
     folder = os.fspath(folder)
-    if not os.path.isdir(folder):
+    if not storage.is_dir(folder):
         found = 'a file, not a folder' if os.path.exists(folder) else 'not there'
         raise DatasetError(f'{folder} is {found}. Give the folder that holds the images.')
-    endings = SUFFIXES + videos.SUFFIXES * with_videos
-    known = listing_cache.load(folder, within, endings)
-    if known:
-        return _sorted_out(Listing(folder, tuple(known[0]), {}, (), known[1]), with_videos)
-    started = time.time_ns()
-    walk = _Walk(folder, endings)
-    walk.run([f'{subfolder}/' for subfolder in within] or [''])
+    walk = _Walk(folder, with_videos, Exclusion(exclude))
+    starts = [f'{subfolder}/' for subfolder in dict.fromkeys(within)] or ['']
+    walk.run([start for start in starts if not any(start != other and start.startswith(other) for other in starts)])
+    if not with_masks:
+        walk.leave_masks_out(starts)
     notes = walk.notes()
     if not walk.files and not walk.ledger:
-        seen = f' {notes[0]}.' if notes else ' The folder is empty.'
-        looked_for = ', '.join(ending[1:] for ending in endings)
-        raise DatasetError(f'There is no image (looked for {looked_for}) below {folder}.{seen}')
-    listing = replace(select(folder, walk.files, walk.ledger), notes=notes)
-    # names that are spelled otherwise than their keys, and files that are not there now, are looked at again every time
-    if walk.settled and not listing.ledger and not listing.spelled:
-        listing_cache.save(folder, within, endings, listing.keys, notes, walk.folders, started)
-    return _sorted_out(listing, with_videos)
+        raise DatasetError(_nothing(folder, walk, notes))
+    listing = select(folder, walk.files, walk.ledger)
+    skipped = {reason: tuple(sorted(map(_skipped_key, paths))) for reason, paths in sorted(walk.skipped.items())}
+    listing = replace(listing, notes=notes, skipped=skipped)
+    return listing if walk.found.isdisjoint(videos.SUFFIXES) else _sorted_out(listing)
 
 
 def select(folder: str, images: Iterable[str], ledger: Iterable[tuple[str, str]]) -> Listing:
@@ -105,7 +128,7 @@ def select(folder: str, images: Iterable[str], ledger: Iterable[tuple[str, str]]
 def file_problem(path: str) -> str | None:
     """Why there is no file to open at ``path``, or None where there is one. The file is not opened."""
     try:
-        mode = os.stat(path).st_mode
+        mode = storage.stat(path).st_mode
     except OSError as error:
         if not os.path.islink(path):
             return f'cannot be reached ({error.strerror})'
@@ -117,27 +140,60 @@ def file_problem(path: str) -> str | None:
     return None if stat.S_ISREG(mode) else 'not a regular file'
 
 
-def _sorted_out(listing: Listing, with_videos: bool) -> Listing:
+def masks_among(
+    paths: Iterable[str], folder: str, excluded: Iterable[str] = (), given: Sequence[str] = ()
+) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Masks of images among files, see :mod:`mmdel.images.mask_files`.
+
+    Args:
+        paths (Iterable[str]): The files, relative to the folder.
+        folder (str): The folder, for the notes.
+        excluded (Iterable[str]): Files that are left out already; masks of them are masks. Defaults to ().
+        given (Sequence[str]): Folders that a person has named, each with a slash at its end. Defaults to ().
+
+    Returns:
+        tuple: The masks, and notes on them and on what may be masks.
+    """
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for path in chain(paths, excluded):
+        place = path.rfind('/') + 1
+        names[path[:place]].append(path[place:])
+    found = find_masks(names, given)
+    masks = found.files.difference(excluded)
+    notes = []
+    if masks:
+        notes.append(
+            f'{_count(len(masks), "mask")} left out, in {_places(folder, found.folders)}: images of the same names lie '
+            'beside them. --masks keep takes them in'
+        )
+    if found.doubtful:
+        pattern = _pattern(next(iter(found.doubtful)))
+        notes.append(
+            f'{_count(sum(found.doubtful.values()), "file")} in {_places(folder, found.doubtful)}: called like masks or labels, '
+            f'but not as images beside them, so they are kept. If they are no images, leave them out: --exclude {pattern}'
+        )
+    return masks, tuple(notes)
+
+
+def _sorted_out(listing: Listing) -> Listing:
     """With the videos among the keys in their own field."""
-    films = tuple(filter(videos.is_video, listing.keys)) if with_videos else ()
-    if not films:
-        return listing
+    films = tuple(filter(videos.is_video, listing.keys))
     return replace(listing, keys=tuple(key for key in listing.keys if not videos.is_video(key)), videos=films)
 
 
 class _Walk:
     """One walk through a tree; paths are relative to its top, folders end in a slash."""
 
-    def __init__(self, top: str, endings: tuple[str, ...]) -> None:
+    def __init__(self, top: str, with_videos: bool, exclude: Exclusion) -> None:
         self.top = top
-        self.endings = endings
+        self.exclude = exclude
+        self.endings = image_endings() | frozenset(videos.SUFFIXES * with_videos)
         self.files: list[str] = []
+        self.found: set[str] = set()
         self.ledger: list[tuple[str, str]] = []
-        self.folders: dict[str, listing_cache.State] = {}
-        self.settled = True
-        self.hidden = 0
-        self.loops = 0
-        self.others: Counter[str] = Counter()
+        self.skipped: defaultdict[str, list[str]] = defaultdict(list)
+        self.unseen: dict[str, int] = {}
+        self._of_masks: tuple[str, ...] = ()
 
     def run(self, starts: Sequence[str]) -> None:
         stack: list[tuple[str, frozenset[tuple[int, int]]]] = [(start, frozenset()) for start in starts]
@@ -145,14 +201,13 @@ class _Walk:
             inside, ancestors = stack.pop()
             path = os.path.join(self.top, inside)
             try:
-                status = os.stat(path)
+                status = storage.stat(path)
                 own = (status.st_dev, status.st_ino)
-                self.folders[inside] = listing_cache.state_of(status)
                 if own in ancestors:
-                    self.loops += 1
+                    self.skipped[LOOP].append(inside)
                     continue
-                with os.scandir(path) as entries:
-                    subfolders = [folder for entry in entries if (folder := self._take(entry, inside)) is not None]
+                entries = storage.scandir(path)
+                subfolders = [folder for entry in entries if (folder := self._take(entry, inside)) is not None]
             except OSError as error:
                 if inside in starts:
                     raise DatasetError(f'{path} cannot be listed ({error.strerror}).') from error
@@ -160,41 +215,151 @@ class _Walk:
                 continue
             stack.extend((subfolder, ancestors | {own}) for subfolder in subfolders)
 
+    def leave_masks_out(self, starts: Sequence[str]) -> None:
+        """Move masks from the files to what is skipped."""
+        excluded = [path for path in self._excluded() if path not in self.unseen]
+        masks, self._of_masks = masks_among(self.files, self.top, excluded, starts)
+        if masks:
+            self.skipped[MASK] = sorted(masks)
+            self.files = [path for path in self.files if path not in masks]
+
     def notes(self) -> tuple[str, ...]:
-        notes = []
-        if self.others:
-            common = sorted(self.others.items(), key=lambda item: (-item[1], item[0]))
-            kinds = ', '.join(f'{number} {ending or "without ending"}' for ending, number in common[:5])
-            more = ', ...' if len(common) > 5 else ''
-            notes.append(f'{_count(self.others.total(), "file")} with other endings ignored ({kinds}{more})')
-        if self.hidden:
-            notes.append(f'{self.hidden} hidden {"file or folder" if self.hidden == 1 else "files or folders"} ignored')
-        if self.loops:
-            notes.append(f'{_count(self.loops, "folder link")} back to a folder above not followed')
+        notes = [*self._of_masks]
+        if excluded := self._excluded():
+            notes.append(f'{self._number(excluded)} left out by --exclude')
+        for pattern in self.exclude.unused:
+            notes.append(
+                f'--exclude {pattern!r} matches nothing: patterns are relative to {self.top}, as in .gitignore'
+            )
+        others = {
+            reason[len(OTHER) :]: len(paths) for reason, paths in self.skipped.items() if reason.startswith(OTHER)
+        }
+        if others:
+            common = sorted(others.items(), key=lambda item: (-item[1], item[0]))
+            kinds = ', '.join(f'{number} {kind}' for kind, number in common)
+            notes.append(f'{_count(sum(others.values()), "file")} with other endings ignored ({kinds})')
+        if rubbish := self.skipped.get(RUBBISH):
+            named = Counter(_rubbish_name(path) for path in rubbish)
+            names = _examples(
+                [keys.normalise(name) for name, _ in sorted(named.items(), key=lambda item: (-item[1], item[0]))]
+            )
+            notes.append(f'{self._number(rubbish)} hidden or left behind by a system, ignored ({names})')
+        if loops := self.skipped.get(LOOP):
+            notes.append(f'{_count(len(loops), "folder link")} back to a folder above not followed')
         return tuple(notes)
 
     def _take(self, entry: os.DirEntry[str], inside: str) -> str | None:
-        """Note one entry; the path of a folder is returned."""
+        """Note one entry; the path of a folder to look into is returned."""
         name = entry.name
-        if name.startswith('.'):
-            self.hidden += 1
-            return None
+        path = inside + name
         try:
-            if entry.is_dir():
-                return f'{inside}{name}/'
-            whole = entry.is_file()
+            folder = storage.patiently(entry.path, entry.is_dir)
+            whole = not folder and storage.patiently(entry.path, entry.is_file)
         except OSError:  # a link that leads to itself
-            whole = False
-        self.settled &= whole
-        ending = os.path.splitext(name)[1].lower()
-        if ending not in self.endings:
-            self.others[keys.normalise(ending) if ending else ''] += 1
-        elif whole:
-            self.files.append(inside + name)
+            folder = whole = False
+        dot = name.rfind('.')
+        ending = '' if folder or dot < 0 else name[dot:].lower()
+        image = ending in self.endings
+        if name[0] == '.' or (not image and is_rubbish(name)):
+            self._pass(entry, path, folder, RUBBISH)
+            return None
+        if self.exclude and (pattern := self.exclude.pattern(f'{path}/' if folder else path)):
+            self._pass(entry, path, folder, EXCLUDED + pattern)
+            return None
+        if folder:
+            return f'{path}/'
+        if image and not whole:
+            self.ledger.append((path, file_problem(entry.path) or 'not a regular file'))
+        elif image or (kind := _other_kind(entry, whole)) == IMAGE:
+            self.files.append(path)
+            self.found.add(ending)
         else:
-            self.ledger.append((inside + name, file_problem(entry.path) or 'not a regular file'))
+            self.skipped[OTHER + kind].append(path)
         return None
+
+    def _pass(self, entry: os.DirEntry[str], path: str, folder: bool, reason: str) -> None:
+        """Note what is not looked at."""
+        if folder:
+            path += '/'
+            self.unseen[path] = 0 if entry.is_symlink() else _files_below(entry.path)
+        self.skipped[reason].append(path)
+
+    def _excluded(self) -> list[str]:
+        return [path for reason, paths in self.skipped.items() if reason.startswith(EXCLUDED) for path in paths]
+
+    def _number(self, paths: Sequence[str]) -> str:
+        """How many files these are, with those in folders that were not looked into."""
+        inside = [self.unseen[path] for path in paths if path in self.unseen]
+        number = _count(len(paths) - len(inside) + sum(inside), 'file')
+        more = 'more than ' if COUNTED in inside else ''
+        return more + number + (f' in {_count(len(inside), "folder")}' if inside and len(inside) == len(paths) else '')
+
+
+def _other_kind(entry: os.DirEntry[str], whole: bool) -> str:
+    """What a file is that does not end like an image."""
+    if ending := ending_of(entry.name):
+        return keys.normalise(ending)
+    if not whole:
+        return 'broken link or special file without ending'
+    try:
+        kind = kind_by_first_bytes(entry.path)
+    except OSError as error:
+        return f'without ending that cannot be opened ({error.strerror})'
+    return kind if kind == IMAGE else f'{kind} without ending'.lstrip()
+
+
+def _nothing(folder: str, walk: _Walk, notes: Sequence[str]) -> str:
+    """Why there is no image."""
+    others = {reason.removeprefix(OTHER).removesuffix(' without ending') for reason in walk.skipped}
+    foreign = sorted({name for ending, name in FOREIGN.items() if {ending, name} & others})
+    advice = (
+        ' Archives are taken one by one: --images FILE.zip.' if {'.zip', '.tar', '.tgz', '.tar.gz'} & others else ''
+    )
+    if foreign:
+        advice += f' mmdel does not read {" and ".join(foreign)} files: convert them, for instance to PNG.'
+    seen = f' {". ".join(notes)}.' if notes else ' The folder is empty.'
+    looked_for = ', '.join(sorted(ending[1:] for ending in walk.endings))
+    return f'There is no image (looked for {looked_for}) below {folder}.{seen}{advice}'
+
+
+def _files_below(path: str) -> int:
+    """How many files lie below a folder, up to :data:`COUNTED`; links are not followed."""
+    number = 0
+    stack = [path]
+    while stack and number < COUNTED:
+        try:
+            with os.scandir(stack.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        stack.append(entry.path)
+                    else:
+                        number += 1
+        except OSError:  # of what is left out nothing more has to be known
+            continue
+    return min(number, COUNTED)
+
+
+def _skipped_key(path: str) -> str:
+    return keys.normalise(path) + '/' * path.endswith('/')
+
+
+def _rubbish_name(path: str) -> str:
+    name = path.rstrip('/').rpartition('/')[2]
+    return '._*' if name.startswith('._') else name
+
+
+def _pattern(folder: str) -> str:
+    """How --exclude names a folder, as it is typed."""
+    return shlex.quote('/' + re.sub(r'([\\*?\[])', r'\\\1', folder)) if folder else 'PATTERN'
+
+
+def _places(top: str, folders: Iterable[str]) -> str:
+    return _examples([keys.normalise(os.path.join(top, folder)) for folder in folders])
+
+
+def _examples(names: Sequence[str]) -> str:
+    return ', '.join(names[:3]) + (f' and {len(names) - 3:,} more' if len(names) > 3 else '')
 
 
 def _count(number: int, noun: str) -> str:
-    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
+    return f'{number:,} {noun}' if number == 1 else f'{number:,} {noun}s'

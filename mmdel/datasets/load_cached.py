@@ -25,6 +25,7 @@ from mmcv.transforms import BaseTransform
 from mmdel.datasets import frames
 from mmdel.datasets.decoded_store import FORMAT, DecodedStore
 from mmdel.errors import ConfigError
+from mmdel.file_state import FileState
 from mmdel.registry import TRANSFORMS
 
 READS = (
@@ -48,7 +49,7 @@ _DECODERS = {'cv2': cv2.__version__, 'PIL': PIL.__version__, 'av': av.__version_
 class LoadCached(BaseTransform):
     """Loads through another loader the first time, and from a cache of decoded pixels afterwards.
 
-    All workers, ranks and runs may share a cache. An image is known by path, size and modification time, the loader by its config
+    All workers, ranks and runs may share a cache. An image is known by path and state of its file, the loader by its config
     and the versions of the decoding libraries; another one of these is decoded anew. What is on no local file (a remote
     backend), cannot be decoded or no longer fits is left to the loader every time, with the loader's own outcome.
 
@@ -111,7 +112,7 @@ class LoadCached(BaseTransform):
         results.update(values)
         return results
 
-    def _key(self, given: dict[str, Any]) -> tuple[str, list[tuple[int, int]] | None]:
+    def _key(self, given: dict[str, Any]) -> tuple[str, list[FileState] | None]:
         """The name of an item in the cache and the state of its files, None where one is not on a local disk."""
         inputs = dict(given)
         states = []

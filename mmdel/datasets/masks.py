@@ -7,6 +7,7 @@ mmseg's ``LoadAnnotations`` takes the stored numbers as they are: 255 becomes "i
 of its own. What cannot be read with certainty is an error here and never an empty mask.
 """
 
+import io
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from mmcv.transforms import BaseTransform
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from mmdel.errors import ConfigError, DatasetError
+from mmdel import storage
+from mmdel.errors import ConfigError, DatasetError, StorageError
 from mmdel.registry import TRANSFORMS
 
 KINDS = ('binary', 'index')
@@ -26,13 +28,19 @@ IGNORE = 255
 _FORMATS = ('PNG', 'JPEG', 'BMP', 'DIB', 'TIFF', 'GIF', 'WEBP', 'PPM')
 _LOSSY = ('JPEG', 'MPO', 'WEBP')
 _ALPHA = {'LA': 1, 'PA': 1, 'La': 1, 'RGBA': 3, 'RGBa': 3}
+_STEPS = {'L;2': 85, 'L;4': 17}
+"""Grey values of 2 and 4 bits, which Pillow spreads over 0 to 255."""
+
+_PHOTOMETRIC = 262  # a tag of TIFF: 0 says that white is stored as 0
 
 
 def read_mask(path: str, kind: str, labels: int | None = None) -> NDArray[np.uint8]:
-    """Read one mask file with Pillow: 1, 8 or 16 bits, grey, palette (its indices) or colour; alpha is dropped.
+    """Read one mask file with Pillow: 1 to 16 bits, grey, palette or colour, with or without alpha.
 
     'binary': where no value is above 1, 1 is foreground; elsewhere the upper half of the range is (128 and more of 255).
-    Of a mask in colour the largest channel counts. 'index': the values are class numbers.
+    Of a mask in colour, and of a palette with other indices than 0 and 1, the largest channel counts. Where colour is constant
+    and alpha is not, alpha is the mask; where both vary, what is transparent is background. 'index': the values (of a palette
+    its indices) are class numbers.
 
     Args:
         path (str): The file.
@@ -48,24 +56,34 @@ def read_mask(path: str, kind: str, labels: int | None = None) -> NDArray[np.uin
     if kind not in KINDS:
         raise ConfigError(f'A mask is one of {", ".join(KINDS)}, not {kind!r}.')
     try:
-        with Image.open(path, formats=_FORMATS) as image:
-            pages, lossy = getattr(image, 'n_frames', 1), image.format in _LOSSY
-            values = _values(ImageOps.exif_transpose(image))
+        with Image.open(io.BytesIO(storage.read(path)), formats=_FORMATS) as image:
+            pages, lossy, stored = getattr(image, 'n_frames', 1), image.format in _LOSSY, _stored(image)
+            white_is_zero = image.format == 'TIFF' and image.tag_v2.get(_PHOTOMETRIC) == 0
+            values, alpha = _values(ImageOps.exif_transpose(image), kind)
     except FileNotFoundError as error:
         raise DatasetError(f'The mask {path} is not there.') from error
+    except StorageError:
+        raise
     except Exception as error:  # decoders raise nearly every type there is
         raise DatasetError(f'The mask {path} cannot be read: {error}') from error
     if pages > 1:
         raise DatasetError(
             f'The mask {path} has {pages} pages, and a mask is one picture. Pages of one class each have to be joined first.'
         )
+    # Pillow turns white into the highest value where it can; of class numbers it is not known which were meant
+    if white_is_zero and (kind == 'index' or not stored.endswith('I')):
+        raise DatasetError(
+            f'The mask {path} is a TIFF that stores white as 0, so its numbers may be meant either way. Store it as PNG.'
+        )
+    if alpha is not None:
+        values = _seen(values, alpha, kind, lossy, path)
     if kind == 'binary':
         return _binary(values, lossy, path)
     if lossy:
         raise DatasetError(
             f'The mask {path} is compressed with loss, which changes class numbers. Store masks of several classes as PNG.'
         )
-    return _index(values, labels, path)
+    return _index(values // _STEPS[stored] if stored in _STEPS else values, labels, path)
 
 
 @TRANSFORMS.register_module()
@@ -129,26 +147,73 @@ class LoadMask(BaseTransform):
 # --- private
 
 
-def _values(image: Image.Image) -> NDArray[Any]:
-    """The stored numbers, [H, W] or [H, W, 3]; of a palette its indices, without alpha."""
+def _stored(image: Image.Image) -> str:
+    """How the pixels lie in the file, in Pillow's words such as 'L;4', '' where it does not say."""
+    tiles = getattr(image, 'tile', None)
+    how = tiles[0][3] if tiles else ''
+    how = how[0] if isinstance(how, tuple) and how else how
+    return how if isinstance(how, str) else ''
+
+
+def _values(image: Image.Image, kind: str) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+    """The stored numbers, [H, W] or [H, W, 3], and alpha, [H, W]; of a palette its indices where these can be meant."""
+    see_through = image.mode == 'PA' or 'transparency' in image.info
     if image.mode in ('CMYK', 'YCbCr', 'LAB', 'HSV'):
         image = image.convert('RGB')
-    values = np.asarray(image)
+    elif kind == 'binary' and image.mode in ('P', 'PA') and (see_through or np.asarray(image).max() > 1):
+        image = image.convert('RGBA' if see_through else 'RGB')
+    values, alpha = np.asarray(image), None
     if image.mode in _ALPHA:
-        values = values[..., : _ALPHA[image.mode]]
-    return values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values
+        channels = _ALPHA[image.mode]
+        values, alpha = values[..., :channels], values[..., channels]
+    return (values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values), alpha
+
+
+def _seen(values: NDArray[Any], alpha: NDArray[np.uint8], kind: str, lossy: bool, path: str) -> NDArray[Any]:
+    """The numbers that a mask with alpha means."""
+    flat = bool((values == values[:1, :1]).all())
+    if (alpha == alpha[0, 0]).all():
+        contradictory = flat and alpha[0, 0] == 0 and values.max() > 0
+    elif kind == 'index':
+        contradictory = flat or bool(values[alpha < 255].any())
+    else:
+        foreground = None if flat else _binary(values, lossy, path)
+        if foreground is None or foreground.all():
+            return alpha
+        contradictory = bool(foreground[alpha == 0].any())
+        values = np.where(alpha[..., None] >= 128, values, 0) if values.ndim == 3 else np.where(alpha >= 128, values, 0)
+    if contradictory:
+        raise DatasetError(
+            f'The colours and the transparency of the mask {path} say different things, so which of them is the mask cannot be '
+            'known. Store it without alpha.'
+        )
+    return values
 
 
 def _binary(values: NDArray[Any], lossy: bool, path: str) -> NDArray[np.uint8]:
     if values.ndim == 3:
         values = values.max(axis=2)
     highest = values.max()
-    if highest <= 1:
-        return (values > 0.5 if values.dtype.kind == 'f' else values == 1).astype(np.uint8)
-    if highest < 128 and not lossy:
+    numbers = np.isfinite(values).all() if values.dtype.kind == 'f' else True
+    faint = 0.5 if values.dtype.kind == 'f' else 0
+    if (
+        not numbers
+        or values.min() < 0
+        or 0 < highest <= faint
+        or 1 < highest < 128
+        or 255 < highest < 32768
+        or (lossy and highest == 1)  # loss has left the least of it
+    ):
         raise DatasetError(
             f'The mask {path} should be foreground and background, and its values are {_listed(values)}: neither 0 and 1 nor 0 '
-            'and 255. Store the foreground as 255.'
+            'and 255. Store the foreground as 255, as PNG.'
+        )
+    if highest <= 1:
+        return (values > 0.5 if values.dtype.kind == 'f' else values == 1).astype(np.uint8)
+    if highest == IGNORE and not lossy and (values == 1).any() and np.isin(values, (0, 1, IGNORE)).all():
+        raise DatasetError(
+            f'The mask {path} holds 1 and 255: class numbers, in which 255 is "not labelled". Read it as such '
+            "(kind='index'), or store the foreground as 255 alone."
         )
     return (values >= (128 if highest <= 255 else 32768)).astype(np.uint8)
 

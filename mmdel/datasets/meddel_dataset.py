@@ -19,8 +19,9 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from mmdel.datasets import wrappers
+from mmdel.datasets import keys, wrappers
 from mmdel.datasets.matching import candidate_bases, examples, match
+from mmdel.datasets.same_files import refuse_other_files
 from mmdel.errors import ConfigError, DatasetError
 from mmdel.registry import DATASETS
 from mmdel.subset import Subset
@@ -49,6 +50,8 @@ class MedDELDataset(BaseDataset):
             prefix nor the ``data_root`` of the dataset. Defaults to None.
         unlisted (str): What happens to images that the subset does not list: 'error', 'drop' or 'keep'. Defaults to
             'error'.
+        check_files (bool): Whether files must have the sizes that the subset states. False is for pictures that were saved in
+            another way, resized for training for instance. Defaults to True.
         lazy_init (bool): Whether to read the subset later, in :meth:`full_init`. Defaults to False.
 
     Raises:
@@ -67,6 +70,7 @@ class MedDELDataset(BaseDataset):
         ratio: float | None = None,
         root: str | None = None,
         unlisted: str = 'error',
+        check_files: bool = True,
         lazy_init: bool = False,
     ) -> None:
         if unlisted not in UNLISTED:
@@ -81,6 +85,7 @@ class MedDELDataset(BaseDataset):
         self.ratio = ratio
         self.root = root
         self.unlisted = unlisted
+        self.check_files = check_files
         self._fully_initialized = False
         if not lazy_init:
             self.full_init()
@@ -221,6 +226,8 @@ class MedDELDataset(BaseDataset):
                 f'{unlisted} images of the dataset are not listed in {self.subset}: {_three(strangers)}. '
                 "Say what becomes of such images, unlisted='drop' or unlisted='keep', or make the subset of all images."
             )
+        if self.check_files:
+            refuse_other_files(subset, np.concatenate(matched.rows), _path_of(leaves), self.subset)
         stays = np.append(subset.keep, self.unlisted == 'keep')  # the last one is where rows of -1 lead
         return {leaf: stays[rows] for leaf, rows in zip(leaves, matched.rows, strict=True)}
 
@@ -237,6 +244,19 @@ class MedDELDataset(BaseDataset):
             'If the images are there under another folder, name it: root=... If the dataset is only a part of the '
             'images, make a subset of that part: python tools/dedup.py CONFIG --dataset-from ...'
         )
+
+
+def _path_of(leaves: Sequence[BaseDataset]) -> Callable[[int], str]:
+    """The absolute path of an image, counted through all leaves."""
+    ends = np.cumsum([len(leaf) for leaf in leaves])
+
+    def path_of(image: int) -> str:
+        place = int(np.searchsorted(ends, image, side='right'))
+        leaf = leaves[place]
+        info = leaf.get_data_info(image - int(ends[place]) + len(leaf))
+        return keys.absolute_paths([info['img_path']])[0]
+
+    return path_of
 
 
 def _three(names: Iterable[str]) -> str:

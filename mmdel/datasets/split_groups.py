@@ -9,7 +9,6 @@ the file names of a dataset whose release gives them a meaning, else every image
 bytes are one group in any case.
 """
 
-import csv
 import hashlib
 import os
 import re
@@ -18,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from mmdel import plain_tables
 from mmdel.datasets.image_folder import counted, stem_of, three
 from mmdel.errors import DatasetError
 
@@ -120,14 +120,11 @@ _RULES: dict[str, tuple[Callable[[Iterable[str]], dict[str, str]], str]] = {
 
 
 def _from_table(path: str | os.PathLike[str], images: Mapping[str, str], notes: list[str]) -> dict[str, str]:
-    try:
-        with open(path, encoding='utf-8-sig', newline='') as file:
-            reader = csv.DictReader(file)
-            if not {'stem', 'group'} <= set(reader.fieldnames or ()):
-                raise DatasetError(f'{path} needs a first line with the columns stem,group.')
-            rows = [((row['stem'] or '').strip(), (row['group'] or '').strip()) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f'{path} cannot be read as a table of groups ({error}).') from error
+    header, *table_rows = plain_tables.read_rows(path)
+    if not {'stem', 'group'} <= set(header):
+        raise DatasetError(f'{path} needs a first line with the columns stem,group.')
+    stem_at, group_at = header.index('stem'), header.index('group')
+    rows = [(row[stem_at], row[group_at].strip()) for row in table_rows]
     groups: dict[str, str] = {}
     others = 0
     for name, group in rows:

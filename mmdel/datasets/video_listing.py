@@ -1,4 +1,4 @@
-"""Which frames the videos of a folder have, as items of a dataset; nothing is decoded."""
+"""Which frames the videos of a folder have, and which pages its image files, as items of a dataset."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from mmdel.cores import usable_cores
-from mmdel.datasets.videos import FrameStep, read_index
+from mmdel.datasets.videos import FrameStep, count_pages, is_video, read_index
 from mmdel.datasets.videos.index import INDEX_DIR
 from mmdel.errors import UnreadableImage
 
@@ -39,10 +39,9 @@ def list_frames(videos: Sequence[tuple[str, str]], step: FrameStep) -> tuple[lis
     Returns:
         tuple: The videos in the same order; and ``(key, reason)`` of those that cannot be used.
     """
-    if videos:
-        print_log(
-            f'{len(videos):,} videos: their packets are read to count the frames, and kept in {INDEX_DIR}', 'current'
-        )
+    films = sum(is_video(path) for _, path in videos)
+    if films:
+        print_log(f'{films:,} videos: their packets are read to count the frames, and kept in {INDEX_DIR}', 'current')
     listed, ledger = [], []
     with ThreadPoolExecutor(usable_cores()) as pool:
         found = pool.map(lambda path: _choose(path, step), [path for _, path in videos])
@@ -52,6 +51,17 @@ def list_frames(videos: Sequence[tuple[str, str]], step: FrameStep) -> tuple[lis
             else:
                 listed.append(ListedVideo(key, path, frames))
     return listed, ledger
+
+
+def with_pages(images: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The image files that hold several pictures, in the same order.
+
+    Args:
+        images (Sequence[tuple[str, str]]): ``(key, path)`` of each; only those are opened whose ending allows for it.
+    """
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        counts = pool.map(count_pages, [path for _, path in images])
+        return [image for image, count in zip(images, counts, strict=True) if count > 1]
 
 
 def _choose(path: str, step: FrameStep) -> NDArray[np.int64] | str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmdel import storage
 from mmdel.embedding.vectors import row_numbers
 from mmdel.errors import VectorError
 
@@ -69,10 +70,14 @@ class ArrayFile:
         size = self._dim * self._dtype.itemsize
         raw = np.empty(len(at) * size, np.uint8)
         begin = (self._begin + at * size).tolist()
-        try:
+
+        def take() -> None:
             with io.FileIO(self._path) as file:
                 for start, stop in runs(at):
                     fill(raw.data[start * size : stop * size], file, begin[start])
+
+        try:
+            storage.patiently(self._path, take)
         except EOFError:
             raise VectorError(f'{self._path} has become shorter while it was in use; run again.') from None
         except OSError as error:
@@ -81,7 +86,7 @@ class ArrayFile:
 
     def _mapped(self) -> Any:
         try:
-            return np.load(self._path, mmap_mode='r', allow_pickle=False)
+            return storage.patiently(self._path, lambda: np.load(self._path, mmap_mode='r', allow_pickle=False))
         except FileNotFoundError as error:
             raise VectorError(f'{self._path} is not there.') from error
         except (ValueError, OSError, EOFError) as error:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import mmdel.datasets.frames  # noqa: F401  registers LoadFrame
+from mmdel.devices import find_device
 from mmdel.errors import ConfigError
 from mmdel.precision import DTYPES, resolve_precision
 from mmdel.registry import TRANSFORMS
@@ -42,6 +43,16 @@ MIRROR = dict(type='mmcv.RandomFlip', prob=1.0, direction='horizontal')
 """With this probability nothing is left to chance."""
 
 _HOW_ONLY = ('batch_size', 'shard_size')
+
+
+def load_reduced(input_size: int) -> list[dict[str, Any]]:
+    """The pipeline of an embedder whose input is small: JPEGs are decoded at no more than the size that it needs.
+
+    Twice the input, so that every value of it is still an average of four pixels or more; and 64 at least, because sharpness is
+    measured on what was decoded.
+    """
+    return [dict(type='mmdel.LoadFrame', reduce_to=max(64, 2 * input_size))]
+
 
 Embedder = TypeVar('Embedder', bound='BaseEmbedder')
 
@@ -65,7 +76,12 @@ class BaseEmbedder(ABC):
         shard_size (int, optional): Images written to the cache at once. Defaults to None, about 256.
         pipeline (Sequence[dict], optional): Any registered loading transform and further ones, which leave ``img`` as uint8
             [H, W, 3], BGR. Defaults to None: ``[dict(type='mmdel.LoadFrame')]``.
+
+    Attributes:
+        version (int): Of the code: raised when the same settings and weights give other vectors; kept ones are then made again.
     """
+
+    version: int = 1
 
     def __init__(
         self,
@@ -173,8 +189,11 @@ class BaseEmbedder(ABC):
 
         Args:
             device (str | torch.device, optional): None is CUDA where there is one, else the CPU.
+
+        Raises:
+            ConfigError: There is no such device here.
         """
-        chosen = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        chosen = find_device(device)
         if chosen != self._device:
             self._device = chosen
             self._precision = resolve_precision(self._asked_precision, chosen)
@@ -194,6 +213,8 @@ class BaseEmbedder(ABC):
             'weights': self._weights,
             'precision': self._precision,
         }
+        if self.version != 1:
+            about['version'] = self.version
         for name, value in vars(self).items():
             if not name.startswith('_') and name not in _HOW_ONLY:
                 about[name] = _plain_data(value, f'{type(self).__name__}.{name}')

@@ -9,36 +9,41 @@ Killed at any moment and started again, :func:`embed_images` continues after the
 bits: the images still missing are cut, in key order, into shards and batches of fixed size, every batch is filled up to
 that size, and so the model sees each image in the same place of the same shape. The processes of a job take these shards one by
 one, as each is ready for the next, and write them side by side; only rank 0 needs to know them all. Of files with the same
-bytes the model sees one; the others get its vector, in the same shard.
+bytes the model sees one; the others get its vector, in the same shard. Vectors belong to contents: a file that was copied, moved
+or only touched has the vector of what it holds, and one that was put in another's place never gets that one's.
 """
 
 import itertools
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope, init_default_scope
 from numpy.typing import NDArray
 
-from mmdel import disk_space, sharing
+from mmdel import disk_space, sharing, storage
 from mmdel.blocks import give_back, values
 from mmdel.datasets.image_table import ImageTable
 from mmdel.embedding.base_embedder import BaseEmbedder
-from mmdel.embedding.identical_files import first_identical
+from mmdel.embedding.identical_files import contents_of, first_identical, unchanged
 from mmdel.embedding.reader import Batch, FileNote, file_state, read_batches
 from mmdel.embedding.side_by_side import Made, embed_batches
-from mmdel.embedding.store import ROWS, UNKNOWN, EmbeddingStore
+from mmdel.embedding.store import ROWS, SHARED, STATE, UNKNOWN, EmbeddingStore
 from mmdel.embedding.vectors import RowSource
 from mmdel.errors import ConfigError, DatasetError, VectorError
+from mmdel.file_state import FileState
 from mmdel.progress import SILENT, Stages, Tick
 
 _TOLD = ['width', 'height', 'bytes', 'sharpness']
-_NOTED = [name for name in ROWS.names if name not in ('path', 'vector')]
+_NOTED = ('content', 'reason', *_TOLD)
+
+TOLD_CONTENTS = 64
 
 ROW_BYTES = 100
 """What the cache notes of an image beside its vector, about."""
@@ -53,12 +58,15 @@ class Embedded:
         source (RowSource): Raw vectors; row i belongs to row i of ``table``.
         unreadable (tuple): ``(key, reason)`` of the other images, sorted.
         fingerprint (dict): What the vectors depend on.
+        contents (dict[str, str]): What some of the files hold, :data:`TOLD_CONTENTS` at most, by key: hexadecimal digits of
+            :func:`~mmdel.datasets.contents.content_of`. Defaults to {}.
     """
 
     table: pa.Table
     source: RowSource
     unreadable: tuple[tuple[str, str], ...]
     fingerprint: dict[str, Any]
+    contents: dict[str, str] = field(default_factory=dict)
 
 
 def embed_images(
@@ -95,26 +103,28 @@ def embed_images(
     with store.locked():
         with progress.stage('cache', total=store.shards, unit='shards') as tick:
             store.load(tick)
-        with progress.stage('cache', total=len(paths)) as tick:
-            work = _missing(store, paths, tick)
-            give_back()
+        work = _missing(store, paths, progress)
+        give_back()
         missing = len(paths) - len(work.known)
+        moved = f', {len(work.shared):,} of them known by their contents alone' if len(work.shared) else ''
         MMLogger.get_current_instance().info(
-            f'{len(work.known):,} of {len(paths):,} images have vectors in {store.folder}'
-            + (f'; {missing:,} are embedded now' if missing else '')
+            f'{len(work.known) + len(work.shared):,} of {len(paths):,} images have vectors in {store.folder}{moved}'
+            + (f'; {missing - len(work.shared):,} are embedded now' if missing > len(work.shared) else '')
             + (f', {work.copies:,} of them as exact copies of others.' if work.copies else '.')
         )
         if missing:
             with progress.stage('embed', total=missing) as tick:
-                _copy(store, embedder, paths, work, tick)
+                _share_vectors(store, embedder.shard_size, paths, work, tick)
                 made_with = (store, embedder, fingerprint, images.table, num_workers, device)
                 left = _share(_job(work, *made_with), tick)
                 if left:
                     # rare: a file has changed since it was compared, and its former copies are embedded like any other
-                    again = _Work(work.known, np.array(sorted(left)), np.empty(0, np.int64), {}, {}, work.state)
+                    none = np.empty(0, np.int64)
+                    again = _Work(work.known, np.array(sorted(left)), none, none, none, {}, work.state)
                     _share(_job(again, *made_with), tick)
         numbers = store.latest(paths)
         rows = store.rows(numbers, ['reason', *_TOLD])
+        contents = _some_contents(store, images.table, numbers, rows)
         readable = np.flatnonzero(rows['reason'].is_null().to_numpy())
         source = store.source(numbers[readable])
         give_back()
@@ -127,7 +137,7 @@ def embed_images(
         table = table.append_column(ROWS.field(name), rows[name])
     if len(readable) < len(table):
         table = table.take(pa.array(readable))
-    return Embedded(table, source, unreadable, fingerprint)
+    return Embedded(table, source, unreadable, fingerprint, contents)
 
 
 @dataclass
@@ -139,67 +149,75 @@ class _Work:
         new (NDArray[np.int64]): Images to embed.
         again (NDArray[np.int64]): Images whose file could not be opened before. They are cut into shards of their own: in a run
             that was killed they would shift the others' places.
-        copies_of_known (dict[int, int]): Images with the bytes of a known one.
+        shared (NDArray[np.int64]): Images whose content some row of the store has.
+        shares (NDArray[np.int64]): The numbers of these rows.
         copies_of_new (dict[int, list[int]]): For some of ``new``, the other images with the same bytes.
-        state (NDArray[np.int64]): [N, 2], size and time of every file before it was compared.
+        state (NDArray[np.int64]): [N, 4], the state of every file before it was compared.
     """
 
     known: NDArray[np.int64]
     new: NDArray[np.int64]
     again: NDArray[np.int64]
-    copies_of_known: dict[int, int]
+    shared: NDArray[np.int64]
+    shares: NDArray[np.int64]
     copies_of_new: dict[int, list[int]]
     state: NDArray[np.int64]
 
     @property
     def copies(self) -> int:
-        return len(self.copies_of_known) + sum(map(len, self.copies_of_new.values()))
+        return sum(map(len, self.copies_of_new.values()))
 
 
-def _missing(store: EmbeddingStore, paths: pa.Array, tick: Callable[[int], None]) -> _Work:
-    """Find the images without a row for their file as it is now, and which of them are copies."""
+def _missing(store: EmbeddingStore, paths: pa.Array, progress: Stages) -> _Work:
+    """Find the images without a row for their file as it is now, and which of them hold what another one does."""
     numbers = store.latest(paths)
-    state = np.empty((len(paths), 2), np.int64)
+    with progress.stage('cache', total=len(paths)) as tick:
+        state = _states(paths, tick)
+    noted = store.rows(numbers[numbers >= 0], [*STATE, 'content'])
+    listed = np.flatnonzero(numbers >= 0)
+    unknown = noted['size'].to_numpy() == UNKNOWN
+    again = listed[unknown]
+    listed, noted = listed[~unknown], noted.filter(pa.array(~unknown))
+    same = unchanged(paths.take(pa.array(listed)), noted, state[listed], progress)
+    as_noted = (np.stack([noted[name].to_numpy() for name in STATE], axis=1) == state[listed]).all(axis=1)
+    known, touched = listed[same & as_noted], listed[same & ~as_noted]
+    rest = np.setdiff1d(np.arange(len(paths)), np.concatenate([known, again, touched]))
+    # moved, copied, or in another's place: what it holds may be known under another name
+    suspects = rest[np.isin(state[rest, 0], store.sizes)]
+    with progress.stage('cache', total=len(suspects), unit='files') as tick:
+        found = store.holding(contents_of(paths.take(pa.array(suspects)).to_pylist(), tick))
+    shared = np.concatenate([touched, suspects[found >= 0]])
+    new = np.setdiff1d(rest, shared)
+    first = new[first_identical(paths.take(pa.array(new)), state[new, 0])]
+    copies: dict[int, list[int]] = {}
+    for i, original in zip(new.tolist(), first.tolist(), strict=True):
+        if i != original:
+            copies.setdefault(original, []).append(i)
+    new = np.setdiff1d(new, [*itertools.chain(*copies.values())])
+    shares = np.concatenate([numbers[touched], found[found >= 0]])
+    return _Work(known, new, again, shared, shares, copies, state)
+
+
+def _states(paths: pa.Array, tick: Tick) -> NDArray[np.int64]:
+    state = np.empty((len(paths), len(STATE)), np.int64)
+    losses = storage.Losses()
     for i, path in enumerate(values(paths)):
-        state[i] = file_state(path)
+        state[i] = file_state(path, losses)
         tick(1)
-    found, again = np.zeros((2, len(paths)), bool)
-    if numbers.max(initial=-1) >= 0:
-        rows = store.rows(np.maximum(numbers, 0), ['size', 'mtime_ns'])
-        stored = np.stack([rows[name].to_numpy() for name in rows.column_names], axis=1)
-        again = (numbers >= 0) & (stored[:, 0] == UNKNOWN)
-        found = (numbers >= 0) & ~again & (stored == state).all(axis=1)
-    known, new = np.flatnonzero(found), np.flatnonzero(~found & ~again)
-    # what is known comes first, so that new files with the same bytes find it
-    compared = np.concatenate([known[np.isin(state[known, 0], state[new, 0])], new])
-    first = compared[first_identical(paths.take(pa.array(compared)), state[compared, 0])]
-    work = _Work(known, new, np.flatnonzero(again), {}, {}, state)
-    for i, original in zip(compared.tolist(), first.tolist(), strict=True):
-        if found[original] and not found[i]:
-            work.copies_of_known[i] = original
-        elif i != original and not found[i]:
-            work.copies_of_new.setdefault(original, []).append(i)
-    work.new = np.setdiff1d(new, [*work.copies_of_known, *itertools.chain(*work.copies_of_new.values())])
-    return work
+    return state
 
 
-def _copy(
-    store: EmbeddingStore, embedder: BaseEmbedder, paths: pa.Array, work: _Work, tick: Callable[[int], None]
-) -> None:
-    """Write rows and vectors of known images once more, for the files that are copies of them."""
-    copies = np.array(list(work.copies_of_known.items()), np.int64).reshape(-1, 2)
-    found = store.latest(paths.take(pa.array(copies[:, 1])))
-    for start in range(0, len(copies), embedder.shard_size):
-        part = slice(start, start + embedder.shard_size)
-        images, numbers = copies[part, 0], found[part]
-        rows = store.rows(numbers)
+def _share_vectors(store: EmbeddingStore, shard_size: int, paths: pa.Array, work: _Work, tick: Tick) -> None:
+    """Write rows for the files whose contents the store has a vector for."""
+    for start in range(0, len(work.shared), shard_size):
+        part = slice(start, start + shard_size)
+        images = work.shared[part]
+        rows = store.rows(work.shares[part])
         readable = rows['reason'].is_null().to_numpy()
-        made = store.source(numbers[readable]).read(slice(0, int(readable.sum())))
-        columns = {name: rows[name].to_pylist() for name in ROWS.names}
-        columns['path'] = paths.take(pa.array(images))
-        columns['size'], columns['mtime_ns'] = work.state[images].T
-        columns['vector'] = _places(readable)
-        store.append(_rows(columns), made)
+        columns: dict[str, Any] = {name: rows[name] for name in _NOTED}
+        columns |= dict(zip(STATE, work.state[images].T, strict=True))
+        columns |= {'path': paths.take(pa.array(images)), 'vector': np.where(readable, SHARED, -1)}
+        store.append(_rows(columns), np.empty((0, 0), np.float32))
         tick(len(images))
 
 
@@ -210,13 +228,12 @@ class _Copy:
     Args:
         image (int): Its number in the dataset.
         path (str): The file.
-        size, mtime_ns: Its state before it was compared.
+        state (FileState): Its state before it was compared.
     """
 
     image: int
     path: str
-    size: int
-    mtime_ns: int
+    state: FileState
 
 
 @dataclass(frozen=True)
@@ -230,7 +247,7 @@ class _Job:
         keys (pa.Array): [N], of the missing images.
         paths (pa.Array): [N], their files.
         copies (dict[int, tuple[_Copy, ...]]): For some of these images, the other files with the same bytes.
-        states (NDArray[np.int64]): [N, 2], size and time of the files when they were compared.
+        states (NDArray[np.int64]): [N, 4], of the files when they were compared.
         starts (NDArray[np.int64]): [shards + 1], the first image of each shard, and N.
         first_shard (int): Number of the first one in the store.
         num_workers, device: See :func:`embed_images`.
@@ -291,7 +308,8 @@ def _job(
     table = images.take(pa.array(numbers)).select(['image', 'path'])
     copies = {
         i: tuple(
-            _Copy(copy, images['path'][copy].as_py(), *work.state[copy].tolist()) for copy in work.copies_of_new[image]
+            _Copy(copy, images['path'][copy].as_py(), FileState(*work.state[copy].tolist()))
+            for copy in work.copies_of_new[image]
         )
         for i, image in enumerate(numbers.tolist())
         if image in work.copies_of_new
@@ -387,15 +405,16 @@ def _embedded(
     left: list[int] = []
     for number, note, place in list(zip(listed.tolist(), notes, places, strict=True)):
         copies = job.copies.get(number, ())
-        if [note.size, note.mtime_ns] != job.states[number].tolist():
+        if list(note.state) != job.states[number].tolist():
             left += [copy.image for copy in copies]
             continue
         for copy in copies:
             paths.append(copy.path)
-            notes.append(replace(note, size=copy.size, mtime_ns=copy.mtime_ns))
+            notes.append(replace(note, state=copy.state))
             places.append(place)
         tick(len(copies))
     columns: dict[str, Any] = {name: [getattr(note, name) for note in notes] for name in _NOTED}
+    columns |= {name: [getattr(note.state, name) for note in notes] for name in STATE}
     rows = _rows({**columns, 'path': paths, 'vector': places})
     return rows, np.concatenate(vectors) if vectors else np.empty((0, 0), np.float32), left
 
@@ -406,7 +425,11 @@ def _places(readable: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _rows(columns: dict[str, Any]) -> pa.Table:
-    return pa.table([pa.array(columns[field.name], field.type) for field in ROWS], ROWS)
+    arrays = []
+    for name, kind in zip(ROWS.names, ROWS.types, strict=True):
+        column = columns[name]
+        arrays.append(column if isinstance(column, pa.ChunkedArray) else pa.array(column, kind))
+    return pa.table(arrays, ROWS)
 
 
 def _refuse_not_finite(vectors: NDArray[np.float32], keys: pa.Array) -> None:
@@ -417,6 +440,19 @@ def _refuse_not_finite(vectors: NDArray[np.float32], keys: pa.Array) -> None:
             f'The model gives NaN or infinity for {len(bad)} of {len(vectors)} images of a batch, first {names}. Try '
             "--cfg-options embedder.precision=float32; if that does not help, check the encoder's weights."
         )
+
+
+def _some_contents(
+    store: EmbeddingStore, images: pa.Table, numbers: NDArray[np.int64], rows: pa.Table
+) -> dict[str, str]:
+    """What some of the readable image files hold, by key."""
+    files = np.flatnonzero(
+        pc.and_(rows['reason'].is_null(), pc.invert(pc.match_substring(images['path'], '#'))).to_numpy()
+    )
+    files = files[:: max(1, -(-len(files) // TOLD_CONTENTS))]
+    held = store.rows(numbers[files], ['content'])['content'].to_pylist()
+    names = images['image'].take(pa.array(files)).to_pylist()
+    return {name: content.hex() for name, content in zip(names, held, strict=True) if content is not None}
 
 
 def _unreadable(images: ImageTable, rows: pa.Table) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from mmdel.embedding.base_embedder import BaseEmbedder
+from mmdel.embedding.base_embedder import BaseEmbedder, load_reduced
 from mmdel.errors import ConfigError
 from mmdel.registry import EMBEDDERS
 
@@ -29,7 +29,7 @@ class HashEmbedder(BaseEmbedder):
         input_size (int): Side of the square that is hashed. Defaults to 128.
         batch_size (int): Images taken at once. Defaults to 256.
         shard_size (int, optional): Images written to the cache at once. Defaults to 2048.
-        pipeline (Sequence[dict], optional): See :class:`BaseEmbedder`. Defaults to None.
+        pipeline (Sequence[dict], optional): See :class:`BaseEmbedder`. Defaults to None: :func:`load_reduced`.
 
     Raises:
         ConfigError: ``method`` is not known.
@@ -49,7 +49,7 @@ class HashEmbedder(BaseEmbedder):
             precision='float32',
             batch_size=batch_size,
             shard_size=shard_size,
-            pipeline=pipeline,
+            pipeline=load_reduced(input_size) if pipeline is None else pipeline,
         )
         if method not in HASHES:
             raise ConfigError(f'method must be one of {", ".join(HASHES)}, got {method!r}.')

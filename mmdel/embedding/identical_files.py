@@ -1,6 +1,8 @@
 """Which files hold the same bytes, so that the model sees each content once.
 
-    first = first_identical(paths, sizes)   # int64 [n]: the first file with the content of file i, often i itself
+    first = first_identical(paths, sizes)            # int64 [n]: the first file with the content of file i, often i itself
+    contents_of(paths)                               # 16 bytes each that tell what is in it
+    unchanged(paths, rows, states)                   # bool [n]: whether a file is still the one that was noted
 
 Archives hold the same picture under several names. Nothing is read of files whose size is unique, one block of those that share
 it, and only what agrees there is read as a whole.
@@ -9,19 +11,67 @@ it, and only what agrees there is read as a whole.
 import hashlib
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mmdel import storage
 from mmdel.datasets import videos
-from mmdel.files import file_digest
+from mmdel.datasets.contents import CONTENT_BYTES, content_of, digest_of
+from mmdel.embedding.store import STATE
+from mmdel.errors import StorageError
+from mmdel.file_state import tells_nothing
+from mmdel.progress import SILENT, Stages, Tick
+
+READERS = 16
+"""Files read at once: on a network drive each is waited for."""
 
 _BLOCK = 4096
 """Bytes from the end of a file: the beginnings of images from one device are alike."""
 
+_AT_A_TIME = 4096
+
 Group = list[int]
+
+
+def contents_of(paths: Sequence[str], tick: Tick = lambda done: None) -> pa.Array:
+    """:func:`~mmdel.datasets.contents.content_of` each, null where it is None; several are read at once.
+
+    Args:
+        paths (Sequence[str]): [n], image files and frames.
+        tick (Callable): Called with numbers that add up to n. Defaults to a function that does nothing.
+    """
+    found: list[bytes | None] = []
+    with ThreadPoolExecutor(READERS) as pool:
+        for start in range(0, len(paths), _AT_A_TIME):
+            for content in pool.map(_content, paths[start : start + _AT_A_TIME]):
+                found.append(content)
+                tick(1)
+    return pa.array(found, pa.binary(CONTENT_BYTES))
+
+
+def unchanged(
+    paths: pa.Array, noted: pa.Table, states: NDArray[np.int64], progress: Stages = SILENT
+) -> NDArray[np.bool_]:
+    """Whether each file holds what it held, bool [n]; where its state does not tell, it is read.
+
+    Args:
+        paths (pa.Array): [n], the files.
+        noted (pa.Table): [n], their :data:`~mmdel.embedding.store.STATE` and ``content`` then.
+        states (NDArray[np.int64]): [n, 4], their state now.
+        progress (Stages): Shows the reading. Defaults to ``SILENT``.
+    """
+    before = np.stack([noted[name].to_numpy() for name in STATE], axis=1)
+    same = (before == states).all(axis=1) & ~tells_nothing(states)
+    doubtful = np.flatnonzero(~same & (before[:, 0] == states[:, 0]))
+    held = noted['content'].take(pa.array(doubtful)).to_pylist()
+    with progress.stage('cache', total=len(doubtful), unit='files') as tick:
+        holds = contents_of(paths.take(pa.array(doubtful)).to_pylist(), tick).to_pylist()
+    same[doubtful] = [one is not None and one == other for one, other in zip(held, holds, strict=True)]
+    return same
 
 
 def first_identical(paths: pa.StringArray, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -63,17 +113,27 @@ def _split(group: Group, key: Callable[[int], bytes | None]) -> list[Group]:
 
 
 def _last_block(path: str, size: int) -> bytes | None:
-    try:
+    def block() -> bytes:
         with open(path, 'rb', buffering=0) as file:
             file.seek(max(0, size - _BLOCK))
-            # of a million files of one size a million blocks would be kept
-            return hashlib.blake2b(file.read(_BLOCK), digest_size=16).digest()
-    except (OSError, ValueError):
+            return file.read(_BLOCK)
+
+    try:
+        # of a million files of one size a million blocks would be kept
+        return hashlib.blake2b(storage.patiently(path, block), digest_size=16).digest()
+    except (OSError, ValueError, StorageError):  # who reads the file as a whole says so
         return None
 
 
 def _digest(path: str) -> bytes | None:
     try:
-        return bytes.fromhex(file_digest(path))
-    except (OSError, ValueError):
+        return digest_of(path)
+    except StorageError:
+        return None
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        return content_of(path)
+    except StorageError:  # the file is then read to be embedded, and that says so
         return None

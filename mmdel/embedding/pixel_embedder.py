@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmdel.embedding.base_embedder import BaseEmbedder
+from mmdel.embedding.base_embedder import BaseEmbedder, load_reduced
 from mmdel.registry import EMBEDDERS
 
 
@@ -21,7 +21,7 @@ class PixelEmbedder(BaseEmbedder):
     Args:
         batch_size (int): Images taken at once. Defaults to 256.
         shard_size (int, optional): Images written to the cache at once. Defaults to 2048.
-        pipeline (Sequence[dict], optional): See :class:`BaseEmbedder`. Defaults to None.
+        pipeline (Sequence[dict], optional): See :class:`BaseEmbedder`. Defaults to None: :func:`load_reduced`.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class PixelEmbedder(BaseEmbedder):
             precision='float32',
             batch_size=batch_size,
             shard_size=shard_size,
-            pipeline=pipeline,
+            pipeline=load_reduced(16) if pipeline is None else pipeline,
         )
 
     def build_model(self) -> nn.Module:

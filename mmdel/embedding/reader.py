@@ -9,26 +9,30 @@ a reason. What a later transform raises is a bug or a wrong config and ends the 
 import ctypes
 import gc
 import itertools
+import logging
 import math
 import signal
 import sys
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
 import numpy as np
 import pyarrow as pa
 import torch
+from mmengine.logging import print_log
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
+from mmdel import storage
 from mmdel.cores import usable_cores
 from mmdel.datasets import frames, videos
-from mmdel.embedding.store import UNKNOWN
-from mmdel.errors import ConfigError, MmdelError
+from mmdel.datasets.contents import content_of
+from mmdel.embedding import reading_processes
+from mmdel.errors import ConfigError, MmdelError, StorageError
+from mmdel.file_state import NO_FILE, FileState
 
 MAX_WORKERS = 4
 """Workers unless a number is given: four decode faster than all but large GPUs embed."""
@@ -42,15 +46,17 @@ class FileNote:
     """What is known of one file after it was read.
 
     Args:
-        size (int): Bytes on disk just before reading, -1 where the outcome should not be remembered.
-        mtime_ns (int): Modification time likewise.
+        state (FileState): Of the file just before reading, :data:`~mmdel.file_state.NO_FILE` where the outcome should not be
+            remembered.
+        content (bytes, optional): What it held, see :func:`~mmdel.datasets.contents.content_of`; None where it may have
+            changed while it was read.
         reason (str, optional): Why it cannot be used; None if it can.
         width, height, bytes: Of the image in the file, upright; None if it cannot be used.
         sharpness: Of the image as loaded, which a loader may have reduced; likewise.
     """
 
-    size: int
-    mtime_ns: int
+    state: FileState
+    content: bytes | None = None
     reason: str | None = None
     width: int | None = None
     height: int | None = None
@@ -90,7 +96,7 @@ def read_batches(
             most 4.
 
     Raises:
-        MmdelError: A transform gives something that is no image.
+        MmdelError: A transform gives something that is no image; the storage fails for many files; or a worker has died.
     """
     if num_workers is None:
         num_workers = min(MAX_WORKERS, usable_cores())
@@ -99,42 +105,53 @@ def read_batches(
     step = math.ceil(batch_size / max(1, num_workers))
     for_workers, for_batches = itertools.tee(groups)
     parts = (part for group in for_workers for run, is_video in _runs(group) for part in _cut(run, step, is_video))
-    first = list(itertools.islice(parts, num_workers))
-    loader = DataLoader(
-        _Parts(transforms, size),
-        batch_size=None,
-        sampler=itertools.chain(first, parts),
-        num_workers=min(num_workers, len(first)),
-        collate_fn=_as_it_is,
-        worker_init_fn=_prepare_worker,
-        # a fork starts at once; elsewhere it is unsafe or unknown
-        multiprocessing_context='fork' if num_workers and sys.platform == 'linux' else None,
-        # its own generator: reading images must not change the caller's random numbers
-        generator=torch.Generator(),
-    )
-    # a worker must not clear away what it inherits: a frame of a video, for one, waits there for threads that it does not have
-    gc.freeze()
+    stream = _ahead(_Parts(transforms, size), parts, num_workers)
+    failed: list[str] = []
     try:
-        stream = iter(loader)
-    finally:
-        gc.unfreeze()
-    try:
-        part, used = Batch(torch.empty(0), []), 0
+        part, used = Part(np.empty((0, size, size, 3), np.uint8), []), 0
         for batch in itertools.chain.from_iterable(for_batches):
             images = torch.zeros((batch_size, size, size, 3), dtype=torch.uint8)
             notes: list[FileNote] = []
             while len(notes) < len(batch):
                 if used == len(part.notes):
-                    part, used = _raised(next(stream)), 0
+                    part, used = next(stream), 0
+                    failed += part.failed
                 taken = slice(used, used + min(len(batch) - len(notes), len(part.notes) - used))
-                images[len(notes) : len(notes) + taken.stop - taken.start] = part.images[taken]
+                images[len(notes) : len(notes) + taken.stop - taken.start] = torch.from_numpy(part.images[taken])
                 notes += part.notes[taken]
                 used = taken.stop
             yield Batch(images, notes)
     finally:
         # a traceback may keep the stream alive; its workers end now all the same, and are not left to a later fork
-        if hasattr(stream, '_shutdown_workers'):
-            stream._shutdown_workers()
+        stream.close()
+        if failed:
+            print_log(
+                f'{len(failed):,} files could not be read because the storage failed, first {failed[0]}. This is not remembered: '
+                'the same command tries them again.',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+
+def _ahead(read: '_Parts', parts: Iterator[list[str]], num_workers: int) -> Generator['Part', None, None]:
+    """The parts in order, read by other processes where there are to be some and the machine gives them."""
+    if num_workers:
+        kept, parts = itertools.tee(parts)
+        # a worker must not clear away what it inherits: a frame of a video, for one, waits there for threads that it lacks
+        gc.freeze()
+        try:
+            return reading_processes.in_order(
+                read, kept, num_workers, _prepare_worker, lambda part, place: part[min(place, len(part) - 1)]
+            )
+        except OSError as error:
+            print_log(
+                f'The system gives no processes for reading ({error.strerror}); images are read in this one, which takes longer.',
+                logger='current',
+                level=logging.WARNING,
+            )
+        finally:
+            gc.unfreeze()
+    return (read(part, lambda place: None) for part in parts)
 
 
 def _runs(batches: Sequence[pa.Array]) -> Iterator[tuple[pa.Array, bool]]:
@@ -152,35 +169,50 @@ def _cut(paths: pa.Array, step: int, is_video: bool) -> Iterator[list[str]]:
         yield paths[start:stop].to_pylist()
 
 
-def _raised(part: Batch | MmdelError) -> Batch:
-    if isinstance(part, MmdelError):
-        raise part
-    return part
+@dataclass(frozen=True)
+class Part:
+    """What a worker gives back.
+
+    Args:
+        images (NDArray[np.uint8]): [n, S, S, 3], BGR; zeros where a file cannot be used.
+        notes (list[FileNote]): One for each file.
+        failed (list[str]): Files that the storage did not give. Defaults to [].
+    """
+
+    images: NDArray[np.uint8]
+    notes: list[FileNote]
+    failed: list[str] = field(default_factory=list)
 
 
-class _Parts(Dataset[Batch | MmdelError]):
-    """Its index is a list of paths: which ones, is only known when they are next."""
+class _Parts:
+    """Reads lists of paths."""
 
     def __init__(self, transforms: Sequence[Any], size: int) -> None:
         self._transforms = transforms
         self._size = size
+        self._losses = storage.Losses()
 
-    def __getitem__(self, paths: list[str]) -> Batch | MmdelError:
-        images = np.zeros((len(paths), self._size, self._size, 3), np.uint8)
-        try:
-            notes = [_read_into(slot, path, self._transforms) for slot, path in zip(images, paths, strict=True)]
-        except MmdelError as error:
-            # raised in a worker it would arrive with the worker's traceback inside its text
-            return error
-        return Batch(torch.from_numpy(images), notes)
+    def __call__(self, paths: list[str], note: Callable[[int], None]) -> Part:
+        part = Part(np.zeros((len(paths), self._size, self._size, 3), np.uint8), [])
+        for place, (slot, path) in enumerate(zip(part.images, paths, strict=True)):
+            note(place)
+            try:
+                part.notes.append(_read_into(slot, path, self._transforms))
+                self._losses.good()
+            except StorageError as error:
+                self._losses.add(error)
+                part.notes.append(FileNote(NO_FILE, reason=error.reason))
+                part.failed.append(path)
+        return part
 
 
 def _read_into(slot: NDArray[np.uint8], path: str, transforms: Sequence[Any]) -> FileNote:
     # the state before reading: a file that changes meanwhile is found changed the next time
-    size, mtime_ns = file_state(path)
+    state = file_state(path)
+    content = content_of(path)
     loader, *others = transforms
     try:
-        results = loader({'img_path': path})
+        results = storage.patiently(path, lambda: loader({'img_path': path}))
         reason = None if results is not None else f'{type(loader).__name__} gives no image'
     except (MmdelError, MemoryError):
         raise
@@ -188,11 +220,15 @@ def _read_into(slot: NDArray[np.uint8], path: str, transforms: Sequence[Any]) ->
         results, reason = None, frames.reason_of(error, path)
     if results is None:
         # what is wrong with the contents stays wrong until they change; a lacking permission does not
-        return FileNote(size, mtime_ns, reason) if _opens(path) else FileNote(UNKNOWN, UNKNOWN, reason)
+        return (
+            FileNote(state, _if_certain(content, path, state), reason)
+            if _opens(path)
+            else FileNote(NO_FILE, reason=reason)
+        )
     image = _image(results, loader, path)
     height, width = results.get('ori_shape', image.shape)[:2]
-    nbytes = results.get('nbytes', size)
-    sharpness = frames.sharpness(image)
+    nbytes = results.get('nbytes', state.size)
+    sharpness = frames.sharpness(image, getattr(loader, 'reduce_to', None))
     for transform in others:
         results = transform(results)
         if results is None:
@@ -203,21 +239,46 @@ def _read_into(slot: NDArray[np.uint8], path: str, transforms: Sequence[Any]) ->
     if image.shape != slot.shape:
         image = frames.resize(image, slot.shape[1], slot.shape[0])
     slot[:] = image
-    return FileNote(size, mtime_ns, None, width, height, nbytes, sharpness)
+    return FileNote(state, _if_certain(content, path, state), None, width, height, nbytes, sharpness)
 
 
-def file_state(path: str) -> tuple[int, int]:
-    """As :func:`mmdel.datasets.frames.file_state`; (-1, -1) without a file."""
-    return frames.file_state(path) or (UNKNOWN, UNKNOWN)
+def file_state(path: str, losses: storage.Losses | None = None) -> FileState:
+    """As :func:`mmdel.datasets.frames.file_state`; :data:`~mmdel.file_state.NO_FILE` without a file.
+
+    Args:
+        path (str): Of an image.
+        losses (Losses, optional): Counts where the storage does not tell, which is no file, too. Defaults to None: it raises.
+
+    Raises:
+        StorageError: The storage failed; with ``losses``, for many files.
+    """
+    try:
+        state = frames.file_state(path)
+    except StorageError as error:
+        if losses is None:
+            raise
+        losses.add(error)
+        return NO_FILE
+    if losses is not None:
+        losses.good()
+    return state or NO_FILE
+
+
+def _if_certain(content: bytes | None, path: str, state: FileState) -> bytes | None:
+    """The content, if the file is still what it was before: else something other may have been loaded."""
+    return content if file_state(path) == state else None
 
 
 def _opens(path: str) -> bool:
-    try:
+    def begin() -> bool:
         with open(frames.file_of(path), 'rb') as file:
             file.read(1)
+        return True
+
+    try:
+        return storage.patiently(path, begin)
     except (OSError, ValueError):
         return False
-    return True
 
 
 def _image(results: dict[str, Any], transform: Any, path: str) -> NDArray[Any]:
@@ -237,11 +298,7 @@ def _image(results: dict[str, Any], transform: Any, path: str) -> NDArray[Any]:
     )
 
 
-def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
-def _prepare_worker(worker: int) -> None:
+def _prepare_worker() -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     # what Pillow thinks of odd metadata is printed once for each worker, into the progress bar

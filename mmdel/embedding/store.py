@@ -8,9 +8,10 @@
 
 A store is a folder ``<name>-<digest of the fingerprint>``: what vectors depend on decides where they lie, so changed weights
 never meet old vectors. A shard is two files: ``shard-000000.npy`` with the raw float32 vectors, and ``shard-000000.parquet``
-with a row for each image, which is written last, carries the digest of the first, and so commits both. A row is known
-by absolute path, size and modification time; a later row for a path replaces an earlier one. A damaged shard is dropped
-with a warning, and its images are missing again.
+with a row for each image, which is written last, carries the digest of the first, and so commits both. A row is found
+by absolute path, and says by what the file is known to be as it was (:mod:`mmdel.file_state`) and what it held. A later row
+for a path replaces an earlier one. A vector belongs to contents: a row can name them instead of a vector (:data:`SHARED`), and
+then has that of a row that holds them, too. A damaged shard is dropped with a warning, and its images are missing again.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +33,13 @@ from filelock import FileLock, Timeout
 from mmengine.logging import MMLogger
 from numpy.typing import NDArray
 
+from mmdel import storage
 from mmdel.embedding.stored_rows import StoredRows, array_path
-from mmdel.errors import StoreError
+from mmdel.errors import StorageError, StoreError
+from mmdel.file_state import FileState
 from mmdel.files import TEMPORARY, atomic, write_text
 
-FORMAT = 1
+FORMAT = 2
 """Version of the shards, raised too when images are decoded or resized in another way; another one lies in another folder."""
 
 ROWS = pa.schema(
@@ -43,6 +47,9 @@ ROWS = pa.schema(
         ('path', pa.string()),
         ('size', pa.int64()),
         ('mtime_ns', pa.int64()),
+        ('ctime_ns', pa.int64()),
+        ('inode', pa.int64()),
+        ('content', pa.binary(16)),
         ('reason', pa.string()),
         ('width', pa.int32()),
         ('height', pa.int32()),
@@ -51,14 +58,20 @@ ROWS = pa.schema(
         ('vector', pa.int32()),
     ]
 )
-"""``reason`` is null for a readable image, ``vector`` is the row in the shard's array or -1. A file that could not even be opened
-has size and time -1: it has no state that it could be recognised by."""
+"""``content`` tells what the file holds, see :func:`~mmdel.datasets.contents.content_of`; it is null where that is not
+certain. ``reason`` is null for a readable image, ``vector`` is the row in the shard's array, -1 or :data:`SHARED`. A file that
+could not even be opened has a state of -1: there is nothing that it could be recognised by."""
+
+STATE = list(FileState._fields)
+
+SHARED = -2
+"""In place of ``vector``: that of another row with this ``content``."""
 
 SEARCHED = 1 << 22
 """Paths looked up at a time: what is made for it takes about 0.1 kB each."""
 
 UNKNOWN = -1
-"""Size and time of a file without a state."""
+"""Size of a file without a state."""
 
 
 class EmbeddingStore:
@@ -125,7 +138,9 @@ class EmbeddingStore:
         tables = [_empty()]
         for index in sorted(committed):
             try:
-                tables.append(_checked(self.folder, index))
+                tables.append(storage.patiently(_rows_path(self.folder, index), partial(_checked, self.folder, index)))
+            except (StorageError, PermissionError) as error:
+                raise StoreError(f'The embedding cache {self.folder} cannot be read: {error}') from error
             except Exception as error:  # whatever a reader makes of damaged bytes, the shard is no use
                 MMLogger.get_current_instance().warning(
                     f'{_rows_path(self.folder, index)} is damaged ({error}); its images are embedded again.'
@@ -143,18 +158,22 @@ class EmbeddingStore:
 
     def latest(self, paths: pa.Array) -> NDArray[np.int64]:
         """The row number of each path, -1 where there is none, int64 [n]."""
-        stored = _column(self._rows, 'path')
-        found = np.full(len(paths), -1, np.int64)
-        for start in range(0, len(paths), SEARCHED):
-            part = paths[start : start + SEARCHED]
-            # stored paths are looked up among these, not the other way round: the table of what is searched takes the memory
-            place = pc.index_in(stored, value_set=part)
-            rows = np.flatnonzero(place.is_valid())
-            here = np.full(len(part), -1, np.int64)
-            np.maximum.at(here, place.drop_null().to_numpy(), rows)
-            # of equal values the first is found
-            found[start : start + len(part)] = here[pc.index_in(part, value_set=part).to_numpy()]
+        return _last_rows(_column(self._rows, 'path'), paths)
+
+    def holding(self, contents: pa.Array) -> NDArray[np.int64]:
+        """A row number for each content, -1 where no row holds it, int64 [n].
+
+        Args:
+            contents (pa.Array): [n], as in :data:`ROWS`; null is held by none.
+        """
+        found = _last_rows(_column(self._rows, 'content'), contents)
+        found[contents.is_null().to_numpy(zero_copy_only=False)] = -1
         return found
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Sizes of the files whose contents are known, each once, ascending."""
+        return np.unique(_column(self._rows, 'size').filter(_column(self._rows, 'content').is_valid()).to_numpy())
 
     def rows(self, numbers: NDArray[np.int64], columns: Sequence[str] = tuple(ROWS.names)) -> pa.Table:
         """Rows by number, with these columns of :data:`ROWS`."""
@@ -195,7 +214,8 @@ class EmbeddingStore:
             with atomic(_rows_path(self.folder, index)) as temporary:
                 pq.write_table(rows, temporary)
         self._next = max(self._next, index + 1)
-        self._rows = pa.concat_tables([self._rows, _with_shard(rows, index, vectors.shape[1])])
+        new = _with_shard(rows, index, vectors.shape[1])
+        self._rows = pa.concat_tables([self._rows, _with_vectors(new, self._rows)])
         return True
 
     def adopt(self, shards: Sequence[int]) -> None:
@@ -259,7 +279,8 @@ class EmbeddingStore:
 
 def _checked(folder: Path, index: int) -> pa.Table:
     """The rows of a shard if all of it is as it was written; raises whatever tells otherwise."""
-    rows = pq.ParquetFile(_rows_path(folder, index)).read()
+    # read as a whole: pyarrow has errors of its own for a disk that fails
+    rows = pq.ParquetFile(pa.BufferReader(_rows_path(folder, index).read_bytes())).read()
     noted = rows.schema.metadata or {}
     if rows.schema.remove_metadata() != ROWS or noted.get(b'rows') != _digest(rows).encode():
         raise ValueError('the rows differ from what was written')
@@ -289,7 +310,7 @@ def _empty() -> pa.Table:
 
 
 def _digest(rows: pa.Table) -> str:
-    text = json.dumps([rows[name].to_pylist() for name in ROWS.names], separators=(',', ':'))
+    text = json.dumps([rows[name].to_pylist() for name in ROWS.names], separators=(',', ':'), default=bytes.hex)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -302,7 +323,37 @@ def _joined(tables: list[pa.Table]) -> pa.Table:
     for field in schema:
         chunks = [chunk for column in columns.pop(field.name) for chunk in column.chunks]
         joined.append(pa.chunked_array(chunks, field.type).combine_chunks())
-    return pa.table(joined, schema)
+    rows = pa.table(joined, schema)
+    return _with_vectors(rows, rows)
+
+
+def _with_vectors(rows: pa.Table, among: pa.Table) -> pa.Table:
+    """Rows with the place of the vector that others have; without those whose contents no row of ``among`` has a vector for."""
+    shares = _column(rows, 'vector').to_numpy() == SHARED
+    if not shares.any():
+        return rows
+    own = among.filter(pc.greater_equal(among['vector'], 0))
+    found = _last_rows(_column(own, 'content'), _column(rows, 'content').filter(pa.array(shares)))
+    for name in ('shard', 'vector', 'dim'):
+        values = _column(rows, name).to_numpy().copy()
+        values[shares] = np.append(_column(own, name).to_numpy(), SHARED)[found]
+        rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), pa.array(values, pa.int32()))
+    return rows.filter(pc.not_equal(rows['vector'], SHARED)).combine_chunks()
+
+
+def _last_rows(stored: pa.Array, wanted: pa.Array) -> NDArray[np.int64]:
+    """The last place in ``stored`` of each value, -1 where there is none, int64 [n]."""
+    found = np.full(len(wanted), -1, np.int64)
+    for start in range(0, len(wanted), SEARCHED):
+        part = wanted[start : start + SEARCHED]
+        # what is stored is looked up among these, not the other way round: the table of what is searched takes the memory
+        place = pc.index_in(stored, value_set=part)
+        rows = np.flatnonzero(place.is_valid())
+        here = np.full(len(part), -1, np.int64)
+        np.maximum.at(here, place.drop_null().to_numpy(), rows)
+        # of equal values the first is found
+        found[start : start + len(part)] = here[pc.index_in(part, value_set=part).to_numpy()]
+    return found
 
 
 def _column(table: pa.Table, name: str) -> Any:

@@ -2,12 +2,14 @@
 
 import io
 import itertools
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmdel import storage
 from mmdel.embedding.array_file import fill, runs
 from mmdel.errors import StoreError
 
@@ -52,11 +54,9 @@ class StoredRows:
         shard, begin = (place >> 32).tolist(), ((place & 0xFFFFFFFF) * size).tolist()
         for number, some in itertools.groupby(runs(place), lambda run: shard[run[0]]):
             path, data = self._file(number)
+            take = partial(_take, path, [(raw.data[a * size : b * size], data + begin[a]) for a, b in some])
             try:
-                # opened anew for each block: thousands of open files would exceed the limit
-                with io.FileIO(path) as file:
-                    for start, stop in some:
-                        fill(raw.data[start * size : stop * size], file, data + begin[start])
+                storage.patiently(path, take)
             except EOFError:
                 raise StoreError(f'{path} has become shorter while it was in use; run again.') from None
             except OSError as error:
@@ -73,7 +73,8 @@ class StoredRows:
         if number not in self._files:
             path = array_path(self._folder, number)
             try:
-                self._files[number] = str(path), np.load(path, mmap_mode='r', allow_pickle=False).offset
+                array = storage.patiently(path, partial(np.load, path, mmap_mode='r', allow_pickle=False))
+                self._files[number] = str(path), array.offset
             except OSError as error:
                 raise _gone(path, error) from error
         return self._files[number]
@@ -82,6 +83,13 @@ class StoredRows:
 def array_path(folder: Path, index: int) -> Path:
     """The file of a shard's vectors."""
     return folder / f'shard-{index:06d}.npy'
+
+
+def _take(path: str, parts: list[tuple[memoryview, int]]) -> None:
+    # opened anew for each block: thousands of open files would exceed the limit
+    with io.FileIO(path) as file:
+        for part, begin in parts:
+            fill(part, file, begin)
 
 
 def _gone(path: Path | str, error: OSError) -> StoreError:

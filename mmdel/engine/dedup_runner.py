@@ -19,26 +19,40 @@ import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
 import mmdel
 from mmdel.datasets.image_table import Files, ImageTable, dataset_digest, image_table, masked_images
+from mmdel.datasets.keys import absolute_folder, common_folder
+from mmdel.devices import find_device
 from mmdel.embedding.base_embedder import BaseEmbedder
 from mmdel.embedding.embedder import Embedded, embed_images
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
-from mmdel.engine import update
+from mmdel.engine import pixel_range, update
+from mmdel.engine.dedup_config import KEYS, build_part, check_dedup_config
 from mmdel.engine.finished_run import FinishedRun, Origin
 from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.engine.leak_check import ExcludeNear, check_leaks
 from mmdel.engine.ranking_cache import cached_ranking
 from mmdel.engine.reporting import report
+from mmdel.engine.request import Request, dataset_of
 from mmdel.engine.summary import Summary, summarise
-from mmdel.engine.work_dir import Chosen, previous_subset, require_space, write_results
+from mmdel.engine.update import OldRun
+from mmdel.engine.work_dir import (
+    SUBSET,
+    Chosen,
+    previous_subset,
+    refuse_another,
+    refuse_other_images,
+    require_space,
+    write_results,
+    write_skipped,
+)
 from mmdel.errors import ConfigError, GuardError, LockedError, SubsetError
 from mmdel.findings import CONFLICT_THRESHOLD, LeakReport
+from mmdel.images.formats.raster import MANY
 from mmdel.progress import SILENT, Stages
-from mmdel.registry import EMBEDDERS
 from mmdel.selection.guards import Guards
 from mmdel.selection.selector import BaseSelector, Ranking, build_selector
 from mmdel.subset import Subset, check_eta, size_at
@@ -130,10 +144,14 @@ class DedupRunner:
         self.embedder = embedder
         self.center = center
         self.cache_dir = Path(cache_dir)
+        if embeddings is None:
+            self._refuse_inside(_image_folder(dataset))  # before anything is written
         self.default_scope = default_scope
         self.embeddings = embeddings
         self.keys = keys
         self.device = device
+        if device is not None:
+            find_device(device)  # a mistake shows before images are listed
         self.overwrite = overwrite
         self.report = report
         self.guards = Guards.from_cfg(guards)
@@ -146,33 +164,54 @@ class DedupRunner:
         self.progress = progress
         self.cfg = cfg
         self.notes: list[str] = []
+        self.skipped: tuple[tuple[str, str], ...] = ()
         self.classes: tuple[str, ...] = ()
         self.masked: frozenset[str] = frozenset()
         self.origin = Origin()
+        self._old: OldRun | None = None
+        self._listed: tuple[ImageTable, BaseEmbedder] | None = None
+        self._given: Embedded | None = None
+        self._fingerprint: dict[str, Any] | None = None
 
     @classmethod
     def from_cfg(cls, cfg: Config, **options: Any) -> 'DedupRunner':
         """Build from a dedup config.
 
-        Its keys are ``dataset, embedder, selector, center, guards, exclude_near, conflict_threshold, work_dir, cache_dir,
-        default_scope``.
+        Its keys are those of :data:`mmdel.engine.dedup_config.KEYS`.
 
         Args:
             cfg (Config): The config.
             **options: Further arguments of the constructor.
 
         Raises:
-            ConfigError: A key is missing, or a value is out of range.
+            ConfigError: A key is missing or unknown, or a value is of a wrong type or out of range.
         """
-        for name in ('selector', 'work_dir'):
-            if cfg.get(name) is None:
-                raise ConfigError(
-                    f'The config {cfg.filename or ""} lacks the key {name!r}; see configs/meddel_eta08.py.'
-                )
-        known = ('selector', 'work_dir', 'dataset', 'embedder', 'center', 'guards', 'exclude_near', 'conflict_threshold',
-                 'cache_dir', 'default_scope')  # fmt: skip
-        values = {name: cfg[name] for name in known if cfg.get(name) is not None}
+        check_dedup_config(cfg, uses_images=options.get('embeddings') is None)
+        values = {name: cfg[name] for name in KEYS if name != 'custom_imports' and cfg.get(name) is not None}
         return cls(**values, **options, cfg=cfg)
+
+    def prepare(self) -> None:
+        """List the images, and refuse what would end badly; nothing is written into the work dir, and no image is opened.
+
+        Raises:
+            ConfigError: The work dir holds the answer to another question, or lies among the images.
+            MmdelError: Something else that the caller can mend; the message says how.
+        """
+        self._old = self._open_old()
+        self._refuse_another()
+        if self.embeddings is not None:
+            self.origin = Origin(
+                embeddings=os.path.abspath(self.embeddings), keys=os.path.abspath(self.keys) if self.keys else ''
+            )
+            self._given = read_given_vectors(self.embeddings, self.keys)
+            self._fingerprint = self._given.fingerprint
+        else:
+            self._listed = self._list()
+        self._refuse_another()
+        if self._listed is not None and (self.work_dir / SUBSET).exists():
+            self._encoder.build_pipeline()  # what is wrong with it is told before the encoder is made
+            self._fingerprint = self._encoder.to(self.device).fingerprint()
+            self._refuse_another()
 
     def run(self) -> Subset:
         """Do it all and return the subset, which then lies in ``work_dir`` with its lists and report.
@@ -180,6 +219,8 @@ class DedupRunner:
         Raises:
             MmdelError: Something that the caller can mend; the message says how.
         """
+        if self._listed is None and self._given is None:
+            self.prepare()
         self.work_dir.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.work_dir / '.lock')
         try:
@@ -192,13 +233,17 @@ class DedupRunner:
 
     def _run(self) -> Subset:
         logger = MMLogger.get_current_instance()
-        old = self._old()
-        previous = previous_subset(self.work_dir, self._request(), old, self.overwrite)
+        self._refuse_another()
+        previous = previous_subset(self.work_dir)
+        old = self._old
         chosen = self._choose() if old is None else self._extend(old)
         subset = chosen.subset
+        self._fingerprint = subset.metadata['embedder']
+        self._note_pages(chosen.unreadable)
         with self.progress.stage('write'):
             config = None if self.cfg is None else self.cfg.pretty_text
-            write_results(self.work_dir, chosen, self.origin, self.leaks, config)
+            self.notes += write_results(self.work_dir, chosen, self.origin, self._request(), self.leaks, config)
+            write_skipped(self.work_dir, self.skipped)
         if old is None and previous is not None and previous.metadata['dataset'] != subset.metadata['dataset']:
             before, now = previous.metadata['images'], subset.metadata['images']
             logger.info(f'The images have changed since the last run here: {before:,} before, {now:,} now.')
@@ -220,6 +265,12 @@ class DedupRunner:
                 progress=self.progress,
             )
         return subset
+
+    def _note_pages(self, unreadable: tuple[tuple[str, str], ...]) -> None:
+        count = sum(reason.endswith(MANY) for _, reason in unreadable)
+        if count:
+            files = 'file with several pages or frames was' if count == 1 else 'files with several pages or frames were'
+            self.notes.append(f'{count:,} {files} left out, since one page does not stand for all; {MANY}')
 
     def _choose(self) -> Chosen:
         """Decide about all images."""
@@ -243,19 +294,29 @@ class DedupRunner:
         subset = self._subset(embedded, vectors, ranking, excluded)
         return Chosen(subset, ranking, vectors, paths, embedded.unreadable)
 
+    def _refuse_another(self) -> None:
+        """Refuse to replace another result unasked, as far as can be told at this point."""
+        if self.overwrite:
+            return
+        request = self._request()
+        refuse_another(self.work_dir, request)
+        images = self._given or (self._listed and self._listed[0])
+        if images and request.embedder is None:
+            refuse_other_images(self.work_dir, request.dataset, images.table)
+
     # --- old decisions that stay
 
-    def _old(self) -> update.OldRun | None:
+    def _open_old(self) -> OldRun | None:
         if self.update is None:
             return None
-        old = update.OldRun.open(self.update, self.selector, self._embedder_type, self.center)
+        old = OldRun.open(self.update, self.selector, self._embedder_type, self.center)
         if os.path.realpath(old.run.folder) == os.path.realpath(self.work_dir):
             raise ConfigError(
                 f'{self.update} would be overwritten by its own update. Give this run another --work-dir.'
             )
         return old
 
-    def _extend(self, old: update.OldRun) -> Chosen:
+    def _extend(self, old: OldRun) -> Chosen:
         """Decide about the images that the old subset does not list."""
         guards = self.guards.of_new_images(old.subset)
         new, source, changes = self._new_vectors(old) if self.embeddings else self._new_images(old)
@@ -264,7 +325,7 @@ class DedupRunner:
         excluded = pa.concat_tables([excluded, leaked])
         table, vectors = update.merge(old, source, new, self.progress)
         require_space(self.work_dir, self.cache_dir, table['image'])
-        request = {'guards': guards.config(), 'exclude_near': self._request()['exclude_near']}
+        request = {'guards': guards.config(), 'exclude_near': self._asked()['exclude_near']}
         asked = {name: value for name, value in request.items() if value is not None}
         extended = update.extend(
             old,
@@ -282,8 +343,8 @@ class DedupRunner:
         unreadable = tuple(sorted([*old.run.unreadable, *new.unreadable]))
         return Chosen(extended.subset, extended.ranking, vectors, run.paths, unreadable, changes)
 
-    def _new_images(self, old: update.OldRun) -> tuple[Embedded, RowSource, update.Changes]:
-        images, embedder = self._list()
+    def _new_images(self, old: OldRun) -> tuple[Embedded, RowSource, update.Changes]:
+        images, embedder = self._images()
         old.refuse_other_encoder(embedder.to(self.device).fingerprint())
         self.origin = replace(self.origin, spelled={**(old.run.origin.spelled or {}), **(self.origin.spelled or {})})
         changes = old.compare(images.table['image'].to_pylist(), [key for key, _ in images.ledger])
@@ -296,7 +357,7 @@ class DedupRunner:
         source = old.vectors_here(here, self.progress)
         return self._embed_some(_only(images, set(changes.new)), embedder), source, changes
 
-    def _new_vectors(self, old: update.OldRun) -> tuple[Embedded, RowSource, update.Changes]:
+    def _new_vectors(self, old: OldRun) -> tuple[Embedded, RowSource, update.Changes]:
         given = self._embed()
         old.refuse_other_encoder(given.fingerprint)
         changes = old.compare(given.table['image'].to_pylist(), [])
@@ -313,35 +374,60 @@ class DedupRunner:
     # --- stages
 
     def _embed(self) -> Embedded:
-        if self.embeddings is not None:
-            self.origin = Origin(
-                embeddings=os.path.abspath(self.embeddings), keys=os.path.abspath(self.keys) if self.keys else ''
-            )
-            return read_given_vectors(self.embeddings, self.keys)
-        images, embedder = self._list()
+        if self._given is not None:
+            return self._given
+        images, embedder = self._images()
         return embed_images(images, embedder, str(self.cache_dir), device=self.device, progress=self.progress)
+
+    def _images(self) -> tuple[ImageTable, BaseEmbedder]:
+        return self._listed or self._list()
 
     def _list(self) -> tuple[ImageTable, BaseEmbedder]:
         init_default_scope(self.default_scope)
+        root = (self.dataset or {}).get('data_root')
+        if isinstance(root, str):
+            self._refuse_inside(root)
         with self.progress.stage('list'):
-            dataset = DATASETS.build(self.dataset)
+            dataset = build_part('dataset', self.dataset)
             images = image_table(dataset)
             if self.guards.asks == 'masked':
                 self.masked = masked_images(images)
         self.notes += images.notes
+        self.skipped = images.skipped
         self.classes = images.classes
         self.origin = Origin.of_images(images.root, images.table, self.cache_dir)
-        for name, folder in (('cache_dir', self.cache_dir), ('work_dir', self.work_dir)):
-            if images.root and _inside(folder, images.root):
-                raise ConfigError(
-                    f'{name} {folder} lies inside the image folder {images.root}, where its files would be taken for images '
-                    f'the next time. Choose another place, e.g. --cfg-options {name}=../{folder.name}'
-                )
+        self._refuse_inside(images.root)
         MMLogger.get_current_instance().info(
             f'{len(images.table):,} images below {images.root or "several folders"}; vectors are kept in {self.cache_dir}'
         )
-        self._encoder = EMBEDDERS.build(self.embedder)
+        self._encoder = build_part('embedder', self.embedder)
+        before = None if self._old is None else self._old.subset.metadata.get('embedder')
+        note = pixel_range.set_range(
+            self._encoder, images.table['path'], images.root, self.cache_dir, before, self.progress
+        )
+        if note:
+            self.notes.append(note)
+            if self.cfg is not None:  # the config beside the results makes the same vectors
+                self.cfg.embedder.pipeline = self._encoder.pipeline
         return images, self._encoder
+
+    def _refuse_inside(self, root: str | None) -> None:
+        """Own files in an image folder would be taken for images the next time, unless a list names the images."""
+        if (self.dataset or {}).get('ann_file'):
+            return
+        inside = {
+            name: folder
+            for name, folder in (('work_dir', self.work_dir), ('cache_dir', self.cache_dir))
+            if root and _inside(folder, root)
+        }
+        if inside:
+            there = ' and '.join(f'{name} {folder}' for name, folder in inside.items())
+            beside = os.path.dirname(os.path.realpath(root or ''))
+            other = ' '.join(f'{name}={os.path.join(beside, folder.name)}' for name, folder in inside.items())
+            raise ConfigError(
+                f'{there} would lie inside the image folder {root}, where the next run would look for images. '
+                f'Choose another place, e.g. --cfg-options {other}'
+            )
 
     def _rank(self, vectors: Vectors, table: pa.Table, size: int | None) -> Ranking:
         ranking, known = cached_ranking(self.cache_dir, self.selector, vectors, table, size, self.progress)
@@ -394,11 +480,12 @@ class DedupRunner:
     def _metadata(self, embedded: Embedded, vectors: Vectors) -> dict[str, Any]:
         return {
             'mmdel': mmdel.__version__,
-            **self._request(),
+            **self._asked(),
             'embedder': embedded.fingerprint,
             'vectors': vectors.digest,
             'mean': None if vectors.mean is None else vectors.mean.tolist(),
             'dataset': dataset_digest(embedded.table),
+            'contents': embedded.contents or None,
             'classes': list(self.classes),
             'checked': None if self.leaks is None else [asdict(each) for each in self.leaks.sets],
             'recut': self.selector.recut,
@@ -409,7 +496,19 @@ class DedupRunner:
     def _embedder_type(self) -> str:
         return 'given vectors' if self.embedder is None or self.embeddings else self.embedder['type']
 
-    def _request(self) -> dict[str, Any]:
+    def _request(self) -> Request:
+        """The question, as far as it is known at this point."""
+        dataset: dict[str, Any] | None = None
+        if self.embeddings is not None:
+            paths = {'embeddings': self.embeddings, 'keys': self.keys}
+            dataset = {name: os.path.realpath(path) if path else '' for name, path in paths.items()}
+        elif self._listed is not None and self.dataset is not None:
+            dataset = dataset_of(self.dataset, self._listed[0].root)
+        against = () if self.exclude_near is None else tuple(map(os.path.abspath, self.exclude_near.against))
+        update = None if self._old is None else self._old.digest
+        return Request(**self._asked(), against=against, update=update, dataset=dataset, embedder=self._fingerprint)
+
+    def _asked(self) -> dict[str, Any]:
         asked = {'eta': self.cut.eta, 'ratio': self.cut.ratio}
         return {
             'selector': self.selector.config(),
@@ -440,6 +539,22 @@ def _only(images: ImageTable, keys: set[str]) -> ImageTable:
 def _paths(table: pa.Table) -> Mapping[str, str]:
     """Key to file; {} for vectors without images."""
     return Files(table) if 'path' in table.column_names else {}
+
+
+def _image_folder(dataset: Any) -> str | None:
+    """The folder below which a dataset config surely has all its images, None where only the built dataset can tell."""
+    folders: list[str | None] = []
+    configs = [dataset]
+    while configs:
+        each = configs.pop()
+        inner = [*([each['dataset']] if each.get('dataset') else ()), *(each.get('datasets') or ())]
+        configs += inner
+        if not inner:
+            prefix = each.get('data_prefix') or ''
+            prefix = prefix if isinstance(prefix, str) else prefix.get('img_path') or prefix.get('img') or ''
+            sure = prefix or not each.get('ann_file') or str(each.get('type')).endswith('DataDEL')
+            folders.append(absolute_folder(os.path.join(each.get('data_root') or '', prefix)) if sure else None)
+    return common_folder(folders)
 
 
 def _inside(folder: Path, root: str) -> bool:

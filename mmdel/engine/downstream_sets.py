@@ -61,6 +61,8 @@ def list_downstream_set(path: str) -> DownstreamSet:
         # a person who names a downstream folder here means it
         dataset = dict(type='mmdel.DataDEL', data_root=path, allow_downstream=True)
         return DownstreamSet(name, 'folder', image_table(DATASETS.build(dataset)))
+    if not os.path.exists(path):
+        raise ConfigError(f'{path} is not there: a config or a folder of test images is needed.')
     cfg = read_config(path)
     part = next((part for part in PARTS if (cfg.get(part) or {}).get('dataset')), None)
     if part is None:

@@ -23,13 +23,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mmdel.embedding.identical_files import unchanged
 from mmdel.embedding.reader import file_state
-from mmdel.embedding.store import UNKNOWN, EmbeddingStore
+from mmdel.embedding.store import STATE, UNKNOWN, EmbeddingStore
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
 from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.engine.leak_record import read_leaks
 from mmdel.errors import StoreError, SubsetError, UnreadableImage
-from mmdel.files import write_text
+from mmdel.files import csv_rows, write_text
 from mmdel.findings import LeakReport
 from mmdel.progress import SILENT, Stages
 from mmdel.subset import Subset
@@ -158,9 +159,8 @@ class FinishedRun:
         """The ledger: ``(key, reason)`` of the files that could not be used; the subset file itself knows no reasons."""
         keys = self.subset.table['image'].filter(self.subset.has_reason('unreadable')).to_pylist()
         try:
-            with open(self.folder / 'unreadable.csv', encoding='utf-8', newline='') as file:
-                reasons = {row['image']: row['reason'] for row in csv.DictReader(file)}
-        except (OSError, ValueError, KeyError, csv.Error):
+            reasons = dict(self._pairs('unreadable.csv', ('image', 'reason')))
+        except (OSError, ValueError, csv.Error):
             reasons = {}
         return [(key, reasons.get(key) or 'not known: unreadable.csv is gone') for key in keys]
 
@@ -177,9 +177,8 @@ class FinishedRun:
     def changes(self) -> list[tuple[str, str]]:
         """``(key, change)`` of an update: what was new, gone or changed; [] where the subset is none, or this is not known."""
         try:
-            with open(self.folder / CHANGES, encoding='utf-8', newline='') as file:
-                return [(row['image'], row['change']) for row in csv.DictReader(file)]
-        except (OSError, ValueError, KeyError, csv.Error):
+            return self._pairs(CHANGES, ('image', 'change'))
+        except (OSError, ValueError, csv.Error):
             return []
 
     @property
@@ -216,7 +215,7 @@ class FinishedRun:
     def since(self) -> tuple[list[str], list[str]]:
         """Readable images without a vector in the cache, and images whose file has changed since it was read.
 
-        Changed is a file with another size or modification time, as the cache sees it; files that are gone are not among them.
+        Changed is a file that holds something else, as the cache sees it; files that are gone are not among them.
         """
         table = self.subset.table
         readable = dict(zip(table['image'].to_pylist(), self.subset.readable.tolist(), strict=True))
@@ -229,14 +228,13 @@ class FinishedRun:
             keys = [key for key in readable if key in paths]
             numbers = store.latest(pa.array([paths[key] for key in keys], pa.string()))
             found = np.flatnonzero(numbers >= 0)
-            rows = store.rows(numbers[found])
-        noted = {
-            keys[i]: state
-            for i, *state in zip(found.tolist(), rows['size'].to_pylist(), rows['mtime_ns'].to_pylist(), strict=True)
-        }
-        now = {key: list(file_state(paths[key])) for key in noted}
-        gone = [UNKNOWN, UNKNOWN]
-        changed = [key for key, state in noted.items() if now[key] != state and gone not in (now[key], state)]
+            rows = store.rows(numbers[found], [*STATE, 'content'])
+        noted = {keys[i] for i in found.tolist()}
+        files = [paths[keys[i]] for i in found.tolist()]
+        now = np.array([file_state(file) for file in files], np.int64).reshape(-1, len(STATE))
+        there = (now[:, 0] != UNKNOWN) & (rows['size'].to_numpy() != UNKNOWN)
+        same = unchanged(pa.array(files, pa.string()), rows, now)
+        changed = [keys[i] for i in found[there & ~same].tolist()]
         return [key for key, needed in readable.items() if needed and key not in noted], changed
 
     def vectors(self, progress: Stages = SILENT) -> Vectors:
@@ -258,6 +256,13 @@ class FinishedRun:
                 'Run tools/dedup.py again with the same config; what is known already is not made again.'
             )
         return vectors
+
+    def _pairs(self, name: str, columns: tuple[str, str]) -> list[tuple[str, str]]:
+        header, *rows = csv_rows((self.folder / name).read_text(encoding='utf-8'))
+        first, second = map(header.index, columns)
+        if any(len(row) != len(header) for row in rows):
+            raise ValueError(f'{name} is no table')
+        return [(row[first], row[second]) for row in rows]
 
     def _given(self, keys: pa.ChunkedArray) -> RowSource:
         embedded = read_given_vectors(self.origin.embeddings, self.origin.keys or None)

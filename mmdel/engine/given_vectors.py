@@ -1,18 +1,15 @@
 """People's own vectors (``--embeddings FILE.npy``), as if an embedder had made them."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from mmdel import plain_lists
 from mmdel.embedding.array_file import ArrayFile
 from mmdel.embedding.embedder import Embedded
 from mmdel.embedding.vectors import ChosenRows, RowSource
 from mmdel.errors import DatasetError
-
-BLOCK_BYTES = 16 << 20
-"""Text of keys that is cut into lines at a time."""
 
 
 def read_given_vectors(embeddings: str, keys: str | None) -> Embedded:
@@ -20,12 +17,12 @@ def read_given_vectors(embeddings: str, keys: str | None) -> Embedded:
 
     Args:
         embeddings (str): A .npy file with floats [N, D].
-        keys (str, optional): A text file with one key a line, row by row. None: row numbers, padded with zeros so that the
-            order of the keys is the order of the rows.
+        keys (str, optional): A text file with one key a line, row by row, read as :mod:`mmdel.plain_lists` reads lists; blanks
+            round a key do not count. None: row numbers, padded with zeros so that the order of the keys is the order of the rows.
 
     Raises:
         VectorError: The file is not a two-dimensional array of floats, or holds a pickle.
-        DatasetError: Not one key for each row, or a key stands twice.
+        DatasetError: The keys are no text, not one for each row, or a key stands twice; the message names the lines.
     """
     source: RowSource = ArrayFile(embeddings)
     size, dim = source.shape
@@ -34,10 +31,10 @@ def read_given_vectors(embeddings: str, keys: str | None) -> Embedded:
     else:
         names = _read_keys(keys, size, embeddings)
         order = pc.sort_indices(names)
-        images = names.take(order)
-        _refuse_repeated(images, keys)
+        images, order = names.take(order), order.to_numpy().astype(np.int64)
+        _refuse_repeated(images, order, keys)
         if not images.equals(names):
-            source = ChosenRows(source, order.to_numpy().astype(np.int64))
+            source = ChosenRows(source, order)
     table = pa.table({'image': images})
     return Embedded(table, source, (), {'type': 'given vectors', 'dtype': str(source.dtype), 'dim': dim})
 
@@ -49,33 +46,34 @@ def _row_numbers(rows: int) -> pa.StringArray:
 
 def _read_keys(path: str, rows: int, embeddings: str) -> pa.ChunkedArray:
     """The lines of a file, which may be millions: never all of them as Python objects."""
-    try:
-        keys = pa.chunked_array([*_lines(path)], pa.string())
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DatasetError(f'The keys file {path} cannot be read as UTF-8 text ({error}).') from error
-    if len(keys) != rows:
-        raise DatasetError(f'{path} has {len(keys):,} lines, {embeddings} has {rows:,} rows; one key a row is needed.')
-    return keys
+    blocks = [_trimmed(pc.split_pattern(pa.array([text]), '\n').values) for text in plain_lists.text_blocks(path)]
+    keys = pa.chunked_array(blocks, pa.string())
+    there = np.flatnonzero(pc.not_equal(pc.binary_length(keys), 0).to_numpy())
+    last = int(there[-1]) + 1 if len(there) else 0
+    if len(there) < last:  # what follows the last key shifts nothing
+        blank = int(np.flatnonzero(np.diff(there, prepend=-1) > 1)[0])
+        line = int(there[blank - 1]) + 2 if blank else 1
+        raise DatasetError(
+            f'Line {line:,} of {path} is blank, and line n names row n of {embeddings}. '
+            'Write the missing key, or take the line out.'
+        )
+    if last != rows:
+        raise DatasetError(f'{path} has {last:,} lines, {embeddings} has {rows:,} rows; one key a row is needed.')
+    return keys.slice(0, last)
 
 
-def _lines(path: str) -> Iterator[pa.StringArray]:
-    rest = b''
-    with open(path, 'rb') as file:
-        while block := file.read(BLOCK_BYTES):
-            text, newline, rest = (rest + block).rpartition(b'\n')
-            if newline:
-                yield _cut(text)
-    if rest:
-        yield _cut(rest)
+def _trimmed(lines: pa.StringArray) -> pa.StringArray:
+    """:func:`mmdel.plain_lists.trimmed` of each."""
+    return pc.utf8_trim_whitespace(pc.utf8_trim(pc.utf8_trim_whitespace(lines), plain_lists.MARK))
 
 
-def _cut(text: bytes) -> pa.StringArray:
-    return pc.utf8_rtrim(pc.split_pattern(pa.array([text]).cast(pa.string()), '\n').values, '\r')
-
-
-def _refuse_repeated(images: pa.ChunkedArray, path: str) -> None:
-    """Sorted keys must differ."""
+def _refuse_repeated(images: pa.ChunkedArray, order: NDArray[np.int64], path: str) -> None:
+    """Sorted keys must differ; ``order`` is the row of each."""
     images = images.combine_chunks()
     twice = pc.index(pc.equal(images[1:], images[:-1]), True).as_py()
     if twice >= 0:
-        raise DatasetError(f'{path}: the key {images[twice].as_py()!r} stands twice; every row needs a key of its own.')
+        one, other = sorted((order[twice : twice + 2] + 1).tolist())
+        raise DatasetError(
+            f'{path}: the key {images[twice].as_py()!r} stands twice, in the lines {one:,} and {other:,}; every row needs a key '
+            'of its own.'
+        )

@@ -134,7 +134,7 @@ def _row(run: FinishedRun, key: str) -> dict[str, Any]:
 def _about(row: dict[str, Any]) -> list[str]:
     parts = [
         f'{name}: {shown(str(row[name]))}'
-        for name in ('label', 'source', 'centre', 'video', 'frame')
+        for name in ('label', 'source', 'centre', 'patient', 'video', 'frame')
         if row[name] not in (None, '')
     ]
     if row['width'] is not None and row['height'] is not None:

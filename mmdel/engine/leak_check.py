@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from mmengine.logging import MMLogger
 
-import mmdel
+from mmdel.datasets.depth import max_value_of
 from mmdel.datasets.frames import read_frame
 from mmdel.datasets.image_table import dataset_digest
 from mmdel.embedding.base_embedder import BaseEmbedder
@@ -31,6 +31,7 @@ from mmdel.errors import ConfigError, UnreadableImage
 from mmdel.files import write_text
 from mmdel.findings import CheckedSet, Leak, LeakReport, LeakRule
 from mmdel.progress import SILENT, Stages
+from mmdel.selection import leaks, redundancy, same_picture
 from mmdel.selection.leaks import Pair, Rows, View, find_leaks, is_leak
 from mmdel.selection.same_picture import Outline, compare, outline
 
@@ -131,7 +132,7 @@ def _check_set(
     rows = Rows(np.arange(size), size + np.arange(count), size + count + np.arange(count))
 
     def search() -> list[Pair]:
-        with _Pictures(paths, tests.paths) as pictures:
+        with _Pictures(paths, tests.paths, max_value_of(pool.fingerprint)) as pictures:
             return find_leaks(vectors, rows, pictures.compare, rule, progress)
 
     return [
@@ -185,11 +186,11 @@ def _embedded(
 class _Pictures:
     """Compares image files; a context manager, in which OpenCV leaves threads to us."""
 
-    def __init__(self, pool: Sequence[str], tests: Sequence[str]) -> None:
+    def __init__(self, pool: Sequence[str], tests: Sequence[str], max_value: int | None) -> None:
         self._pool = pool
         self._tests = tests
-        self._outline = functools.lru_cache(OUTLINES)(_outline)
-        self._both = functools.lru_cache(16)(_both_outlines)
+        self._outline = functools.lru_cache(OUTLINES)(functools.partial(_outline, max_value))
+        self._both = functools.lru_cache(16)(functools.partial(_both_outlines, max_value))
 
     def __enter__(self) -> '_Pictures':
         self._threads = cv2.getNumThreads()
@@ -208,16 +209,16 @@ class _Pictures:
         return View(max(plain, mirrored), mirrored > plain)
 
 
-def _outline(path: str) -> Outline | None:
+def _outline(max_value: int | None, path: str) -> Outline | None:
     try:
-        return outline(read_frame(path).image)
+        return outline(read_frame(path, max_value=max_value).image)
     except UnreadableImage:  # it could be read when it was embedded, and is in no pair now
         return None
 
 
-def _both_outlines(path: str) -> tuple[Outline, Outline] | None:
+def _both_outlines(max_value: int | None, path: str) -> tuple[Outline, Outline] | None:
     try:
-        image = read_frame(path).image
+        image = read_frame(path, max_value=max_value).image
     except UnreadableImage:
         return None
     return outline(image), outline(np.ascontiguousarray(image[:, ::-1]))
@@ -227,7 +228,8 @@ def _kept(
     cache_dir: Path, rule: LeakRule, vectors: Vectors, size: int, names: Sequence[str], search: Callable[[], list[Pair]]
 ) -> list[Pair]:
     """What was found, from the cache or now; a file that is damaged is made again."""
-    about = {'mmdel': mmdel.__version__, 'rule': rule.config(), 'pool': size, 'vectors': vectors.digest}
+    versions = [leaks.VERSION, same_picture.VERSION, redundancy.VERSION]
+    about = {'versions': versions, 'rule': rule.config(), 'pool': size, 'vectors': vectors.digest}
     digest = hashlib.sha256(json.dumps([about, list(names)], sort_keys=True).encode()).hexdigest()[:32]
     path = cache_dir / 'leaks' / f'{digest}.json'
     try:

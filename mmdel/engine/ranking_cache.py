@@ -1,13 +1,15 @@
 """Rankings on disk: another cut of the same vectors takes seconds, not minutes.
 
-A ranking is a function of the vectors, the table's columns and the selector's arguments; their digest names the file. A file
-that is damaged or from another version is ignored and made again.
+A ranking is a function of the vectors, the table's columns, the selector's arguments and the algorithm; their digest names the
+file. An algorithm has a version of its own, which stands beside it: a correction without a new release is seen. A file that is
+damaged is ignored and made again.
 """
 
 import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-import mmdel
 from mmdel.blocks import BLOCK
 from mmdel.embedding.vectors import Vectors
 from mmdel.files import atomic
 from mmdel.progress import SILENT, Stages
+from mmdel.selection import redundancy
 from mmdel.selection.selector import BaseSelector, Ranking
 
 _ARRAYS = ('rank', 'cluster', 'distance', 'redundancy', 'removed_by', 'gains', 'centroids')
@@ -47,7 +49,8 @@ def cached_ranking(
         tuple: The ranking, and whether it was known.
     """
     depends = size if selector.recut == 'none' else None
-    path = cache_dir / 'rankings' / f'{ranking_key(vectors, table, selector.config(), depends)}.npz'
+    key = ranking_key(vectors, table, selector.config(), depends, selector.versions())
+    path = cache_dir / 'rankings' / f'{key}.npz'
     ranking = load_ranking(path, len(vectors))
     if ranking is not None:
         return ranking, True
@@ -56,10 +59,17 @@ def cached_ranking(
     return ranking, False
 
 
-def ranking_key(vectors: Vectors, table: pa.Table, selector: dict[str, Any], size: int | None) -> str:
+def ranking_key(
+    vectors: Vectors, table: pa.Table, selector: dict[str, Any], size: int | None, versions: Mapping[str, int]
+) -> str:
     """32 hexadecimal digits that change whenever the ranking could."""
     digest = hashlib.sha256()
-    about = {'mmdel': mmdel.__version__, 'selector': selector, 'center': vectors.center, 'size': size}
+    about = {
+        'versions': {**versions, 'comparisons': redundancy.VERSION},
+        'selector': selector,
+        'center': vectors.center,
+        'size': size,
+    }
     digest.update(json.dumps(about, sort_keys=True).encode())
     digest.update(vectors.digest.encode())
     columns = table.drop_columns(['path']) if 'path' in table.column_names else table

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdel.embedding.vectors import Vectors
-from mmdel.errors import ConfigError
+from mmdel.errors import ConfigError, ReportError
 from mmdel.findings import CONFLICT_THRESHOLD, NearestKept
 from mmdel.progress import SILENT, Stages
 from mmdel.selection.conflicts import list_conflicts
@@ -37,9 +37,16 @@ def report(
 
     Raises:
         ConfigError: ``threshold`` is no cosine.
+        ReportError: The report cannot be written; the result that it is drawn of stays as it is.
     """
     if not -1 <= threshold <= 1:
         raise ConfigError(f'the cosine above which images are in conflict lies between -1 and 1, got {threshold:g}.')
     conflicts = list_conflicts(subset, vectors, threshold, progress)
-    with progress.stage('report'):
-        return write_report(folder, subset, Findings(nearest, conflicts=conflicts, threshold=threshold, **findings))
+    try:
+        with progress.stage('report'):
+            return write_report(folder, subset, Findings(nearest, conflicts=conflicts, threshold=threshold, **findings))
+    except OSError as error:
+        raise ReportError(
+            f'The report in {folder} cannot be written ({error.strerror or error}). The subset and its lists are whole. When '
+            f'that is mended, draw it: python tools/analysis_tools/make_report.py {folder.parent} [--out DIR]'
+        ) from error

@@ -27,6 +27,7 @@ from mmdel.datasets.image_table import dataset_digest
 from mmdel.embedding.embedder import Embedded
 from mmdel.embedding.vectors import ChosenRows, RowSource, StackedRows, Vectors
 from mmdel.engine.finished_run import CHANGES, FinishedRun
+from mmdel.engine.request import difference
 from mmdel.errors import ConfigError, DatasetError, StoreError, SubsetError
 from mmdel.files import csv_text, file_digest, write_text
 from mmdel.progress import SILENT, Stages
@@ -45,7 +46,7 @@ class Changes:
     Args:
         new (tuple[str, ...]): Images and unusable files that it does not list.
         gone (tuple[str, ...]): Those that it lists and that are not there any more.
-        changed (tuple[str, ...]): Those that it lists and whose file has another size or time than when it was read.
+        changed (tuple[str, ...]): Those that it lists and whose file holds something else than when it was read.
     """
 
     new: tuple[str, ...]
@@ -278,7 +279,7 @@ def extend(
 
 def refuse_other(folder: Path, old: dict[str, Any], now: dict[str, Any]) -> None:
     """Raise ConfigError where two descriptions differ, naming the first key that does."""
-    found = _difference(old, now)
+    found = difference(old, now)
     if found:
         name, before, after = found
         raise ConfigError(
@@ -312,16 +313,6 @@ def update_rows(subset: Subset, changes: Changes) -> tuple[tuple[str, str], ...]
 # --- private
 
 
-def _difference(old: Any, now: Any, name: str = '') -> tuple[str, Any, Any] | None:
-    if isinstance(old, dict) and isinstance(now, dict):
-        for key in sorted({*old, *now}):
-            found = _difference(old.get(key), now.get(key), f'{name}.{key}' if name else key)
-            if found:
-                return found
-        return None
-    return None if old == now else (name, old, now)
-
-
 def _read_centroids(folder: Path) -> NDArray[np.float32]:
     path = folder / 'centroids.npy'
     try:
@@ -341,7 +332,7 @@ def _seen(table: pa.Table, new: bool) -> pa.Table:
     fields = [
         *(
             subsets.SCHEMA.field(name)
-            for name in ('image', 'source', 'label', 'video', 'frame', 'centre', 'width', 'height', 'bytes')
+            for name in ('image', 'source', 'label', 'patient', 'video', 'frame', 'centre', 'width', 'height', 'bytes')
         ),
         _SHARPNESS,
     ]

@@ -25,7 +25,7 @@ class RandomSelector(BaseSelector):
 
     Args:
         seed (int): Another seed is another draw. Defaults to 0.
-        stratify (str, optional): 'source', 'label', 'video', 'centre' or 'folder'. Defaults to None.
+        stratify (str, optional): 'source', 'label', 'patient', 'video', 'centre' or 'folder'. Defaults to None.
 
     Raises:
         ConfigError: ``seed`` is negative, or ``stratify`` is not known.

@@ -60,6 +60,8 @@ class FaissKMeans:
         ConfigError: ``num_clusters`` is neither 'auto' nor a positive int, or there is no such device.
     """
 
+    version: int = 1  # raised when the same arguments give other clusters
+
     def __init__(
         self,
         num_clusters: int | str = 'auto',

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from mmdel import plain_lists
 from mmdel.datasets import keys
 from mmdel.embedding.vectors import Vectors
 from mmdel.errors import DatasetError
@@ -27,8 +28,8 @@ class FromFile(BaseSelector):
     A smaller ratio keeps the first of them. A larger one adds the images least similar to any of them.
 
     Args:
-        file (str): A UTF-8 text file with one key a line (paths relative to the image folder, as in ``keep.txt``), or a subset
-            file (``.parquet``).
+        file (str): A text file with one key a line (paths relative to the image folder, as in ``keep.txt``), or a subset file
+            (``.parquet``).
 
     Raises:
         DatasetError: The text cannot be read, is empty, or names a key twice.
@@ -52,14 +53,15 @@ class FromFile(BaseSelector):
             DatasetError: The file names an image that is not there or not readable.
         """
         row = {key: number for number, key in enumerate(table['image'].to_pylist())}
-        missing = [key for key in self._keys if key not in row]
+        wanted = plain_lists.names_of(self._keys, lambda line: keys.meant(line, row), self._file)
+        missing = [key for key in wanted if key not in row]
         if missing:
             raise DatasetError(
                 f'{self._file} names {len(missing):,} images that are not among the {len(row):,} readable ones, first '
                 f'{", ".join(map(repr, missing[:3]))}; there are {", ".join(map(repr, sorted(row)[:3]))}, ... '
                 'Keys are paths relative to the image folder.'
             )
-        listed = np.array([row[key] for key in self._keys], np.int64)
+        listed = np.array([row[key] for key in wanted], np.int64)
         rest = np.setdiff1d(np.arange(len(vectors)), listed)
         with progress.stage('fill', len(rest) * len(listed), 'pairs') as tick:
             nearest = redundancy.nearest(vectors, [(rest, listed)], tick).cosine[rest]
@@ -73,16 +75,7 @@ def _subset_keys(path: Path) -> list[str]:
 
 
 def _listed_keys(path: Path) -> list[str]:
-    try:
-        # not splitlines: it also ends lines at characters that file names may hold
-        lines = path.read_text(encoding='utf-8-sig').split('\n')
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f'{path} cannot be read as a list of images ({error}).') from error
-    names = [keys.normalise(line.rstrip('\r')) for line in lines if line.strip()]
-    if not names:
+    lines = plain_lists.read_lines(path)
+    if not plain_lists.names_of(lines, source=str(path)):
         raise DatasetError(f'{path} names no image.')
-    if len(set(names)) < len(names):
-        seen: set[str] = set()
-        twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise DatasetError(f'{path} names {twice!r} twice.')
-    return names
+    return lines

@@ -15,7 +15,6 @@ import hashlib
 import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mmdel.errors import ConfigError, GuardError
+from mmdel import plain_lists
+from mmdel.datasets import keys as spelling
+from mmdel.errors import ConfigError, DatasetError, GuardError
 from mmdel.subset import Subset
 
-COLUMNS = ('label', 'source', 'centre', 'video')
+COLUMNS = ('label', 'source', 'centre', 'patient', 'video')
 """What images can be grouped by; an image without a value is in no group of that column."""
+
+_TABLE = 'a column of that name in --table FILE.csv'
+_WAYS = {
+    'label': 'Folders that are named after classes are taken with --labels folders; else give ' + _TABLE + '.',
+    **dict.fromkeys(('source', 'centre', 'patient', 'video'), 'Give ' + _TABLE + '.'),
+}
+"""How images come by a value."""
 
 Amount = int | float | Mapping[str, int | float]
 
@@ -97,8 +105,7 @@ class Guards:
         Raises:
             GuardError: An image to exclude is not there.
         """
-        _known('exclude', self.exclude, images)
-        return pc.is_in(images, pa.array(self.exclude, pa.string())).to_numpy()
+        return pc.is_in(images, pa.array(_known('exclude', self.exclude, images), pa.string())).to_numpy()
 
     def must(self, table: pa.Table, masked: frozenset[str] = frozenset()) -> NDArray[np.bool_]:
         """Bool [rows], which rows stay whatever the ranking says.
@@ -112,8 +119,7 @@ class Guards:
         """
         if self.asks == 'labelled':
             return table['label'].is_valid().to_numpy()
-        _known('always_keep', self.always_keep, table['image'])
-        wanted = sorted(masked) if self.asks else self.always_keep
+        wanted = sorted(masked) if self.asks else _known('always_keep', self.always_keep, table['image'])
         return pc.is_in(table['image'], pa.array(wanted, pa.string())).to_numpy()
 
     def of_new_images(self, old: Subset) -> 'Guards':
@@ -128,8 +134,9 @@ class Guards:
                     f'With --update old decisions stay, so guards.{name} cannot be promised. Leave it out (--cfg-options '
                     f'guards.{name}=None), or choose from all images anew, without --update.'
                 )
-        reasons = old.reasons((*self.always_keep, *self.exclude))
-        for name, keys, wanted in (('always_keep', self.always_keep, 'kept'), ('exclude', self.exclude, 'excluded')):
+        always_keep, exclude = (_matched(wanted, old.table['image']) for wanted in (self.always_keep, self.exclude))
+        reasons = old.reasons((*always_keep, *exclude))
+        for name, keys, wanted in (('always_keep', always_keep, 'kept'), ('exclude', exclude, 'excluded')):
             denied = [key for key in keys if reasons.get(key, wanted) != wanted]
             if denied:
                 raise GuardError(
@@ -139,8 +146,8 @@ class Guards:
                 )
         guards = Guards()
         guards.asks = self.asks
-        guards.always_keep = tuple(key for key in self.always_keep if key not in reasons)
-        guards.exclude = tuple(key for key in self.exclude if key not in reasons)
+        guards.always_keep = tuple(key for key in always_keep if key not in reasons)
+        guards.exclude = tuple(key for key in exclude if key not in reasons)
         return guards
 
     def apply(self, subset: Subset, exact: bool, masked: frozenset[str] = frozenset()) -> Subset:
@@ -261,7 +268,9 @@ class _Groups:
     @staticmethod
     def _refuse_unknown(column: str, sizes: Mapping[str, int], *amounts: Amount | None) -> None:
         if not sizes:
-            raise GuardError(f'No image has a {column}, so it cannot be guarded. Guard by another column, or by lists.')
+            raise GuardError(
+                f'No image has a {column}, so it cannot be guarded. {_WAYS[column]} Or guard by another column.'
+            )
         for amount in amounts:
             unknown = sorted(set(amount) - set(sizes)) if isinstance(amount, Mapping) else []
             if unknown:
@@ -316,28 +325,35 @@ def _keys(name: str, images: str | Sequence[str] | None) -> tuple[str, ...]:
         return ()
     if isinstance(images, str | os.PathLike):
         try:
-            images = Path(images).read_text(encoding='utf-8-sig').split('\n')
-        except (OSError, UnicodeDecodeError) as error:
+            images = list(plain_lists.names_of(plain_lists.read_lines(images)))
+        except DatasetError as error:
             what = "'labelled', 'masked', a list of keys, or" if name == 'always_keep' else 'a list of keys, or'
             raise ConfigError(
-                f'guards.{name} is {what} a text file with one key a line; {images!r} cannot be read ({error}).'
+                f'guards.{name} is {what} a text file with one key a line, and {images!r} is none: {error}'
             ) from error
-        images = [line.rstrip('\r') for line in images if line.strip()]
     if not all(isinstance(image, str) for image in images):
         raise ConfigError(f'guards.{name} is a list of keys as keep.txt spells them, got {images!r}.')
     return tuple(sorted(set(images)))
 
 
-def _known(name: str, wanted: Sequence[str], images: pa.ChunkedArray) -> None:
-    if not wanted:
-        return
-    names = pa.array(wanted, pa.string())
+def _known(name: str, wanted: Sequence[str], images: pa.ChunkedArray) -> tuple[str, ...]:
+    """The keys that are meant, all of them among the images."""
+    found = _matched(wanted, images)
+    names = pa.array(found, pa.string())
     missing = names.filter(pc.invert(pc.is_in(names, images))).sort().to_pylist()
     if missing:
         raise GuardError(
             f'guards.{name} names {len(missing):,} images that are not among the readable ones, first {missing[0]!r}. '
             'Spell keys as keep.txt and subset.parquet do.'
         )
+    return found
+
+
+def _matched(wanted: Sequence[str], images: pa.ChunkedArray) -> tuple[str, ...]:
+    """:func:`mmdel.datasets.keys.meant` of each."""
+    names = pa.array(map(spelling.normalise, wanted), pa.string())
+    known = set(names.filter(pc.is_in(names, images)).to_pylist())
+    return tuple(spelling.meant(name, known) for name in wanted)
 
 
 def _about(images: Sequence[str]) -> Any:

@@ -14,6 +14,7 @@ not looked at.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ from mmdel.selection.settled_maximum import settle
 from mmdel.selection.workers import Workers
 
 RowNumbers = NDArray[np.int64]
+
+VERSION = 1
+"""Raised when other pairs could be found, as in :mod:`mmdel.selection.same_picture`: what was found before is not used again."""
 
 ALIKE = 0.6
 """Agreement from which on a pair is listed for people to look at: the same scene from elsewhere, or what all frames share."""
@@ -207,6 +211,6 @@ def _compared(pairs: list[tuple[int, int]], compare: Compare, progress: Stages) 
 
         # all pairs of a test image in one piece: its picture is read once
         starts = [i for i, pair in enumerate(pairs) if not i or pair[1] != pairs[i - 1][1]]
-        for start, stop in zip(starts, [*starts[1:], len(pairs)], strict=True):
+        for start, stop in pairwise([*starts, len(pairs)]):
             workers.submit(look, start, stop)
     return views

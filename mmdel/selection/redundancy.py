@@ -29,6 +29,9 @@ from mmdel.selection.proposers import float32_margin
 from mmdel.selection.settled_maximum import settle, settled_maximum, settled_triangles
 from mmdel.selection.workers import Workers
 
+VERSION = 1
+"""Of the numbers that the comparisons of this room give, raised when one could be another: kept rankings rest on them."""
+
 SMALL_GROUP, WHOLE_GROUP = 128, 1536
 """Groups of up to so many rows are compared as a whole, small ones many at a time; larger ones only where there are at least
 :data:`GROUPS_APART` groups for each thread."""

@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 
 from mmdel.datasets.frames import resize
 
+VERSION = 1
+"""Raised when two pictures could agree otherwise."""
+
 SIDE = 256
 """Pictures are compared as squares of this side: small enough to be fast, large enough that details decide."""
 

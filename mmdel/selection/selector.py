@@ -83,11 +83,13 @@ class BaseSelector(ABC):
         recut (str): Which other cuts the ranking answers: 'any' (an eta or a ratio), 'ratio', or 'none'.
         recut_hint (str): What to tell a person who asks for another one.
         own_size (bool): The method says itself how many images stay where no ratio is asked for.
+        version (int): Of the code: raised when the same arguments give another ranking, so that kept rankings are made again.
     """
 
     recut: str = 'ratio'
     recut_hint: str = 'This method has no eta.'
     own_size: bool = False
+    version: int = 1
 
     @abstractmethod
     def rank(self, vectors: Vectors, table: pa.Table, size: int | None = None, progress: Stages = SILENT) -> Ranking:
@@ -123,6 +125,15 @@ class BaseSelector(ABC):
                 f'{about["type"]} has a public attribute that cannot be written down ({error}). Keep it under a name with a '
                 'leading underscore, and what the ranking depends on in plain numbers, strings, lists or dicts.'
             ) from error
+
+    def versions(self) -> dict[str, int]:
+        """The ``version`` of each class that the ranking comes from: of the method, its bases, and what it is made of."""
+        kinds = [kind for part in (self, *vars(self).values()) for kind in type(part).__mro__]
+        return {
+            f'{kind.__module__}.{kind.__qualname__}': vars(kind)['version']
+            for kind in kinds
+            if isinstance(vars(kind).get('version'), int)
+        }
 
     def objective(
         self, vectors: Vectors, table: pa.Table, kept: NDArray[np.int64], nearest: NDArray[np.float32]

@@ -20,7 +20,7 @@ from mmdel.errors import ConfigError
 
 Rows = NDArray[np.int64]
 
-STRATA = ('source', 'label', 'video', 'centre', 'folder')
+STRATA = ('source', 'label', 'patient', 'video', 'centre', 'folder')
 """What images can be grouped by: columns of the table, and the folder that the key names."""
 
 

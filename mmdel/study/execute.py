@@ -30,6 +30,9 @@ from mmdel.study.records import DONE, FAILED, STARTED, Record, is_done, read_rec
 POLL = 0.02
 """Seconds between two looks at the processes."""
 
+ENDING_S = 2.0
+"""So long processes that are told to end may put things away, where the study itself is stopped."""
+
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == 'linux' else None
 
@@ -155,7 +158,12 @@ class _Loop:
         finally:
             for started in self.active:  # only where something was raised
                 started.process.terminate()
-                started.process.wait()
+            for started in self.active:
+                try:
+                    started.process.wait(ENDING_S)
+                except subprocess.TimeoutExpired:
+                    started.process.kill()
+                    started.process.wait()
         table = results.collect(self.plan)
         results.write_results(self.plan, table)
         return table

@@ -18,7 +18,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmdel.config_file import read_config
+from mmdel.config_file import merge_values, read_config
+from mmdel.engine.dedup_config import check_dedup_config
 from mmdel.errors import ConfigError
 from mmdel.study.inputs import Inputs
 from mmdel.study.study_config import Downstream, Recipe, Reference, Selector, Study, with_seed
@@ -163,8 +164,9 @@ class _Planner:
 
     def _select(self, name: str, selector: Selector, config: dict, ratio: float, seed: int) -> Run:
         cfg = self._config(self.study.selection)
-        cfg.merge_from_dict(selector.options)
+        merge_values(cfg, selector.options, f'selectors[{name!r}].options')
         cfg.selector = config
+        check_dedup_config({**cfg, 'work_dir': str(self.study.work_dir)}, uses_images=False)
         words = [name, f'{ratio:g}', *([f'seed{seed}'] if selector.seeded else [])]
         return self._add(SELECT, words, cfg, extra={'ratio': ratio}, ratio=ratio)
 
@@ -251,7 +253,7 @@ class _Planner:
         key = recipe.path, repr(recipe.options)
         if key not in self._read:
             cfg = read_config(str(recipe.path))
-            cfg.merge_from_dict(recipe.options)
+            merge_values(cfg, recipe.options, f'the options of {recipe.path}')
             self._read[key] = cfg
         return copy.deepcopy(self._read[key])
 

@@ -20,13 +20,14 @@ The keys of the file:
 Names that begin with an underscore are the file's own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from mmdel.config_check import check_keys, check_value
 from mmdel.config_file import read_config
 from mmdel.errors import ConfigError
 from mmdel.subset import size_at
@@ -38,17 +39,42 @@ PLACES = ('data_root', 'weights')
 KINDS = ('full', 'random', 'checkpoint')
 """References: pre-training on all images, no pre-training, somebody else's weights."""
 
-_KEYS = {
+_RATES = ('select', 'pretrain', 'finetune', 'evaluate')
+_RECIPE = {'config': str, 'options': dict}
+_KEYS: dict[str, dict[str, Any]] = {
     'study': {
-        *('work_dir', 'data_root', 'weights', 'selection', 'selectors', 'ratios', 'seeds', 'pretraining', 'downstream'),
-        *('references', 'baselines', 'threads', 'rates', 'images', 'resume', 'sbatch', 'alpha', 'box'),
+        'work_dir': str | None,
+        'data_root': str | None,
+        'weights': str | None,
+        'selection': dict,
+        'selectors': dict[str, dict],
+        'ratios': Sequence[float],
+        'seeds': Sequence[int],
+        'pretraining': dict,
+        'downstream': dict[str, dict],
+        'references': dict[str, dict],
+        'baselines': Sequence[str],
+        'threads': int | None,
+        'rates': dict[str, float],
+        'images': int | None,
+        'resume': bool,
+        'sbatch': Sequence,
+        'alpha': float,
+        'box': int,
     },
-    'selection': {'config', 'options'},
-    'pretraining': {'config', 'options', 'full_epochs'},
-    'selectors': {'selector', 'options', 'ratios', 'downstream', 'checkpoints'},
-    'downstream': {'config', 'options', 'metric', 'ratios'},
-    'references': {'kind', 'checkpoint', 'downstream'},
+    'selection': _RECIPE,
+    'pretraining': {**_RECIPE, 'full_epochs': int},
+    'selectors': {
+        'selector': dict,
+        'options': dict,
+        'ratios': Sequence[float],
+        'downstream': Sequence[str],
+        'checkpoints': dict | Sequence,
+    },
+    'downstream': {**_RECIPE, 'metric': str, 'ratios': Sequence[float] | None},
+    'references': {'kind': str, 'checkpoint': str | None, 'downstream': Sequence[str]},
 }
+"""What each part may contain."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +207,7 @@ def read_study(path: str, options: list[str] | None = None, work_dir: str | None
     raw = _plain(cfg)
     raw = _filled(raw, {f'{{{name}}}': str(raw[name]) for name in PLACES if raw.get(name) is not None})
     _known('study', raw, path)
+    check_keys(raw.get('rates', {}), _RATES, 'rates', 'rates')
     for key in ('selectors', 'ratios', 'seeds', 'pretraining', 'downstream'):
         if key not in raw:
             raise ConfigError(f'{path} lacks the key {key!r}; see configs/study/demo.py.')
@@ -258,11 +285,11 @@ def _holds_seed(value: Any) -> bool:
 
 
 def _known(kind: str, value: Any, where: str) -> None:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f'{where} must be a dict, got {value!r}.')
-    unknown = sorted(set(value) - _KEYS[kind])
-    if unknown:
-        raise ConfigError(f'{where} has no key {unknown[0]!r}; it has {", ".join(sorted(_KEYS[kind]))}.')
+    check_value(value, dict, where)
+    path = '' if kind == 'study' else where
+    check_keys(value, _KEYS[kind], path, where)
+    for key, each in value.items():
+        check_value(each, _KEYS[kind][key], f'{path}.{key}'.lstrip('.'))
 
 
 def _recipe(where: str, value: Mapping[str, Any], folder: Path) -> Recipe:

@@ -1,12 +1,47 @@
 """What options of the command line do to a config."""
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import DATA_SAMPLERS, DATASETS, MODELS, OPTIMIZERS, TRANSFORMS, Registry
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
-from mmdel.config_file import read_config
-from mmdel.errors import ConfigError
+from mmdel.config_check import arguments, check_keys
+from mmdel.config_file import merge_options, read_config
+from mmdel.errors import ConfigError, MmdelError
+
+TOP_KEYS = {
+    *arguments(Runner).kinds,
+    *('default_scope', 'custom_imports', 'env_cfg', 'auto_scale_lr', 'runner_type', 'model_wrapper_cfg', 'resume'),
+    *('find_unused_parameters', 'sync_bn', 'compile', 'tta_model', 'tta_pipeline', 'log_level', 'work_dir'),
+}
+"""What mmengine's runner and the tools read of a training config."""
+
+LOADER_KEYS = {
+    *arguments(DataLoader).kinds,
+    *(
+        'dataset',
+        'sampler',
+        'batch_sampler',
+        'num_batch_per_epoch',
+        'worker_init_fn',
+        'collate_fn',
+        'persistent_workers',
+    ),
+}
+
+_REGISTRIES: dict[str, Registry] = {
+    'dataset': DATASETS,
+    'pipeline': TRANSFORMS,
+    'sampler': DATA_SAMPLERS,
+    'optimizer': OPTIMIZERS,
+    **dict.fromkeys(('model', 'backbone', 'neck', 'head', 'decode_head', 'auxiliary_head'), MODELS),
+}
+"""Parts of a training config whose keys are the arguments of their class, and of nobody else."""
 
 
 def read_training_config(path: str, options: Sequence[str] | None = None) -> Config:
@@ -17,9 +52,11 @@ def read_training_config(path: str, options: Sequence[str] | None = None) -> Con
         options (Sequence[str], optional): KEY=VALUE, as every OpenMMLab tool takes them. Defaults to None.
 
     Raises:
-        ConfigError: There is no such file.
+        ConfigError: There is no such file, an option makes a key that nobody would read.
     """
-    cfg = read_config(path, options)
+    cfg = read_config(path)
+    for place in merge_options(cfg, options):
+        _check_new_key(cfg, place.split('.'))
     if cfg.get('default_scope') == 'mmpretrain':
         for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
             if cfg.get(name):
@@ -111,6 +148,56 @@ def keep_predictions(cfg: Config, out: str) -> None:
         evaluator['metrics'] = [*(metrics if isinstance(metrics, list | tuple) else [metrics]), dump]
     else:
         cfg.test_evaluator = [*(evaluator if isinstance(evaluator, list | tuple) else [evaluator]), dump]
+
+
+@contextmanager
+def mistakes_of(cfg: Config) -> Iterator[None]:
+    """Say in one line which part of a config cannot be built, or which file of the data is not there.
+
+    Raises:
+        ConfigError: Instead of what was raised then; everything else passes, as an error in the training itself does.
+    """
+    try:
+        yield
+    except (MmdelError, ImportError):
+        raise
+    except FileNotFoundError as error:
+        raise ConfigError(f'The config {cfg.filename} needs a file that is not there: {error}') from error
+    except Exception as error:
+        if isinstance(error, KeyError) and error.args == ('model',):
+            raise ConfigError(f"{cfg.filename} has no key 'model', so it is no config of a training.") from error
+        frames = traceback.extract_tb(error.__traceback__)
+        if isinstance(error, OSError) or not any(frame.name.startswith('build_') for frame in frames):
+            raise
+        text, place = str(error.args[0] if error.args else error).strip().partition('\n')[0], frames[-1]
+        raise ConfigError(
+            f'The config {cfg.filename} cannot be built: {text} ({place.filename}, line {place.lineno})'
+        ) from error
+
+
+def _check_new_key(cfg: Config, parts: list[str]) -> None:
+    """Refuse a key that an option has made where it is known that nobody reads it."""
+    place: Any = cfg._cfg_dict
+    for part in parts[:-1]:
+        place = place[int(part)] if isinstance(place, list) else place[part]
+    above, key = '.'.join(parts[:-1]), parts[-1]
+    if not isinstance(place, Mapping) or key not in place:
+        return
+    beside = [each for each in place if each != key]
+    if not above:
+        check_keys({key: place[key]}, [*beside, *sorted(TOP_KEYS)], '', f'{cfg.filename}, and a training,')
+        return
+    name = next(part for part in reversed(parts[:-1]) if not part.isdigit())
+    if name.endswith('_dataloader'):
+        check_keys({key: place[key]}, [*beside, *sorted(LOADER_KEYS)], above, 'a dataloader')
+    elif name in _REGISTRIES and place.get('type') is not None:
+        kind: Any = place['type']
+        if isinstance(kind, str):
+            with _REGISTRIES[name].switch_scope_and_registry(cfg.get('default_scope')) as registry:
+                kind = registry.get(kind)
+        known = arguments(kind) if kind is not None else None
+        if known is not None and not known.open:
+            check_keys({key: place[key]}, [*beside, *known.kinds], above, str(place['type']))
 
 
 def _number_or_path(text: str) -> float | str:

@@ -14,13 +14,13 @@ import numpy as np
 
 from mmdel.subset import Subset
 
-PLURALS = {'label': 'classes', 'centre': 'centres', 'source': 'sources', 'video': 'videos'}
+PLURALS = {'label': 'classes', 'centre': 'centres', 'source': 'sources', 'patient': 'patients', 'video': 'videos'}
 """What people call them."""
 
 LOSS = 0.95
 """A group that loses more than this share of its images is warned of."""
 
-GROUPINGS = ('label', 'centre', 'source', 'video')
+GROUPINGS = ('label', 'centre', 'source', 'patient', 'video')
 """Columns of the subset whose values are followed, the most telling first."""
 
 IMAGES_PER_SECOND = 325.6
@@ -34,7 +34,7 @@ PAPER_RATIOS = (0.5, 0.33, 0.2, 0.1, 0.05)
 
 @dataclass(frozen=True)
 class Group:
-    """What became of the images that share a label, centre, source or video.
+    """What became of the images that share a label, centre, source, patient or video.
 
     Args:
         name (str): The shared value.

@@ -61,13 +61,13 @@ def file_below(root: str, key: str) -> str:
     return os.path.join(root, key)
 
 
-def picture(path: str, side: int = SIDE) -> NDArray[np.uint8]:
-    """The whole image, its long side scaled down to ``side``, uint8 [H, W, 3], BGR.
+def picture(path: str, side: int = SIDE, max_value: int | None = None) -> NDArray[np.uint8]:
+    """The whole image, its long side scaled down to ``side``, uint8 [H, W, 3], BGR; ``max_value`` as of :func:`draw`.
 
     Raises:
         UnreadableImage: The file cannot be used (any more).
     """
-    image = read_frame(path).image
+    image = read_frame(path, max_value=max_value).image
     height, width = image.shape[:2]
     scale = side / max(height, width)
     if scale >= 1:
@@ -75,24 +75,27 @@ def picture(path: str, side: int = SIDE) -> NDArray[np.uint8]:
     return resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
 
 
-def draw(keys: Sequence[str], paths: Mapping[str, str], side: int = SIDE) -> dict[str, Picture]:
+def draw(
+    keys: Sequence[str], paths: Mapping[str, str], side: int = SIDE, max_value: int | None = None
+) -> dict[str, Picture]:
     """Draw many pictures, on all cores.
 
     Args:
         keys (Sequence[str]): Whose pictures are wanted; repeated ones are drawn once.
         paths (Mapping[str, str]): Key to file; keys that it lacks have no picture.
         side (int): Long side in pixels. Defaults to 224.
+        max_value (int, optional): White in 16-bit images, see :class:`~mmdel.datasets.frames.LoadFrame`. Defaults to None.
     """
     wanted = list(dict.fromkeys(keys))
     with ThreadPoolExecutor(usable_cores()) as pool:
-        return dict(zip(wanted, pool.map(lambda key: _draw(paths.get(key), side), wanted), strict=True))
+        return dict(zip(wanted, pool.map(lambda key: _draw(paths.get(key), side, max_value), wanted), strict=True))
 
 
-def _draw(path: str | None, side: int) -> Picture:
+def _draw(path: str | None, side: int, max_value: int | None) -> Picture:
     if path is None:
         return Picture(None, 'no file is known')
     try:
-        image = picture(path, side)
+        image = picture(path, side, max_value)
     except UnreadableImage as error:
         return Picture(None, error.reason)
     data = b''

@@ -135,13 +135,16 @@ def plot_clusters(clusters: Sequence[dict[str, int]]) -> str | None:
         return _svg(figure, 'clusters')
 
 
-def plot_pictures(shown: Sequence[tuple[str, str]], paths: Mapping[str, str], columns: int = 4) -> Figure:
+def plot_pictures(
+    shown: Sequence[tuple[str, str]], paths: Mapping[str, str], columns: int = 4, max_value: int | None = None
+) -> Figure:
     """Pictures in a grid, each with its caption and the name of its file.
 
     Args:
         shown (Sequence[tuple[str, str]]): ``(key, caption)``.
         paths (Mapping[str, str]): Key to file; a key that it lacks, or whose file cannot be used, has a grey field.
         columns (int): Pictures in a row. Defaults to 4.
+        max_value (int, optional): White in 16-bit images. Defaults to None: 65,535.
     """
     rows = max(1, -(-len(shown) // columns))
     figure = Figure(figsize=(columns * 2.6, rows * 3.05), dpi=110, layout='constrained')
@@ -155,7 +158,7 @@ def plot_pictures(shown: Sequence[tuple[str, str]], paths: Mapping[str, str], co
         try:
             if key not in paths:
                 raise UnreadableImage('no file is known')
-            axis.imshow(picture(paths[key])[:, :, ::-1])
+            axis.imshow(picture(paths[key], max_value=max_value)[:, :, ::-1])
         except UnreadableImage as error:
             axis.imshow(np.full((SIDE, SIDE, 3), 225, np.uint8))
             axis.text(

@@ -23,6 +23,7 @@ import jinja2
 from markupsafe import Markup
 
 from mmdel import disk_space
+from mmdel.datasets.depth import max_value_of
 from mmdel.files import csv_text, write_text
 from mmdel.findings import CONFLICT_THRESHOLD, Conflict, Leak, LeakReport, NearestKept, orphans
 from mmdel.subset import Subset, effective_eta
@@ -147,7 +148,7 @@ def _render(subset: Subset, findings: Findings, numbers: dict[str, Any], labelle
         members=MEMBERS,
         options=options(gallery.groups),
         places=_places(gallery),
-        pictures=draw(wanted, findings.paths),
+        pictures=draw(wanted, findings.paths, max_value=max_value_of(subset.metadata.get('embedder'))),
         columns={name: PLURALS[name].capitalize() for name in GROUPINGS},
         rows=ROWS,
         figures={name: svg and Markup(svg) for name, svg in figures.items()},
@@ -157,7 +158,7 @@ def _render(subset: Subset, findings: Findings, numbers: dict[str, Any], labelle
         shown_conflicts=conflicts,
         leaks=findings.leaks,
         shown_leaks=leaks,
-        tested=draw(tested, {file: file for file in tested}),
+        tested=draw(tested, {file: file for file in tested}, max_value=max_value_of(subset.metadata.get('embedder'))),
         reason=defaultdict(str, subset.reasons(pair.image for pair in leaks)),
         leaks_kept=sum(reason == 'kept' for reason in subset.reasons(findings.leaks.images).values())
         if findings.leaks

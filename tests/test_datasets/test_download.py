@@ -83,7 +83,7 @@ def test_broken_off__goes_on_where_it_stopped(link, server, tmp_path):
 
 def test_another_file_by_now__begins_anew(link, server, tmp_path):
     server.data, server.stop = DATA[::-1], 1_000
-    with pytest.raises(DatasetError):
+    with pytest.raises(DatasetError, match='goes on where it stopped'):
         download(link, tmp_path)
     server.data, server.stop, server.tag = DATA, None, '"two"'
     assert download(link, tmp_path).read_bytes() == DATA

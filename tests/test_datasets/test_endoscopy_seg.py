@@ -142,7 +142,7 @@ def test_error__names_what_is_missing(folder):
         KvasirSEGDataset(str(folder))
     with pytest.raises(DatasetError, match='2 images of 4 have no mask'):
         KvasirSEGDataset(str(folder), test_mode=True)
-    for content, words in (('', 'empty'), ('b\nb\n', 'more than once'), ('\xff', 'not below|are not')):
+    for content, words in (('', 'empty'), ('b\nb\n', 'twice, in the lines 1 and 2'), ('\xff', 'not below|are not')):
         (folder / 'train.txt').write_text(content)
         with pytest.raises(DatasetError, match=words):
             KvasirSEGDataset(str(folder), 'train.txt')

@@ -11,9 +11,10 @@ import pytest
 from mmengine.dataset import Compose
 from PIL import Image, ImageCms
 
-from mmdel.datasets import frames, image_file
+from mmdel.datasets import frames
 from mmdel.datasets.frames import LoadFrame, read_frame
 from mmdel.errors import ConfigError, UnreadableImage
+from mmdel.images.formats import raster
 
 GRADIENT = np.arange(40 * 60 * 3, dtype=np.uint32).reshape(40, 60, 3)
 RGB = (GRADIENT * 7 % 256).astype(np.uint8)
@@ -83,7 +84,7 @@ def test_sixteen_bit_colour_tiff__that_pillow_does_not_know(file: Path, monkeypa
     def unknown(*_: object) -> None:
         raise SyntaxError('unknown pixel mode')
 
-    monkeypatch.setattr(image_file, '_open', unknown)
+    monkeypatch.setattr(raster, 'open_image', unknown)
     assert np.abs(read_frame(str(file)).image - values / 257).max() <= 0.5
     assert '60 x 40' in reason(file, max_pixels=100)
 
@@ -167,12 +168,11 @@ def test_one_pixel__has_no_sharpness(file: Path) -> None:
     assert frame.sharpness == 0
 
 
-def test_animation_and_pages__first_image(file: Path) -> None:
+def test_animation_and_pages__no_single_picture(file: Path) -> None:
     first, second = Image.new('RGB', (8, 8), (255, 0, 0)), Image.new('RGB', (8, 8), (0, 0, 255))
-    for kind in ('GIF', 'TIFF', 'WEBP'):
-        lossless = {'lossless': True} if kind == 'WEBP' else {}
-        file.write_bytes(encoded(first, kind, save_all=True, append_images=[second], **lossless))
-        assert (read_frame(str(file)).image == (0, 0, 255)).all(), kind
+    for kind, what in (('GIF', 'frames'), ('TIFF', 'pages'), ('WEBP', 'frames'), ('PNG', 'frames'), ('AVIF', 'frames')):
+        file.write_bytes(encoded(first, kind, save_all=True, append_images=[second]))
+        assert reason(file).startswith(f'has 2 {what}; take them as frames with --videos all'), kind
 
 
 def test_too_large__refused_from_the_header(file: Path) -> None:
@@ -265,7 +265,7 @@ def test_a_lack_of_memory__is_not_the_files_fault(file: Path, monkeypatch: pytes
     def full(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(image_file, '_to_bgr', full)
+    monkeypatch.setattr(raster, 'pixels_of', full)
     with pytest.raises(MemoryError):
         read_frame(str(file))
 

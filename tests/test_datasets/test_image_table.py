@@ -100,13 +100,14 @@ def test_label__multi_label_and_without_classes():
 
 
 def test_columns__come_from_the_items():
-    item = {'img_path': '/d/1.jpg', 'source': 's', 'video': 7, 'frame': '12', 'centre': 'Oslo'}
+    item = {'img_path': '/d/1.jpg', 'source': 's', 'patient': 3, 'video': 7, 'frame': '12', 'centre': 'Oslo'}
     (row,) = image_table(Items([item])).table.to_pylist()
     assert row == {
         'image': '1.jpg',
         'path': '/d/1.jpg',
         'source': 's',
         'label': None,
+        'patient': '3',
         'video': '7',
         'frame': 12,
         'centre': 'Oslo',

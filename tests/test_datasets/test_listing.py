@@ -35,8 +35,8 @@ def test_notes__other_endings_and_hidden_files_are_counted(tmp_path, make_images
     listing = list_images(tmp_path)
     assert listing.keys == ('1.jpg',)
     assert listing.notes == (
-        '5 files with other endings ignored (2 .csv, 1 without ending, 1 .avi, 1 .txt)',
-        '2 hidden files or folders ignored',
+        '5 files with other endings ignored (2 .csv, 1 .avi, 1 .txt, 1 without ending)',
+        '2 files hidden or left behind by a system, ignored (.cache, .hidden.jpg)',
     )
 
 

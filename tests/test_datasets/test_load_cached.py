@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,8 +138,10 @@ def test_failures__are_the_loaders_own(
                 except Exception as error:  # whatever it is, it is the same
                     outcomes.append((type(error), str(error)))
             assert outcomes[0] == outcomes[1]
-        with pytest.raises(UnreadableImage):
+        with pytest.raises(UnreadableImage) as ours:
             cached(tmp_path)(item())
+        with pytest.raises(UnreadableImage, match=re.escape(ours.value.reason)):
+            TRANSFORMS.build(dict(type='mmdel.LoadFrame'))(item())
     assert not list((tmp_path / 'decoded').glob('??/*'))
 
 

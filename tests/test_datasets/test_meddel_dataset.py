@@ -337,7 +337,7 @@ def test_keys__relative_paths_from_the_working_folder(custom, subset, tmp_path, 
 
 def test_error__keys_of_other_images_show_three_and_three(custom, write_subset, pool):
     subset = write_subset([f'x/{number}.jpg' for number in range(5)])
-    with pytest.raises(DatasetError) as error:
+    with pytest.raises(DatasetError, match='x/0.jpg, x/1.jpg, x/2.jpg') as error:
         MedDELDataset(custom, subset)
     text = str(error.value)
     assert 'x/0.jpg, x/1.jpg, x/2.jpg, ...' in text

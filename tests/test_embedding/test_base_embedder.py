@@ -101,22 +101,22 @@ def test_unseeded_random_weights__the_same_in_every_run() -> None:
 
 
 @pytest.mark.parametrize(
-    'options',
+    ('options', 'words'),
     [
-        {'input_size': 0},
-        {'batch_size': 2.5},
-        {'shard_size': -1},
-        {'mean': (1, 2)},
-        {'std': (1, 0, 1)},
-        {'precision': 'int8'},
-        {'pipeline': []},
-        {'pipeline': [dict(type='NoSuchLoader')]},
-        {'pipeline': [dict(type='mmdel.LoadFrame', sharp=True)]},
+        ({'input_size': 0}, 'input_size'),
+        ({'batch_size': 2.5}, 'batch_size'),
+        ({'shard_size': -1}, 'shard_size'),
+        ({'mean': (1, 2)}, 'mean'),
+        ({'std': (1, 0, 1)}, 'std'),
+        ({'precision': 'int8'}, 'precision'),
+        ({'pipeline': []}, 'pipeline'),
+        ({'pipeline': [dict(type='NoSuchLoader')]}, 'NoSuchLoader'),
+        ({'pipeline': [dict(type='mmdel.LoadFrame', sharp=True)]}, 'sharp'),
     ],
     ids=str,
 )
-def test_wrong_options__are_config_errors(tiny: Make, options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
+def test_wrong_options__are_config_errors(tiny: Make, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
         tiny(**options).build_pipeline()
 
 

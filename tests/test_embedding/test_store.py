@@ -2,6 +2,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from mmdel.embedding.store import ROWS, UNKNOWN, EmbeddingStore
 from mmdel.errors import StoreError
 
 
-def rows(paths: list[str], readable: list[bool] | None = None, mtime_ns: int = 5) -> pa.Table:
+def rows(
+    paths: list[str], readable: list[bool] | None = None, mtime_ns: int = 5, contents: Sequence[bytes] | None = None
+) -> pa.Table:
     ok = np.array([True] * len(paths) if readable is None else readable)
     place = np.where(ok, np.cumsum(ok) - 1, -1)
     return pa.table(
@@ -21,6 +24,9 @@ def rows(paths: list[str], readable: list[bool] | None = None, mtime_ns: int = 5
             'path': paths,
             'size': [10] * len(paths),
             'mtime_ns': [mtime_ns] * len(paths),
+            'ctime_ns': [mtime_ns] * len(paths),
+            'inode': [7] * len(paths),
+            'content': pa.array(contents or [path.encode().ljust(16) for path in paths], pa.binary(16)),
             'reason': [None if good else 'is empty' for good in ok],
             'width': [3] * len(paths),
             'height': [4] * len(paths),

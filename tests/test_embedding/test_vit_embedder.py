@@ -96,7 +96,7 @@ def test_checkpoint_of_another_arch__is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r'vit.pth does not fit .* unknown to the backbone \(layers.3.ln1.weight'):
         embedder(checkpoint=str(tmp_path / 'vit.pth')).fingerprint()
     saved(tmp_path / 'vit.pth', layer_scale_init_value=1e-5)
-    with pytest.raises(WeightsError):
+    with pytest.raises(WeightsError, match=r'vit.pth does not fit'):
         embedder(checkpoint=str(tmp_path / 'vit.pth')).fingerprint()
 
 
@@ -107,7 +107,7 @@ def test_backbones_with_feature_maps__mean_over_the_map() -> None:
     swin = dict(type='mmpretrain.SwinTransformer', arch='tiny')
     assert embedder(swin, feature='avg_patch', input_size=224).embed(pixels(224, 1)).shape == (1, 768)
     for backbone in (resnet, swin, TINY | {'with_cls_token': False}):
-        with pytest.raises(ConfigError):
+        with pytest.raises(ConfigError, match='avg_patch'):
             embedder(backbone).fingerprint()
 
 

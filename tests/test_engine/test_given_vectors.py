@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmdel import plain_lists
 from mmdel.embedding.vectors import Vectors
-from mmdel.engine import given_vectors
 from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.errors import DatasetError
 from mmdel.selection.meddel import MedDEL
@@ -60,8 +60,8 @@ def test_row_numbers__sort_as_the_rows_do(tmp_path):
 @pytest.mark.parametrize('end', ['\n', '\r\n'])
 @pytest.mark.parametrize('last', [True, False])
 def test_keys__are_the_lines_however_they_are_read(tmp_path, monkeypatch, block, end, last):
-    monkeypatch.setattr(given_vectors, 'BLOCK_BYTES', block)
-    names = ['z.jpg', 'a b/é.jpg', 'm', 'a b/e.jpg', '  ']
+    monkeypatch.setattr(plain_lists, 'BLOCK_CHARACTERS', block)
+    names = ['z.jpg', 'a b/é.jpg', 'm', 'a b/e.jpg', 'x y']
     (tmp_path / 'k.txt').write_bytes((end.join(names) + end * last).encode())
     np.save(tmp_path / 'v.npy', np.arange(5, dtype=np.float32)[:, None] + 1)
     embedded = read_given_vectors(str(tmp_path / 'v.npy'), str(tmp_path / 'k.txt'))
@@ -76,7 +76,7 @@ def test_keys__are_the_lines_however_they_are_read(tmp_path, monkeypatch, block,
         (b'a\nb\nc\nd', 'has 4 lines'),
         (b'', 'has 0 lines'),
         (b'a\nb\n\xff\n', 'cannot be read as UTF-8'),
-        (b'a\nb\na\n', "the key 'a' stands twice"),
+        (b'a\nb\na\n', "the key 'a' stands twice, in the lines 1 and 3"),
     ],
 )
 def test_keys__what_cannot_be_used_is_named(tmp_path, text, problem):

@@ -14,7 +14,7 @@ VECTORS = SimpleNamespace(center=True, digest=hashlib.sha256(b'vectors').hexdige
 
 
 def key(table, **selector):
-    return ranking_key(VECTORS, table, selector, None)
+    return ranking_key(VECTORS, table, selector, None, {'method': 1})
 
 
 @pytest.fixture
@@ -47,7 +47,8 @@ def test_key__changes_with_whatever_the_ranking_depends_on(table):
         key(table.slice(0, 699)),
         key(table.set_column(3, 'width', pa.array(width))),
         key(table.drop_columns(['label'])),
-        ranking_key(VECTORS, table, {}, 5),
-        ranking_key(SimpleNamespace(center=True, digest='other'), table, {}, None),
+        ranking_key(VECTORS, table, {}, 5, {'method': 1}),
+        ranking_key(VECTORS, table, {}, None, {'method': 2}),
+        ranking_key(SimpleNamespace(center=True, digest='other'), table, {}, None, {'method': 1}),
     ]
     assert len({key(table), *others}) == len(others) + 1

@@ -163,9 +163,16 @@ def test_swap_alpha__where_the_quotient_of_the_metrics_is_no_float():
     assert swap_alpha(1.0, 1.0, 5e-324, 0.5) == pytest.approx(2 * 744.44, rel=1e-4)
 
 
-@pytest.mark.parametrize('arguments', [(70, 0.2, 0.5, 0.5), (0.7, 0, 0.5, 0.5), (0.7, 0.2, math.nan, 0.5)])
-def test_swap_alpha__out_of_range(arguments):
-    with pytest.raises(ConfigError):
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        ((70, 0.2, 0.5, 0.5), 'metric is a fraction'),
+        ((0.7, 0, 0.5, 0.5), 'retention is the share'),
+        ((0.7, 0.2, math.nan, 0.5), 'metric is NaN'),
+    ],
+)
+def test_swap_alpha__out_of_range(arguments, words):
+    with pytest.raises(ConfigError, match=words):
         swap_alpha(*arguments)
 
 

@@ -13,7 +13,7 @@ def rows() -> list[str]:
     return re.findall(r'^\| `(\w+)` \|', TABLE.read_text(encoding='utf-8'), re.MULTILINE)
 
 
-def tests() -> set[str]:
+def documented_tests() -> set[str]:
     """Names of the tests of this folder, without `test_`; `test_row__case` belongs to the row `row`."""
     found = set()
     for path in HERE.glob('test_*.py'):
@@ -30,4 +30,4 @@ def test_rows__each_once() -> None:
 
 
 def test_rows__each_is_a_test_and_each_test_a_row() -> None:
-    assert set(rows()) == tests()
+    assert set(rows()) == documented_tests()

@@ -28,8 +28,10 @@ def test_announce__what_is_over_soon_needs_no_word(said):
     assert len(said) == 1 and said[0].startswith('4,000,000,000 pairs') and '92 s' in said[0]
 
 
-def test_rate__is_that_of_a_product():
-    assert 1e8 < forecast._rate(64) < 1e15
+def test_rate__is_that_of_the_fastest_of_three_products(monkeypatch):
+    clock = iter([0.0, 2.0, 10.0, 10.5, 20.0, 24.0])
+    monkeypatch.setattr(forecast.time, 'perf_counter', lambda: next(clock))
+    assert forecast._rate(64) == 2 * 1024 * 1024 * 64 / 0.5
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_one_column__is_the_best_of_all_subsets_or_refused_where_there_is_none(
     cut = plain.at(ratio=kept / len(labels))
     assert len(cut.kept) == kept
     if not allowed:
-        with pytest.raises(GuardError):
+        with pytest.raises(GuardError, match='guards|min_keep|max_keep'):
             guards.apply(cut, exact=True)
         return
     guarded = guards.apply(cut, exact=True)
@@ -160,7 +160,7 @@ def test_no_guards__change_nothing():
 @pytest.mark.parametrize(
     ('guards', 'words'),
     [
-        (dict(min_keep=dict(colour=1)), 'label, source, centre, video'),
+        (dict(min_keep=dict(colour=1)), 'label, source, centre, patient, video'),
         (dict(min_keep=dict(label=-1)), 'fraction'),
         (dict(max_keep=dict(label=1.5)), 'fraction'),
         (dict(max_keep=dict(label=True)), 'fraction'),

@@ -105,7 +105,7 @@ def test_is_leak__compares_as_stored():
     'values', [{'threshold': 0}, {'threshold': 1.1}, {'threshold': '1'}, {'neighbours': 0}, {'neighbours': 2.5}]
 )
 def test_rule__refuses_what_is_none(values):
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=f'^{next(iter(values))} of the leak check'):
         LeakRule(**values)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, Vectors
-from mmdel.errors import ConfigError
+from mmdel.errors import ConfigError, SubsetError
 from mmdel.selection.clustering import Clustering, FaissKMeans, auto_num_clusters
 from mmdel.selection.meddel import KEEPS, MedDEL
 from mmdel.subset import Subset
@@ -135,7 +135,7 @@ def test_pairwise__ratios_are_exact_and_nested(size, seed, scope, one, two):
     _, subset = subset_of(make('pairwise', scope), *pool(size, seed))
     small, large = sorted((one, two))
     if int(small * size + 0.5) == 0:
-        with pytest.raises(ConfigError):
+        with pytest.raises(ConfigError, match='keeps none'):
             subset.at(ratio=small)
         return
     few, many = subset.at(ratio=small).kept, subset.at(ratio=large).kept
@@ -198,9 +198,22 @@ def test_greedy__ratio_is_exact_and_filled_with_the_least_similar(size, seed, sc
     selector = make('greedy', scope)
     ranking, subset = subset_of(selector, raw, images, table, size=wanted)
     assert len(subset.kept) == wanted
-    _, core = subset_of(make('greedy', scope, eta=ranking.eta), raw, images, table)
-    if len(core.kept) <= wanted:
-        assert set(core.kept) <= set(subset.kept)
+    core_ranking, core = subset_of(make('greedy', scope, eta=ranking.eta), raw, images, table)
+    if len(core.kept) > wanted:  # one image a cluster is more than was asked for
+        assert set(subset.kept) <= set(core.kept)
+        return
+    assert set(core.kept) <= set(subset.kept)
+    unit = vectors_of(raw, images).read(slice(None)).astype(np.float64)
+    nearest = np.full(size, -np.inf, np.float32)
+    for i in np.flatnonzero(~core.keep & ~core.far):
+        for j in np.flatnonzero(core.keep):
+            if scope == 'global' or core_ranking.cluster[i] == core_ranking.cluster[j]:
+                nearest[i] = max(nearest[i], np.float32(min((unit[i] * unit[j]).sum(), 1.0)))
+    filled, left = subset.keep & ~core.keep, ~subset.keep & ~core.keep
+    # far images come last, whatever they are similar to
+    assert not (core.far & filled).any() or not (~core.far & left).any()
+    if (near := ~core.far & filled).any() and (rest := ~core.far & left).any():
+        assert nearest[near].max() <= nearest[rest].min()
 
 
 @settings(max_examples=25)
@@ -225,16 +238,16 @@ def test_copies__of_identical_vectors_exactly_one_stays_at_eta_99(keep, rule, sc
     raw, images, table = pool(60, copies=False)
     group = np.arange(60) // 3
     raw = raw[group * 3]
-    _, subset = subset_of(make(rule, scope, keep, eta=0.99, ), raw, images, table)  # fmt: skip
-    subset = subset.at(eta=0.99) if rule == 'pairwise' else subset
-    near = ~subset.far
-    for g in range(20):
-        if near[group == g].any():
-            assert subset.keep[group == g].sum() <= 1
-    _, everything = subset_of(MedDEL(epsilon=None, eta=0.99, rule=rule, scope=scope, keep=keep), raw, images, table)
-    everything = everything.at(eta=0.99) if rule == 'pairwise' else everything
-    distinct = np.unique(raw, axis=0)
-    assert len(everything.kept) <= len(distinct)
+    # copies alone are above this eta
+    unit = raw[::3].astype(np.float64) / np.linalg.norm(raw[::3].astype(np.float64), axis=1, keepdims=True)
+    assert (unit @ unit.T - 2 * np.eye(20)).max() < 0.99
+    for epsilon in (None, 0.5):
+        selector = MedDEL(epsilon=epsilon, eta=0.99, rule=rule, scope=scope, keep=keep)
+        _, subset = subset_of(selector, raw, images, table)
+        subset = subset.at(eta=0.99) if rule == 'pairwise' else subset
+        far = subset.far.reshape(20, 3)
+        assert (far == far[:, :1]).all() and (far.any() if epsilon else not far.any())
+        assert subset.keep.reshape(20, 3).sum(1).tolist() == (~far[:, 0]).astype(int).tolist()
 
 
 def test_epsilon__far_images_delete_nobody_and_come_last():
@@ -250,16 +263,16 @@ def test_epsilon__far_images_delete_nobody_and_come_last():
 
 def test_greedy__other_cuts_name_the_command():
     _, subset = subset_of(make('greedy', 'cluster'), *pool(30))
-    with pytest.raises(Exception, match='--ratio 0.5'):
+    with pytest.raises(SubsetError, match='--ratio 0.5'):
         subset.at(ratio=0.5)
-    with pytest.raises(Exception, match='--eta 0.6'):
+    with pytest.raises(SubsetError, match='--eta 0.6'):
         subset.at(eta=0.6)
     assert subset.at(eta=0.7) is subset
 
 
 def test_iterations__a_ranking_belongs_to_its_eta():
     _, subset = subset_of(make('pairwise', 'cluster', max_iterations=3), *pool(30))
-    with pytest.raises(Exception, match='max_iterations'):
+    with pytest.raises(SubsetError, match='max_iterations'):
         subset.at(eta=0.6)
     assert len(subset.at(ratio=0.5).kept) == 15
 
@@ -270,7 +283,7 @@ def test_iterations__a_ranking_belongs_to_its_eta():
      dict(max_iterations=0), dict(clusterer=dict(type='mmdel.FaissKMeans', num_clusters=0))],
 )  # fmt: skip
 def test_arguments__out_of_range(bad):
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match='num_clusters' if 'clusterer' in bad else next(iter(bad))):
         MedDEL(**bad)
 
 

@@ -13,7 +13,15 @@ from mmdel.embedding.vectors import ArraySource, Vectors
 from mmdel.selection import between_groups, pieces, projection, proposers, redundancy, settled_maximum
 from mmdel.selection.workers import Workers
 
-PRECISIONS = ['float32', 'bfloat16'] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ['float32']
+BFLOAT16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+PRECISIONS = ['float32', 'bfloat16'] if BFLOAT16 else ['float32']
+
+
+@pytest.mark.skipif(
+    not BFLOAT16, reason='this processor has no bfloat16 products, so the tests here compare float32 ones only'
+)
+def test_precisions__bfloat16_is_among_those_compared():
+    assert PRECISIONS == ['float32', 'bfloat16']
 
 
 def vectors_of(raw, center=False):

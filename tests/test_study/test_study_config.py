@@ -47,7 +47,7 @@ def test_with_seed__reaches_every_depth_and_leaves_other_strings():
     ('old', 'new', 'message'),
     [
         ('ratios = (0.5,)', '', "lacks the key 'ratios'; see configs/study/demo.py"),
-        ('ratios = (0.5,)', 'ratios = 0.5', 'ratios must be a list of numbers, got 0.5'),
+        ('ratios = (0.5,)', 'ratios = 0.5', 'ratios is a list of numbers, got 0.5'),
         ('ratios = (0.5,)', 'ratios = (0.5, 0.5)', 'names a number twice'),
         (
             'ratios = (0.5,)',
@@ -55,7 +55,7 @@ def test_with_seed__reaches_every_depth_and_leaves_other_strings():
             "all images are no selection; they are a reference, dict(kind='full')",
         ),
         ('ratios = (0.5,)', 'ratios = (1.5,)', 'ratio must be above 0 and at most 1'),
-        ('seeds = (0, 1)', 'seeds = (0, 1.5)', 'seeds must be a list of numbers'),
+        ('seeds = (0, 1)', 'seeds = (0, 1.5)', 'seeds.1 is a whole number, got 1.5'),
         ('threads = 1', 'thread = 1', "has no key 'thread'"),
         ("selection = dict(config='dedup.py')", '', "lacks the key 'selection'"),
         ("selection = dict(config='dedup.py')", "selection = dict(conf='dedup.py')", "selection has no key 'conf'"),

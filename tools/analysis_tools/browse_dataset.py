@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from mmdel.arguments import ArgumentParser, at_least
+
 PHASES = ('train', 'val', 'test')
 CELL, MARGIN, LINE = 240, 8, 16
 """Of the sheet, in pixels: the side of a picture, the space round it, and the height of a line of text."""
@@ -24,7 +26,7 @@ IGNORED = 255
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Draw what a dataset with its pipeline and its subset yields: one picture an item, and a sheet of all.'
     )
     parser.add_argument('config', help='a training config of mmpretrain, mmseg or plain mmengine')
@@ -36,14 +38,15 @@ def parse_args() -> argparse.Namespace:
         default='transformed',
         help='what the model sees, what was loaded, or both side by side (default: transformed)',
     )
-    parser.add_argument('-n', '--show-number', type=int, default=20, help='how many, evenly spaced (default: 20)')
+    parser.add_argument(
+        '-n', '--show-number', type=at_least(1), default=20, help='how many, evenly spaced (default: 20)'
+    )
     parser.add_argument('-o', '--output-dir', help='where pictures go (default: work_dirs/browse/<config>)')
-    parser.add_argument('--seed', type=int, default=0, help='of the random parts of the pipeline (default: 0)')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change any key of the config')
-    args = parser.parse_args()
-    if args.show_number < 1:
-        parser.error(f'--show-number must be at least 1, got {args.show_number}')
-    return args
+    parser.add_argument('--seed', type=at_least(0), default=0, help='of the random parts of the pipeline (default: 0)')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change any key of the config'
+    )
+    return parser.parse_args()
 
 
 @dataclass
@@ -321,11 +324,12 @@ def run(args: argparse.Namespace) -> None:
     from mmengine.runner import set_random_seed
     from rich.console import Console
 
-    from mmdel.config_file import read_config
     from mmdel.progress import Stages
+    from mmdel.training.command_line import mistakes_of, read_training_config
 
-    cfg = read_config(args.config, args.cfg_options)
-    dataset = build_dataset(cfg, args.phase)
+    cfg = read_training_config(args.config, args.cfg_options)
+    with mistakes_of(cfg):
+        dataset = build_dataset(cfg, args.phase)
     folder = Path(args.output_dir or Path('work_dirs', 'browse', Path(args.config).stem))
     check_output(folder, dataset)
     loaded: list[Loaded] = []

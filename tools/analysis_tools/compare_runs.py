@@ -4,13 +4,14 @@ python tools/analysis_tools/compare_runs.py work_dirs/full work_dirs/subset --na
 """
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
+
+from mmdel.arguments import ArgumentParser, at_least
 
 if TYPE_CHECKING:
     from mmdel.evaluation.training_log import Log
@@ -19,7 +20,7 @@ CLASS_PREFIX = 'IoU.'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Compare trainings by what their validations logged.',
         epilog='A run is a work dir as mmengine leaves it. A training that was resumed counts as one; of trainings that '
         'were started afresh in the same work dir the newest counts. Training time is the logged time per iteration times '
@@ -41,7 +42,11 @@ def parse_args() -> argparse.Namespace:
         help='alphas of the second (default: 0 ... 4)',
     )
     parser.add_argument(
-        '--last', type=int, default=5, metavar='N', help='median and range are over the last N validations (default: 5)'
+        '--last',
+        type=at_least(1),
+        default=5,
+        metavar='N',
+        help='median and range are over the last N validations (default: 5)',
     )
     parser.add_argument('--names', nargs='+', metavar='NAME', help='what to call the runs (default: their folders)')
     parser.add_argument(
@@ -232,24 +237,21 @@ def print_sweep(rows: Sequence[Row], args: argparse.Namespace, scale: str, conso
 
 
 def write_csv(rows: Sequence[Row], path: str) -> None:
+    from mmdel.files import csv_text, write_text
+
     classes = list(dict.fromkeys(name for row in rows for name in row.classes))
     columns = ['name', 'last', 'median', 'low', 'high', 'best', 'best_step']
     columns += ['retention', 'del_score', 'normdel', 'seconds', 'pretrain_seconds']
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow([*columns, *classes])
-        for row in rows:
-            values = [*(getattr(row, column) for column in columns), *(row.classes.get(name) for name in classes)]
-            writer.writerow(['' if value is None else value for value in values])
+    lines = [
+        [*(getattr(row, column) for column in columns), *(row.classes.get(name) for name in classes)] for row in rows
+    ]
+    write_text(path, csv_text([[*columns, *classes], *lines]))
 
 
 def run(args: argparse.Namespace) -> None:
     from mmdel.errors import ConfigError
     from mmdel.evaluation.training_log import read_log
 
-    if args.last < 1:
-        raise ConfigError(f'--last needs at least one validation, got {args.last}.')
     names = run_names(args)
     retentions = assignments(args.retention, '--retention', names)
     pretrains = {name: read_log(path) for name, path in assignments(args.pretrain, '--pretrain', names).items()}

@@ -8,13 +8,15 @@ Nothing is trained: seconds, once the vectors are there.
 import argparse
 from pathlib import Path
 
+from mmdel.arguments import ArgumentParser, at_least, share
+
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 ENCODERS = CONFIGS / '_base_' / 'embedders'
 SELECTORS = CONFIGS / '_base_' / 'selectors'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='For methods x ratios (x draws): mean and 5th percentile of the similarity of every image to the nearest '
         'kept one, as a table, CSV, Markdown and a figure.',
     )
@@ -31,10 +33,12 @@ def parse_args() -> argparse.Namespace:
         metavar='NAME',
         help='of configs/_base_/selectors/, or config files (default: random every-nth meddel coverage coverage-time)',
     )
-    parser.add_argument('--ratios', nargs='+', type=float, default=[0.05, 0.1, 0.2], help='default: 0.05 0.1 0.2')
-    parser.add_argument('--seeds', type=int, default=5, help='draws of methods with chance (default: 5)')
+    parser.add_argument('--ratios', nargs='+', type=share, default=[0.05, 0.1, 0.2], help='default: 0.05 0.1 0.2')
+    parser.add_argument('--seeds', type=at_least(1), default=5, help='draws of methods with chance (default: 5)')
     parser.add_argument('--out', default='work_dirs/coverage', help='where results go (default: work_dirs/coverage)')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change any key of the config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change any key of the config'
+    )
     parser.add_argument('--device', help="where encoders run, e.g. 'cuda:1' (default: a GPU where there is one)")
     return parser.parse_args()
 
@@ -46,6 +50,8 @@ def run(args: argparse.Namespace) -> None:
 
     from mmdel.config_file import merge_options, read_config, read_part
     from mmdel.engine import coverage
+    from mmdel.engine.asked_images import asked_images
+    from mmdel.engine.dedup_config import KEYS, check_dedup_config
     from mmdel.errors import ConfigError
     from mmdel.files import atomic, write_text
     from mmdel.progress import Stages
@@ -53,16 +59,18 @@ def run(args: argparse.Namespace) -> None:
     from mmdel.subset import size_at
     from mmdel.visualization.coverage_plot import plot_coverage
 
-    if args.seeds < 1:
-        raise ConfigError(f'--seeds must be at least 1, got {args.seeds}.')
     for ratio in args.ratios:
         size_at(ratio, 1_000_000_000)
     cfg = read_config(args.config)
     if args.encoder:
         cfg.embedder = read_part(args.encoder, ENCODERS, 'embedder')
     if args.images:
-        cfg.dataset = dict(type='mmdel.DataDEL', data_root=args.images)
+        cfg.dataset = asked_images(args.images).dataset
     merge_options(cfg, args.cfg_options)
+    check_dedup_config({**cfg, 'work_dir': args.out})
+    for name in ('dataset', 'embedder'):
+        if cfg.get(name) is None:
+            raise ConfigError(f'{args.config} lacks the key {name!r}; see configs/meddel_eta08.py.')
     selectors = {Path(name).stem: dict(read_part(name, SELECTORS, 'selector')) for name in args.selectors}
     for selector in selectors.values():
         build_selector(selector)  # a mistake shows before images are embedded
@@ -70,10 +78,11 @@ def run(args: argparse.Namespace) -> None:
     encoders = {own: cfg.embedder}
     encoders |= {Path(name).stem: read_part(name, ENCODERS, 'embedder') for name in args.judges}
 
+    cache_dir = cfg.get('cache_dir', KEYS['cache_dir'].default)
     progress = Stages(Console(stderr=True))
-    table, (chooser, *judges) = load_judges(cfg, encoders, args.device, progress)
+    table, (chooser, *judges) = load_judges(cfg, encoders, cache_dir, args.device, progress)
     points = coverage.coverage_points(
-        selectors, args.ratios, args.seeds, table, chooser, judges, Path(cfg.cache_dir), progress
+        selectors, args.ratios, args.seeds, table, chooser, judges, Path(cache_dir), progress
     )
     out = Path(args.out)
     found = coverage.coverage_table(points)
@@ -92,7 +101,7 @@ def run(args: argparse.Namespace) -> None:
     console.print(f'- table, every point and figure: {out}/coverage.{{md,csv,png,svg}}', highlight=False)
 
 
-def load_judges(cfg, encoders, device, progress):
+def load_judges(cfg, encoders, cache_dir, device, progress):
     """The table of the images and a judge for each encoder, all with the same rows."""
     from mmengine.registry import DATASETS, init_default_scope
 
@@ -108,7 +117,7 @@ def load_judges(cfg, encoders, device, progress):
         images = image_table(DATASETS.build(cfg.dataset))
     table, judges = None, []
     for name, config in encoders.items():
-        embedded = embed_images(images, EMBEDDERS.build(config), cfg.cache_dir, device=device, progress=progress)
+        embedded = embed_images(images, EMBEDDERS.build(config), cache_dir, device=device, progress=progress)
         keys = embedded.table['image'].to_pylist()
         table = embedded.table if table is None else table
         if keys != table['image'].to_pylist():

@@ -6,9 +6,11 @@ python tools/analysis_tools/export_decisions.py work_dirs/RUN --format csv --out
 import argparse
 import sys
 
+from mmdel.arguments import ArgumentParser, cosine, share
+
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Write the table of a subset as CSV for spreadsheets, as JSON in the form of COCO, or as a folder that '
         'FiftyOne imports. FiftyOne itself is not needed here.'
     )
@@ -16,8 +18,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--format', choices=['csv', 'coco', 'fiftyone'], required=True, help='what to write')
     parser.add_argument('--out', required=True, help='the new file, or with fiftyone the new folder')
     cut = parser.add_mutually_exclusive_group()
-    cut.add_argument('--ratio', type=float, help='cut the subset at this share instead')
-    cut.add_argument('--eta', type=float, help='cut the subset at this cosine instead')
+    cut.add_argument('--ratio', type=share, help='cut the subset at this share instead')
+    cut.add_argument('--eta', type=cosine, help='cut the subset at this cosine instead')
     parser.add_argument('--images', metavar='DIR', help='with fiftyone: the image folder, where it is another one now')
     parser.add_argument(
         '--no-frames',
@@ -42,8 +44,11 @@ def run(args: argparse.Namespace) -> int:
         subset = subset.at(eta=args.eta, ratio=args.ratio)
     count = f'{len(subset.images):,} images, {len(subset.kept):,} of them kept'
     if args.format != 'fiftyone':
-        write = export.export_csv if args.format == 'csv' else export.export_coco
-        print(f'{count}: {write(subset, args.out, args.overwrite)}')
+        if args.format == 'csv':
+            path = export.export_csv(subset, args.out, args.overwrite)
+        else:
+            path = export.export_coco(subset, args.out, args.overwrite, finished.origin.spelled)
+        print(f'{count}: {path}')
         return 0
     root = finished.origin.images if args.frames else None
     frames = export.export_fiftyone(

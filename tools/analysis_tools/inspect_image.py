@@ -8,14 +8,16 @@ import hashlib
 import re
 from pathlib import Path
 
+from mmdel.arguments import ArgumentParser, at_least
+
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='What removed an image, the most similar one that was kept, and its neighbours: as text and as a picture.'
     )
     parser.add_argument('subset', help='a subset.parquet, or the work dir that holds it')
     parser.add_argument('key', help='the image: its key, the path of its file, or the end of its key')
-    parser.add_argument('--neighbours', type=int, default=8, metavar='N', help='how many are listed (8)')
+    parser.add_argument('--neighbours', type=at_least(0), default=8, metavar='N', help='how many are listed (8)')
     parser.add_argument('--images', metavar='DIR', help='the image folder, where it is another one now')
     parser.add_argument('--out', metavar='FILE.png', help='the picture (default: in report/inspect/ beside the subset)')
     parser.add_argument('--no-picture', dest='picture', action='store_false', help='only the text')
@@ -31,15 +33,13 @@ def default_out(folder: Path, key: str) -> Path:
 def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from mmdel.datasets.depth import max_value_of
     from mmdel.engine.finished_run import FinishedRun
     from mmdel.engine.inspection import inspect
-    from mmdel.errors import ConfigError
     from mmdel.files import atomic
     from mmdel.progress import Stages
     from mmdel.visualization.plots import plot_pictures
 
-    if args.neighbours < 0:
-        raise ConfigError(f'--neighbours must be at least 0, got {args.neighbours}.')
     finished = FinishedRun.open(args.subset, args.images)
     found = inspect(finished, args.key, args.neighbours, Stages(Console(stderr=True)))
     print('\n'.join(found.lines))
@@ -51,7 +51,9 @@ def run(args: argparse.Namespace) -> None:
         return
     out = Path(args.out) if args.out else default_out(finished.folder, found.key)
     with atomic(out) as temporary:
-        plot_pictures(found.shown, paths).savefig(temporary, format='png')
+        plot_pictures(found.shown, paths, max_value=max_value_of(finished.subset.metadata.get('embedder'))).savefig(
+            temporary, format='png'
+        )
     print(f'picture: {out}')
 
 

@@ -6,9 +6,11 @@ python tools/analysis_tools/make_report.py work_dirs/meddel_eta08
 import argparse
 from pathlib import Path
 
+from mmdel.arguments import ArgumentParser, at_least
+
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Write report/index.html of a finished run again, from its subset and its cached vectors.'
     )
     parser.add_argument('work_dir', help='what tools/dedup.py wrote into, or the subset.parquet in it')
@@ -18,7 +20,7 @@ def parse_args() -> argparse.Namespace:
         '--conflicts', type=float, metavar='COSINE', help="call images above it near-identical (the run's, 0.95)"
     )
     parser.add_argument('--images-per-second', type=float, help='your training rate, for the hours saved (325.6)')
-    parser.add_argument('--epochs', type=int, help='epochs of that training (200)')
+    parser.add_argument('--epochs', type=at_least(1), help='epochs of that training (200)')
     return parser.parse_args()
 
 

@@ -1,2 +1,2 @@
 # 16x16 thumbnails: no weights and no download, an honest lower bound for every encoder.
-embedder = dict(type='mmdel.PixelEmbedder', pipeline=[dict(type='mmdel.LoadFrame')])
+embedder = dict(type='mmdel.PixelEmbedder', pipeline=[dict(type='mmdel.LoadFrame', reduce_to=64)])

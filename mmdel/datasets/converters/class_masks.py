@@ -46,7 +46,10 @@ def foreground(path: Path) -> NDArray[np.bool_]:
     if len(pages) != 1:
         raise UnreadableImage(f'has {len(pages)} channels or pages, and should be the mask of one class')
     page = pages[0]
-    return page > (0 if page.max() <= 1 else 127)
+    highest = page.max()
+    if 1 < highest < 128 or highest > 255:
+        raise UnreadableImage(f'its values reach {highest}, and should be 0 and 255')
+    return page > (0 if highest <= 1 else 127)
 
 
 def read_pages(path: Path) -> Sequence[NDArray[np.uint8]]:

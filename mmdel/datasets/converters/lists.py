@@ -1,17 +1,17 @@
 """Official lists, groups and splits of an assembled segmentation dataset."""
 
-import csv
 import posixpath
 from collections.abc import Sequence
 from os.path import splitext
 from pathlib import Path
 
+from mmdel import plain_lists
 from mmdel.datasets.converters.converter import Plan
 from mmdel.datasets.converters.manifest import Manifest
 from mmdel.datasets.converters.raw import RawFile
 from mmdel.datasets.splits import write_splits
 from mmdel.errors import DatasetError, UnreadableImage
-from mmdel.files import csv_text, write_text
+from mmdel.files import csv_rows, csv_text, write_text
 
 NAMES = {'train.txt': 'train', 'val.txt': 'val', 'valid.txt': 'val', 'test.txt': 'test'}
 """Lists as downloads call them, and as they are called here."""
@@ -55,11 +55,11 @@ def write(folder: Path, dataset: str, plan: Plan, manifest: Manifest) -> list[st
 def _official(path: Path, file: RawFile, stems: set[str]) -> list[str]:
     try:
         data = file.local.read_bytes() if file.local else file.place.source.read(file.member)
-        lines = [line.strip() for line in data.decode('utf-8-sig').splitlines()]
-    except (OSError, UnicodeDecodeError, UnreadableImage) as error:
+        lines = plain_lists.names_of(plain_lists.lines_of(data, file.path), plain_lists.trimmed)
+    except (OSError, DatasetError, UnreadableImage) as error:
         return [f'{file.path} cannot be read as a list ({error})']
-    named = [stem for line in lines if line and (stem := _stem(line, stems))]
-    lost = sum(bool(line) for line in lines) - len(named)
+    named = [stem for line in lines if (stem := _stem(line, stems))]
+    lost = len(lines) - len(named)
     notes = [f'{lost:,} images of the official list {file.path} are not in the result'] if lost else []
     there = path.read_text(encoding='utf-8').split('\n')[:-1] if path.is_file() else []
     if set(there) - set(named):
@@ -90,8 +90,7 @@ def _groups(path: Path, plan: Plan, stems: set[str]) -> None:
 def _rows(path: Path) -> dict[str, Sequence[str]] | None:
     if not path.is_file():
         return {}
-    with open(path, encoding='utf-8', newline='') as file:
-        rows = list(csv.reader(file))
+    rows = csv_rows(path.read_text(encoding='utf-8'))
     if not rows or ','.join(rows[0]) != _HEADER:
         return None
     return {row[0]: row[1:] for row in rows[1:] if len(row) == 3}

@@ -23,6 +23,7 @@ from mmdel.datasets.archives import (
 )
 from mmdel.datasets.file_source import FolderSource, Member, Source
 from mmdel.errors import DatasetError, UnreadableImage
+from mmdel.file_state import FileState
 from mmdel.files import write_text
 
 
@@ -200,7 +201,7 @@ class Raw:
                 finally:
                     place.close()
             problems += [list(problem) for problem in source.problems]
-        listing = {'size': status.st_size, 'mtime': status.st_mtime_ns, 'files': files, 'problems': problems}
+        listing = {'state': list(FileState.of(status)), 'files': files, 'problems': problems}
         if self._cache:
             write_text(self._listing_file(name), json.dumps(listing))
         return listing
@@ -210,8 +211,7 @@ class Raw:
             return None
         try:
             listing = json.loads(self._listing_file(name).read_text(encoding='utf-8'))
-            same = (listing['size'], listing['mtime']) == (status.st_size, status.st_mtime_ns)
-            return listing if same else None
+            return listing if listing['state'] == list(FileState.of(status)) else None
         except (OSError, ValueError, KeyError, TypeError):  # a cache: what cannot be read is made again
             return None
 

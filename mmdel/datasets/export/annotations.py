@@ -9,10 +9,13 @@ Everything else in the file stays as it is, in its order.
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from mmdel import plain_lists
 from mmdel.datasets import keys
 from mmdel.errors import ConfigError, DatasetError
 from mmdel.files import write_text
@@ -60,14 +63,14 @@ def filter_annotations(
     if os.path.realpath(source) == os.path.realpath(out):
         raise ConfigError(f'{out} is the annotation file itself, which is never changed. Choose another --out.')
     try:
-        with open(source, encoding='utf-8-sig', newline='') as file:
-            text = file.read()
-        document = json.loads(text) if str(source).lower().endswith('.json') else None
+        document = json.loads(Path(source).read_bytes()) if str(source).lower().endswith('.json') else None
     except (OSError, ValueError) as error:
         raise DatasetError(f'{source} cannot be read ({error}).') from error
     decision = _Decision(subset, os.fspath(source), prefix, unlisted)
     if document is None:
-        result = _lines(text, decision)
+        lines = [line.removeprefix(plain_lists.MARK) for line in plain_lists.read_lines(source)]
+        lines = [line for line in lines if line.strip()]
+        result = ''.join(f'{line}\n' for line in decision.filter(lines, str))
     elif isinstance(document, dict) and isinstance(document.get('data_list'), list):
         document['data_list'] = decision.filter(document['data_list'], lambda item: item['img_path'])
         result = json.dumps(document, ensure_ascii=False)
@@ -82,11 +85,6 @@ def filter_annotations(
         )
     write_text(out, result)
     return decision.done
-
-
-def _lines(text: str, decision: '_Decision') -> str:
-    lines = [line for line in text.split('\n') if line.strip()]
-    return ''.join(f'{line}\n' for line in decision.filter(lines, lambda line: line.strip('\r')))
 
 
 class _Decision:
@@ -122,6 +120,7 @@ class _Decision:
                 f'{len(unlisted):,} of {len(names):,} images of {self._source} are not listed in the subset: {_three(unlisted)}. '
                 'Say what becomes of them: --unlisted drop, or --unlisted keep.'
             )
+        self._refuse_ambiguous(prefix, found)
         stays = [self._unlisted == 'keep' if key is None else self._keep[key] for key in found]
         kept = [item for item, stay in zip(items, stays, strict=True) if stay]
         if not kept:
@@ -130,12 +129,41 @@ class _Decision:
         return kept
 
     def _find_prefix(self, names: Sequence[str]) -> str:
-        """The folder before the names under which most of the first ones are found."""
+        """The folder before the names under which most of them are found; none where they are keys as they stand."""
+        if all(self._key('', name) is not None for name in names):
+            return ''
         folders = sorted(
             {'', *(f'{part}/' for key in self._keep for part in _parents(key))}, key=lambda each: (len(each), each)
         )
         sample = names[:: max(1, len(names) // 50)]
-        return max(folders, key=lambda folder: sum(self._key(folder, name) is not None for name in sample))
+        counts = {folder: sum(self._key(folder, name) is not None for name in sample) for folder in folders}
+        best = [folder for folder, count in counts.items() if count == max(counts.values())]
+        if len(best) > 1 and counts[best[0]]:
+            counts = {folder: sum(self._key(folder, name) is not None for name in names) for folder in best}
+            best = [folder for folder, count in counts.items() if count == max(counts.values())]
+            if len(best) > 1:
+                raise DatasetError(
+                    f'The images of {self._source} may be those of several folders of the subset: {_three(best)}. Say '
+                    f'which stands before the names: --prefix {best[0]}'
+                )
+        return best[0]
+
+    def _refuse_ambiguous(self, prefix: str, found: Sequence[str | None]) -> None:
+        """Two entries of one name may be two images where the subset has several of that name."""
+        repeated = [key for key, count in Counter(found).items() if key is not None and count > 1]
+        if not repeated:
+            return
+        names: dict[str, list[str]] = {}
+        for key in self._keep:
+            names.setdefault(key.rpartition('/')[2], []).append(key)
+        for key in repeated:
+            tail = key.removeprefix(prefix)
+            alike = [other for other in names[key.rpartition('/')[2]] if other == tail or other.endswith(f'/{tail}')]
+            if len(alike) > 1:
+                raise DatasetError(
+                    f'{self._source} names {tail} more than once, and the subset has {_three(alike)}: which of '
+                    'them is meant cannot be known. Write paths into it that tell them apart.'
+                )
 
     def _key(self, prefix: str, name: str) -> str | None:
         """The key of a name, or of a line that begins with one; a stem counts where only one image has it."""

@@ -10,7 +10,6 @@ itself. A frame of a video is known by its key, ``clip.avi#000123``; as a file i
 """
 
 import csv
-import io
 import json
 import math
 import os
@@ -24,9 +23,9 @@ import pyarrow as pa
 
 from mmdel.datasets.export.images import Exported, export_images, file_of
 from mmdel.errors import ConfigError, DatasetError
-from mmdel.files import write_text
+from mmdel.files import csv_rows, csv_text, write_text
 from mmdel.progress import SILENT, Stages
-from mmdel.subset import SCHEMA, Subset, is_frame
+from mmdel.subset import COLUMNS, SCHEMA, Subset, is_frame, set_column
 
 FORMULAS = ('=', '+', '-', '@', '\t', '\r', '\n', '\uff1d', '\uff0b', '\uff0d', '\uff20')
 """What begins a cell that a spreadsheet may execute; the last four are the first ones in full width."""
@@ -52,38 +51,41 @@ def export_csv(subset: Subset, out: str | os.PathLike[str], overwrite: bool = Fa
         ConfigError: ``out`` is there.
     """
     out = _free(out, overwrite)
-    text = io.StringIO()
-    # a lone carriage return in a name is only quoted where it is part of the line end
-    writer = csv.writer(text, lineterminator='\r\n')
-    writer.writerow(SCHEMA.names)
-    columns = [[_cell(value, field.type) for value in _values(subset.table[field.name])] for field in SCHEMA]
-    writer.writerows(zip(*columns, strict=True))
-    write_text(out, '\ufeff' + text.getvalue())
+    table = _exportable(subset)
+    columns = [[_cell(value, field.type) for value in _values(table[field.name])] for field in table.schema]
+    write_text(out, '\ufeff' + csv_text([table.column_names, *zip(*columns, strict=True)], '\r\n'))
     return out
 
 
 def read_csv(path: str | os.PathLike[str]) -> pa.Table:
-    """The table that :func:`export_csv` wrote, with the columns of :data:`mmdel.subset.SCHEMA`.
+    """The table that :func:`export_csv` wrote, with the columns of :data:`mmdel.subset.SCHEMA`; others are text behind them.
+
+    Optional columns that it lacks, because an earlier version wrote it, are null.
 
     Raises:
         DatasetError: It is not there, or another program has changed its form.
     """
     try:
-        with open(path, encoding='utf-8-sig', newline='') as file:
-            header, *rows = csv.reader(file)
-        if header != SCHEMA.names:
+        header, *rows = csv_rows(Path(path).read_bytes().decode('utf-8-sig'))
+        if not {column.name for column in COLUMNS if column.required} <= set(header):
             raise ValueError(f'its columns are {", ".join(header)}')
-        columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
+        cells = dict(zip(header, list(zip(*rows, strict=True)) or [()] * len(header), strict=True))
+        fields = [*SCHEMA, *(pa.field(name, pa.string()) for name in header if name not in SCHEMA.names)]
         arrays = [
-            pa.array([_value(cell, field.type) for cell in column], field.type)
-            for field, column in zip(SCHEMA, columns, strict=True)
+            pa.array([_value(cell, field.type) for cell in cells.get(field.name, [''] * len(rows))], field.type)
+            for field in fields
         ]
     except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
         raise DatasetError(f'{path} is no table of decisions as tools write it ({error}). Export it again.') from error
-    return pa.table(arrays, schema=SCHEMA)
+    return pa.table(arrays, schema=pa.schema(fields))
 
 
-def export_coco(subset: Subset, out: str | os.PathLike[str], overwrite: bool = False) -> Path:
+def export_coco(
+    subset: Subset,
+    out: str | os.PathLike[str],
+    overwrite: bool = False,
+    spelled: Mapping[str, str] | None = None,
+) -> Path:
     """Write JSON in the form of COCO: ``images`` with ``id`` (from 1, in the order of the keys), ``file_name`` and size.
 
     Each image has the other columns of the table too, ``image`` as ``key``; NaN and what is not known are null. ``categories``
@@ -93,6 +95,8 @@ def export_coco(subset: Subset, out: str | os.PathLike[str], overwrite: bool = F
         subset (Subset): The subset.
         out (str): The file.
         overwrite (bool): Replace a file that is there. Defaults to False.
+        spelled (Mapping[str, str], optional): Keys whose file is spelled otherwise on disk, to that spelling, which is then the
+            ``file_name``. Defaults to None.
 
     Raises:
         ConfigError: ``out`` is there.
@@ -102,7 +106,12 @@ def export_coco(subset: Subset, out: str | os.PathLike[str], overwrite: bool = F
     images = []
     for number, row in enumerate(_rows(subset), 1):
         key = row.pop('image')
-        first = {'id': number, 'file_name': file_of(key, 'jpg'), 'width': row.pop('width'), 'height': row.pop('height')}
+        first = {
+            'id': number,
+            'file_name': (spelled or {}).get(key) or file_of(key, 'jpg'),
+            'width': row.pop('width'),
+            'height': row.pop('height'),
+        }
         images.append({**first, 'key': key, **row, 'group': groups.get(key)})
     classes = subset.metadata.get('classes') or ()
     document = {
@@ -150,7 +159,7 @@ def export_fiftyone(
     exported, files = None, {key: os.path.abspath(path) for key, path in paths.items() if not is_frame(key)}
     frames = subset.frames & subset.readable
     if root is not None and frames.any():
-        table = subset.table.set_column(SCHEMA.get_field_index('keep'), SCHEMA.field('keep'), pa.array(frames))
+        table = set_column(subset.table, 'keep', pa.array(frames))
         exported = export_images(replace(subset, table=table), root, out / FRAMES, progress=progress)
         files |= {row.key: f'{FRAMES}/{row.file}' for row in exported.rows}
     groups, samples = group_of(subset), []
@@ -166,7 +175,9 @@ def export_fiftyone(
         raise DatasetError('No image of the subset has a file. Name the image folder with --images DIR.')
     # what the library cannot tell from the values: a column may be null in every sample
     schema = {
-        _FIELD_NAMES.get(field.name, field.name): _FIELDS[field.type] for field in SCHEMA if field.name != 'label'
+        _FIELD_NAMES.get(field.name, field.name): _FIELDS[field.type]
+        for field in _exportable(subset).schema
+        if field.name != 'label'
     }
     schema |= {'group': _FIELDS[pa.string()]}
     metadata = {
@@ -203,6 +214,7 @@ _FIELDS = {
     pa.int64(): 'fiftyone.core.fields.IntField',
     pa.int32(): 'fiftyone.core.fields.IntField',
     pa.float32(): 'fiftyone.core.fields.FloatField',
+    pa.float64(): 'fiftyone.core.fields.FloatField',
     pa.bool_(): 'fiftyone.core.fields.BooleanField',
 }
 _FIELD_NAMES = {'image': 'key'}
@@ -227,17 +239,22 @@ def _about(subset: Subset) -> dict[str, Any]:
 
 def _rows(subset: Subset) -> list[dict[str, Any]]:
     """Rows for JSON, which knows no NaN."""
-    rows = subset.table.to_pylist()
+    rows = _exportable(subset).to_pylist()
     for row in rows:
-        for name in ('distance', 'redundancy'):
-            if row[name] is not None and math.isnan(row[name]):
-                row[name] = None
+        row |= {name: None for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)}
     return rows
 
 
+def _exportable(subset: Subset) -> pa.Table:
+    """The columns that other forms can hold; a column that is not known may be anything."""
+    table = subset.table
+    return table.select([field.name for field in table.schema if field.type in _FIELDS])
+
+
 def _values(column: pa.ChunkedArray) -> list[Any]:
-    if pa.types.is_floating(column.type):  # the shortest text that is this float32
-        return [None if value is None else str(np.float32(value)) for value in column.to_pylist()]
+    if pa.types.is_floating(column.type):  # the shortest text that is this number
+        kind = np.float32 if column.type == pa.float32() else np.float64
+        return [None if value is None else str(kind(value)) for value in column.to_pylist()]
     return column.to_pylist()
 
 

@@ -3,7 +3,8 @@
     exported = export_images(Subset.read('subset.parquet'), root='data/pool', out='data/pool_5_percent')
     exported.problems          # ((key, reason), ...)
 
-Images keep their paths; the frame ``clip.avi#000123`` becomes ``clip.avi/000123.jpg``. So the frames that were dropped are never
+Images keep their paths; the frame ``clip.avi#000123`` becomes ``clip.avi/000123.jpg``, the page
+``stack.tif#000003`` becomes ``stack.tif/000003.png``. So the frames that were dropped are never
 written at all. ``manifest.csv`` says for each file which key it was, and how many bytes of which sha256 it has.
 
 A killed export goes on after the last file: each is renamed into place when it is whole, and then noted in a journal. Nothing is
@@ -12,7 +13,6 @@ overwritten: a file that lies there already is left, and is a problem unless it 
 
 import csv
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -26,14 +26,16 @@ from typing import Any
 import cv2
 from filelock import FileLock, Timeout
 
+from mmdel import plain_lists
 from mmdel.cores import usable_cores
 from mmdel.datasets import keys
+from mmdel.datasets.depth import max_value_of
 from mmdel.datasets.frames import MAX_PIXELS, reason_of
 from mmdel.datasets.image_file import check_file
 from mmdel.datasets.listing import list_images
-from mmdel.datasets.videos import read, split_frame
+from mmdel.datasets.videos import is_video, read, split_frame
 from mmdel.errors import ConfigError, DatasetError, LockedError, UnreadableImage
-from mmdel.files import csv_text, file_digest, write_text
+from mmdel.files import csv_rows, csv_text, file_digest, write_text
 from mmdel.progress import SILENT, Stages
 from mmdel.subset import Subset
 
@@ -112,7 +114,8 @@ def export_images(
     except Timeout as error:
         raise LockedError(f'Another process is exporting into {out}. Wait for it, or choose another --out.') from error
     try:
-        job = _Job(root, out, how, frame_format, quality, _sources(subset, root))
+        max_value = max_value_of(subset.metadata.get('embedder'))
+        job = _Job(root, out, how, frame_format, quality, _sources(subset, root), max_value)
         return job.run(subset, workers or usable_cores(), progress)
     finally:
         lock.release()
@@ -123,10 +126,10 @@ def file_of(key: str, frame_format: str) -> str:
 
     Args:
         key (str): The key.
-        frame_format (str): One of :data:`FORMATS`, of video frames.
+        frame_format (str): One of :data:`FORMATS`, of video frames; pages are written as PNG.
     """
     frame = split_frame(key)
-    return f'{frame[0]}/{frame[1]:06d}.{frame_format}' if frame else key
+    return f'{frame[0]}/{frame[1]:06d}.{_format(frame[0], frame_format)}' if frame else key
 
 
 def verify_export(out: str | os.PathLike[str], progress: Stages = SILENT) -> tuple[int, tuple[tuple[str, str], ...]]:
@@ -140,11 +143,10 @@ def verify_export(out: str | os.PathLike[str], progress: Stages = SILENT) -> tup
     """
     out = Path(out)
     try:
-        text = (out / MANIFEST).read_text(encoding='utf-8')
-        rows = [
-            Row(row['file'], row['key'], int(row['bytes']), row['sha256']) for row in csv.DictReader(io.StringIO(text))
-        ]
-    except (OSError, KeyError, ValueError, TypeError) as error:
+        header, *lines = csv_rows((out / MANIFEST).read_text(encoding='utf-8'))
+        found = [dict(zip(header, line, strict=True)) for line in lines]
+        rows = [Row(row['file'], row['key'], int(row['bytes']), row['sha256']) for row in found]
+    except (OSError, KeyError, ValueError, csv.Error) as error:
         raise DatasetError(
             f'{out / MANIFEST} cannot be read ({error}). Export first: --root ROOT --out {out}'
         ) from error
@@ -167,7 +169,14 @@ class _Job:
     """One run of one export."""
 
     def __init__(
-        self, root: Path, out: Path, how: str, frame_format: str, quality: int, sources: dict[str, str]
+        self,
+        root: Path,
+        out: Path,
+        how: str,
+        frame_format: str,
+        quality: int,
+        sources: dict[str, str],
+        max_value: int | None,
     ) -> None:
         self.root = root
         self.out = out
@@ -175,6 +184,7 @@ class _Job:
         self.frame_format = frame_format
         self.quality = quality
         self.sources = sources
+        self.max_value = max_value
         self.journal = out / STATE / 'journal.jsonl'
         self.staging = out / STATE / 'staging'
         self.rows: dict[str, Row] = {}
@@ -209,6 +219,8 @@ class _Job:
         asked: dict[str, Any] = {'keys': hashlib.sha256('\n'.join(self.sources).encode()).hexdigest(), 'how': self.how}
         if any(map(split_frame, self.sources)):
             asked |= {'frame_format': self.frame_format, 'quality': self.quality}
+        if self.max_value is not None:
+            asked['max_value'] = self.max_value
         if self.staging.exists():
             shutil.rmtree(self.staging)
         self.staging.mkdir()
@@ -278,9 +290,10 @@ class _Job:
             shutil.copyfile(source, temporary)
 
     def _encode(self, video: str, number: int, temporary: Path) -> int:
-        image, nbytes = read(video, number, MAX_PIXELS)
-        options = [cv2.IMWRITE_JPEG_QUALITY, self.quality] if self.frame_format == 'jpg' else []
-        temporary.write_bytes(cv2.imencode(f'.{self.frame_format}', image, options)[1].tobytes())
+        image, nbytes = read(video, number, MAX_PIXELS, self.max_value)
+        frame_format = _format(video, self.frame_format)
+        options = [cv2.IMWRITE_JPEG_QUALITY, self.quality] if frame_format == 'jpg' else []
+        temporary.write_bytes(cv2.imencode(f'.{frame_format}', image, options)[1].tobytes())
         return nbytes
 
     def _write_labels(self, subset: Subset, rows: Sequence[Row]) -> None:
@@ -288,8 +301,9 @@ class _Job:
         labels = dict(zip(subset.images, subset.table['label'].to_pylist(), strict=True))
         numbers = {name: number for number, name in enumerate(subset.metadata.get('classes') or ())}
         if rows and all(labels[row.key] in numbers for row in rows):
+            lines = (f'{plain_lists.line_of(row.file)} {numbers[labels[row.key]]}\n' for row in rows)
             write_text(self.out / 'classes.txt', ''.join(f'{name}\n' for name in numbers))
-            write_text(self.out / 'labels.txt', ''.join(f'{row.file} {numbers[labels[row.key]]}\n' for row in rows))
+            write_text(self.out / 'labels.txt', ''.join(lines))
 
 
 def _check(root: Path, out: Path, how: str, frame_format: str, quality: int) -> None:
@@ -344,6 +358,11 @@ def _sources(subset: Subset, root: Path) -> dict[str, str]:
                 'are relative to as --root; tools/dedup.py printed it.'
             )
     return sources
+
+
+def _format(file: str, frame_format: str) -> str:
+    """Pages are written without loss, as most of them are stored."""
+    return frame_format if is_video(file) else 'png'
 
 
 def _groups(todo: Sequence[str]) -> Iterator[list[str]]:

@@ -12,7 +12,6 @@ near-duplicates. A folder appears under its name only when it is complete; a com
 seed gives the same bytes, as long as the versions of NumPy and OpenCV stay the same.
 """
 
-import csv
 import json
 import os
 import shutil
@@ -32,6 +31,7 @@ from mmdel.datasets.synthetic.camera import Camera, develop, look
 from mmdel.datasets.synthetic.rubbish import burn_in, report_card, spoil
 from mmdel.datasets.synthetic.tube import COLON, OESOPHAGUS, SMALL_BOWEL, STOMACH, Picture, Style, Tube
 from mmdel.errors import DatasetError
+from mmdel.files import csv_text, write_text
 from mmdel.progress import SILENT, Stages, Tick
 
 SIZE = 256
@@ -147,9 +147,7 @@ def render_pool(out: str | Path, seed: int = 0, clips: int = 20, frames: int = 6
         rows += _report_cards(folder, rng, max(1, frames // REPORT_CARDS))
         rows += _copies(folder, rng, rows, max(1, frames // COPIES))
         rows += _unreadable(folder, rng, rows)
-        with open(folder / 'truth.csv', 'w', newline='', encoding='utf-8') as file:
-            writer = csv.writer(file, lineterminator='\n')
-            writer.writerows([Truth._fields, *sorted(rows)])
+        write_text(folder / 'truth.csv', csv_text([Truth._fields, *sorted(rows)]))
 
     return _draw_once(Path(out), recipe, draw)
 

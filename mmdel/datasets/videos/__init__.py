@@ -1,7 +1,8 @@
-"""Frames of videos as images that nobody has extracted.
+"""Frames of videos, and pages of image files, as images that nobody has extracted.
 
 The path of a frame is the path of its video, ``#``, and its number of at least six digits: ``clip.avi#000123``. Frames
-are counted from 0 in the order in which a decoder hands them out that starts at the beginning.
+are counted from 0 in the order in which a decoder hands them out that starts at the beginning. So are the pages of a TIFF file
+and the frames of an animated GIF, WebP, PNG or AVIF, ``stack.tif#000003``; such a file with a single one is an image.
 
     index = read_index('data/pool/clip.avi')              # how many frames there are, and when; nothing is decoded
     numbers = FrameStep('2fps').choose(index)             # which of them to use
@@ -12,18 +13,22 @@ The pixels of a frame are the same however it was reached, and a frame that rest
 """
 
 from mmdel.datasets.videos.index import VideoIndex, first_frame, read_index
-from mmdel.datasets.videos.names import SUFFIXES, frame_path, is_video, split_frame
-from mmdel.datasets.videos.reader import cuts, read
+from mmdel.datasets.videos.names import SUFFIXES, frame_at, frame_path, is_video, split_frame
+from mmdel.datasets.videos.page_files import count_pages
+from mmdel.datasets.videos.reader import cuts, open_maximum, read
 from mmdel.datasets.videos.sampling import FrameStep
 
 __all__ = [
     'SUFFIXES',
     'FrameStep',
     'VideoIndex',
+    'count_pages',
     'cuts',
     'first_frame',
+    'frame_at',
     'frame_path',
     'is_video',
+    'open_maximum',
     'read',
     'read_index',
     'split_frame',

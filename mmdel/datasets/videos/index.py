@@ -1,7 +1,7 @@
 """What is in a video file, without decoding it: how many frames, when each is shown, where decoding can begin.
 
 The index comes from the packets of the file, all of which are read once, at the speed of the disk. It is kept below
-:data:`INDEX_DIR`, one small file for each video, and made again when the size or the time of the video changes.
+:data:`INDEX_DIR`, one small file for each video, and made again when the state of the video changes.
 """
 
 import hashlib
@@ -19,15 +19,21 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from mmdel.datasets.image_file import check_file, plain_words
+from mmdel import storage
+from mmdel.datasets.image_file import check_file, plain_words, reading
 from mmdel.errors import UnreadableImage
+from mmdel.file_state import FileState, file_state
 from mmdel.files import atomic
+from mmdel.images.formats import pages
 
 INDEX_DIR = 'work_dirs/.videos'
 """Where indices are kept between runs; where it cannot be written they are made anew."""
 
-FORMAT = 1
+FORMAT = 2
 """Version of the files."""
+
+BUFFER = 1 << 17
+"""Bytes that are read at a time."""
 
 PROBED = 32
 """So many frames are decoded to see whether the times in the file are those of the frames."""
@@ -94,8 +100,7 @@ def read_index(path: str) -> VideoIndex:
         UnreadableImage: The file cannot be used; ``reason`` says why and holds no path.
     """
     check_file(path)
-    state = os.stat(path)
-    return _read_index(os.path.abspath(path), state.st_size, state.st_mtime_ns)
+    return _read_index(os.path.abspath(path), file_state(path))
 
 
 @contextmanager
@@ -104,16 +109,29 @@ def opened(path: str) -> Iterator[tuple[Any, Any]]:
 
     Raises:
         UnreadableImage: It is no video, or cannot be decoded.
+        StorageError: The storage failed, which the library takes for the end of the file.
     """
-    container = open_container(path)
-    with container:
-        yield container, video_stream(container)
-
-
-def open_container(path: str) -> Any:
-    """Open a file; what is wrong with it is an UnreadableImage."""
+    file = open_file(path)
     try:
-        return av.open(path, metadata_errors='replace')
+        with open_container(file) as container:
+            yield container, video_stream(container)
+    finally:
+        file.close()
+        file.check()
+
+
+def open_file(path: str) -> storage.PatientFile:
+    """Open a file for :func:`open_container`; what is wrong with it is an UnreadableImage."""
+    try:
+        return storage.PatientFile(path)
+    except OSError as error:
+        raise UnreadableImage(f'cannot be opened: {_words(error)}') from error
+
+
+def open_container(file: storage.PatientFile) -> Any:
+    """Open a file as a video; what is wrong with it is an UnreadableImage."""
+    try:
+        return av.open(file, metadata_errors='replace', buffer_size=BUFFER)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise UnreadableImage(f'is not a video, or is damaged: {_words(error)}') from error
 
@@ -153,8 +171,8 @@ def first_frame(path: str) -> None:
 
 
 @lru_cache(maxsize=64)
-def _read_index(path: str, size: int, mtime_ns: int) -> VideoIndex:
-    state = np.array([FORMAT, size, mtime_ns])
+def _read_index(path: str, known_by: FileState) -> VideoIndex:
+    state = np.array([FORMAT, *known_by])
     kept = Path(INDEX_DIR) / f'{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.npz'
     index = _load(kept, state)
     if index is None:
@@ -164,6 +182,8 @@ def _read_index(path: str, size: int, mtime_ns: int) -> VideoIndex:
 
 
 def _make(path: str) -> VideoIndex:
+    if pages.is_page_file(path):
+        return _make_of_pages(path)
     with opened(path) as (container, stream):
         packets = list(_packets(container, stream))
         base = stream.time_base or Fraction(0)
@@ -181,6 +201,19 @@ def _make(path: str) -> VideoIndex:
         keys=np.flatnonzero(is_key) if timed else np.empty(0, np.int64),
         seconds_per_unit=(base.numerator, base.denominator or 1),
         rate=rate,
+    )
+
+
+def _make_of_pages(path: str) -> VideoIndex:
+    """Of an image file with several pictures, as if it were a video."""
+    with reading(path), open(path, 'rb') as file:
+        found = pages.describe(file)
+    return VideoIndex(
+        timestamps=np.array(found.milliseconds or (), np.int64),
+        nbytes=np.array(found.nbytes, np.int64),
+        keys=np.arange(len(found.nbytes) if found.apart else 1),
+        seconds_per_unit=(1, 1000),
+        rate=0,
     )
 
 

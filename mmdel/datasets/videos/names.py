@@ -1,7 +1,8 @@
-"""How a frame of a video is named."""
+"""How a frame of a video, or a page of an image file, is named: here alone is decided what a `#` in a path means."""
 
 import os
 
+from mmdel.images.formats.pages import is_page_file
 from mmdel.subset import VIDEO_FRAME
 
 SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
@@ -19,8 +20,16 @@ def frame_path(video: str, number: int) -> str:
 
 
 def split_frame(path: str) -> tuple[str, int] | None:
-    """The video and the number that the path of a frame names; None for every other path."""
+    """The video or image file and the number that the path, or key, of a frame or page names; None for every other path."""
     if '#' not in path:
         return None
     match = VIDEO_FRAME.fullmatch(path)
-    return (match['video'], int(match['frame'])) if match and is_video(match['video']) else None
+    if match is None or not (is_video(match['video']) or is_page_file(match['video'])):
+        return None
+    return match['video'], int(match['frame'])
+
+
+def frame_at(path: str) -> tuple[str, int] | None:
+    """As :func:`split_frame`, but None for a file that is called so itself."""
+    frame = split_frame(path)
+    return None if frame is None or os.path.isfile(path) else frame

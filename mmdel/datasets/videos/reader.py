@@ -16,6 +16,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +24,13 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from mmdel import storage
 from mmdel.datasets.image_file import check_file, check_size
-from mmdel.datasets.videos.index import VideoIndex, open_container, read_index, video_stream
-from mmdel.datasets.videos.names import split_frame
-from mmdel.errors import UnreadableImage
+from mmdel.datasets.videos.index import VideoIndex, open_container, open_file, read_index, video_stream
+from mmdel.datasets.videos.names import is_video, split_frame
+from mmdel.datasets.videos.page_files import PageReader
+from mmdel.errors import StorageError, UnreadableImage
+from mmdel.file_state import FileState, file_state
 
 OPEN_VIDEOS = 4
 """Videos that a thread keeps open."""
@@ -41,31 +45,52 @@ LONGEST_RUN = 256
 """Frames that are read at once at most, where no key frame comes."""
 
 
-def read(path: str, number: int, max_pixels: int) -> tuple[NDArray[np.uint8], int]:
-    """One frame of a video.
+def read(path: str, number: int, max_pixels: int, max_value: int | None = None) -> tuple[NDArray[np.uint8], int]:
+    """One frame of a video, or page of an image file.
 
     Args:
-        path (str): The video.
+        path (str): The video or image file.
         number (int): Of the frame, from 0.
         max_pixels (int): Width times height above which it is refused.
+        max_value (int, optional): White in 16-bit pages that do not say it themselves. Defaults to None: 65,535.
 
     Returns:
         tuple: The frame, uint8 [H, W, 3], BGR, upright; and the bytes that it takes in the video.
 
     Raises:
         UnreadableImage: There is no such frame, or it cannot be decoded in full; ``reason`` holds no path.
+        StorageError: The storage failed.
     """
+    with _using(path) as reader:
+        return reader.read(number, max_pixels, max_value)
+
+
+def open_maximum(path: str, number: int, max_pixels: int) -> int | None:
+    """See :func:`mmdel.images.formats.raster.open_maximum`; None for a frame of a video, which is of 8 bits."""
+    with _using(path) as reader:
+        return reader.open_maximum(number, max_pixels) if isinstance(reader, PageReader) else None
+
+
+@contextmanager
+def _using(path: str) -> Iterator['_Reader | PageReader']:
+    """The reader of a file that this thread keeps open, unless the storage fails."""
     check_file(path)
-    status = os.stat(path)
-    state = (status.st_size, status.st_mtime_ns)
-    readers: OrderedDict[str, _Reader] = _open.__dict__.setdefault('readers', OrderedDict())
+    state = file_state(path)
+    readers: OrderedDict[str, _Reader | PageReader] = _open.__dict__.setdefault('readers', OrderedDict())
     reader = readers.pop(path, None)
     if reader is None or reader.state != state:
-        reader = _Reader(path, state, read_index(path))
+        reader = (_Reader if is_video(path) else PageReader)(path, state, read_index(path))
     readers[path] = reader
     while len(readers) > OPEN_VIDEOS:
         readers.popitem(last=False)
-    return reader.read(number, max_pixels)
+    try:
+        yield reader
+    finally:
+        try:
+            reader.check()
+        except StorageError:
+            del readers[path]
+            raise
 
 
 def cuts(paths: Sequence[str], step: int) -> list[int]:
@@ -128,10 +153,11 @@ class _Error:
 class _Reader:
     """One open video."""
 
-    def __init__(self, path: str, state: tuple[int, int], index: VideoIndex) -> None:
+    def __init__(self, path: str, state: FileState, index: VideoIndex) -> None:
         self.state = state
         self._path = path
         self._index = index
+        self._file: storage.PatientFile | None = None
         self._container: Any = None
         self._stream: Any = None
         self._frames: Iterator[tuple[int, Any, bool]] = iter(())
@@ -139,7 +165,7 @@ class _Reader:
         self._next = 0
         self._fed = -1
 
-    def read(self, number: int, max_pixels: int) -> tuple[NDArray[np.uint8], int]:
+    def read(self, number: int, max_pixels: int, max_value: int | None = None) -> tuple[NDArray[np.uint8], int]:
         if not 0 <= number < self._index.count:
             raise UnreadableImage(f'has no frame {number}: it has {self._index.count:,}, counted from 0')
         frame, damaged = self._find(number)
@@ -151,6 +177,11 @@ class _Reader:
         except (av.error.FFmpegError, ValueError) as error:
             raise UnreadableImage('the frame has pixels of a kind that cannot be converted') from error
         return _upright(image, frame), int(self._index.nbytes[number])
+
+    def check(self) -> None:
+        """Raise the StorageError that there was, which the library takes for the end of the file."""
+        if self._file is not None:
+            self._file.check()
 
     def _find(self, number: int) -> tuple[Any, bool]:
         key = self._index.key_before(number)
@@ -178,7 +209,10 @@ class _Reader:
     def _open(self) -> Iterator[Any]:
         if self._container is not None:
             self._container.close()
-        self._container = open_container(self._path)
+        if self._file is not None:
+            self._file.close()
+        self._file = open_file(self._path)
+        self._container = open_container(self._file)
         self._stream = video_stream(self._container)
         self._packets: Iterator[Any] = self._demux()
         return self._packets

@@ -67,7 +67,7 @@ def test_what_is_no_video__says_why(tmp_path, render_video):
         with pytest.raises(UnreadableImage, match=words) as error:
             videos.read_index(str(tmp_path / name))
         assert str(tmp_path) not in error.value.reason
-        with pytest.raises(UnreadableImage):
+        with pytest.raises(UnreadableImage, match=words):
             videos.read(str(tmp_path / name), 0, 10**8)
 
 

@@ -1,0 +1,220 @@
+"""Storage that stumbles: asked again with patience, and never taken for what is wrong with a file.
+
+    data = storage.read(path)                                   # whole, or StorageError
+    found = storage.patiently(path, lambda: work_on(path))      # any call that may raise OSError
+
+A network drive that is away for a moment, a process that has too many files open, a disk that times out: the file is as good as
+before. Such an OSError is waited out, and one that stays becomes a :class:`~mmdel.errors.StorageError`; every other one (no such
+file, no permission) passes through at once.
+
+Waiting that did not help makes the next wait half as long, and waiting that helped restores it, so that ten thousand files of a
+disk that is gone do not cost ten seconds each.
+"""
+
+import errno
+import io
+import logging
+import os
+import stat as modes
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from mmengine.logging import print_log
+
+from mmdel.errors import StorageError
+
+ERRNOS = frozenset(
+    getattr(errno, name)
+    for name in (
+        # the process or the machine has too much to do
+        'EAGAIN', 'EBUSY', 'EINTR', 'EMFILE', 'ENFILE', 'ENOLCK', 'ENOMEM',
+        # the medium
+        'EBADMSG', 'EIO', 'EMEDIUMTYPE', 'ENODATA', 'ENODEV', 'ENOMEDIUM', 'ENXIO', 'EUCLEAN',
+        # the way to it
+        'ECOMM', 'ECONNABORTED', 'ECONNREFUSED', 'ECONNRESET', 'EHOSTDOWN', 'EHOSTUNREACH', 'EKEYEXPIRED', 'ENETDOWN',
+        'ENETRESET', 'ENETUNREACH', 'ENOLINK', 'ENONET', 'ENOTCONN', 'EPROTO', 'EREMOTEIO', 'ESHUTDOWN', 'ESTALE', 'ETIMEDOUT',
+    )
+    if hasattr(errno, name)
+)  # fmt: skip
+"""What the system says where the storage failed, and not the file; Windows and macOS lack some of these."""
+
+WAITS = (0.1, 0.5, 1.5, 3.0, 5.0)
+"""Seconds between tries, about ten in all: a network drive that changes its server is away for some seconds."""
+
+MANY = 8
+"""Files that the storage does not give, each made up for by :data:`GOOD` others, after which a run ends."""
+
+GOOD = 4
+
+Result = TypeVar('Result')
+
+
+def failed(error: BaseException) -> bool:
+    """Whether an error says that the storage failed."""
+    return isinstance(error, OSError) and error.errno in ERRNOS
+
+
+def patiently(path: str | os.PathLike[str], call: Callable[[], Result]) -> Result:
+    """What a call gives, which is called again where the storage fails.
+
+    Args:
+        path (str): What is read, for people.
+        call (Callable): Begins anew each time.
+
+    Raises:
+        StorageError: The storage failed every time.
+        OSError: Whatever else the call raises.
+    """
+    global _patience
+    for tries, wait in enumerate((*WAITS, None), 1):
+        try:
+            found = call()
+        except OSError as error:
+            if not failed(error):
+                raise
+            if wait is None:
+                _patience /= 2
+                raise _error(path, error, tries) from error
+            _say(path, error)
+            time.sleep(wait * _patience)
+        else:
+            if tries > 1:
+                _patience = 1.0
+            return found
+    raise AssertionError('a call without a try')
+
+
+def read(path: str | os.PathLike[str]) -> bytes:
+    """The whole file."""
+
+    def whole() -> bytes:
+        with open(path, 'rb') as file:
+            return file.read()
+
+    return patiently(path, whole)
+
+
+def stat(path: str | os.PathLike[str]) -> os.stat_result:
+    """As ``os.stat``."""
+    return patiently(path, lambda: os.stat(path))
+
+
+def scandir(path: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
+    """All entries of a folder, or none: a listing that breaks off in the middle begins again."""
+
+    def entries() -> list[os.DirEntry[str]]:
+        with os.scandir(path) as found:
+            return list(found)
+
+    return patiently(path, entries)
+
+
+def is_dir(path: str | os.PathLike[str]) -> bool:
+    """As ``os.path.isdir``, which would take a folder that cannot be reached for none."""
+    try:
+        return modes.S_ISDIR(stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """As ``os.path.isfile``, likewise."""
+    try:
+        return modes.S_ISREG(stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+class PatientFile:
+    """A file for a library that takes every error for damage; ``failure`` says afterwards whether the storage was at fault.
+
+    Args:
+        path (str): The file.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        self.failure: StorageError | None = None
+        self._file = patiently(path, lambda: io.FileIO(path))
+        self.seek = self._file.seek
+        self.tell = self._file.tell
+        self.close = self._file.close
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to so many bytes; after a failure none, so that the library ends soon."""
+        if self.failure is not None:
+            return b''
+        begin = self._file.tell()
+
+        def part() -> bytes:
+            self._file.seek(begin)
+            return self._file.read(size)
+
+        try:
+            return patiently(self.name, part)
+        except StorageError as error:
+            self.failure = error
+            return b''
+
+    def check(self) -> None:
+        """Raise the StorageError that there was."""
+        if self.failure is not None:
+            raise self.failure
+
+
+class Losses:
+    """Counts files that the storage did not give: a few are rows of a ledger, many end the run."""
+
+    def __init__(self) -> None:
+        self._count = 0.0
+
+    def good(self) -> None:
+        """A file was read."""
+        if self._count:
+            self._count = max(0.0, self._count - 1 / GOOD)
+
+    def add(self, error: StorageError) -> None:
+        """A file was not.
+
+        Raises:
+            StorageError: They are too many.
+        """
+        self._count += 1
+        if self._count >= MANY:
+            raise StorageError(f'The storage fails for one file after the other, the last one: {error}') from error
+
+
+def _error(path: str | os.PathLike[str], error: OSError, tries: int) -> StorageError:
+    what = _what(error)
+    way = 'when it is back, the same command goes on'
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        way = 'allow more open files (ulimit -n 4096), and the same command goes on'
+    return StorageError(
+        f'{os.fspath(path)} cannot be read, as the storage failed ({what}; tried {tries} times). Nothing of this is remembered, '
+        f'and what was computed is kept: {way}.',
+        f'the storage failed: {what}; this is not remembered',
+    )
+
+
+def _what(error: OSError) -> str:
+    return os.strerror(error.errno or 0).lower()
+
+
+def _say(path: str | os.PathLike[str], error: OSError) -> None:
+    global _said
+    if not _said:
+        _said = True
+        print_log(
+            f'The storage failed at {os.fspath(path)} ({_what(error)}); trying again for up to '
+            f'{sum(WAITS):.0f} s. This is said once.',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+_patience = 1.0
+_said = False
