@@ -159,6 +159,9 @@ def render(folder: Path, project: Project) -> None:
                 path = folder / project.mask.format(*names)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(path), np.eye(96, dtype=np.uint8))
+    if 'imagenet' in project.layout:
+        for number in range(999):  # mmpretrain counts the classes
+            (folder / 'data' / 'imagenet' / 'train' / f'm{number:08d}').mkdir()
 
 
 def python(folder: Path, *command: str) -> str:
