@@ -10,8 +10,8 @@ random weights at 224 px. The ratio is the share of the bare model's rate that r
 (quality 95) at another size, which stand for larger originals; ``--reduce-to`` sets ``mmdel.LoadFrame(reduce_to=...)``, several
 values by turns. ``--device cuda`` is for machines with a GPU.
 
-``--end-to-end`` times all of ``DedupRunner.run`` but the report, with the encoder ``pixels`` and empty caches: listing,
-embedding, ranking, writing; and says how many images two ways of decoding keep alike.
+``--end-to-end`` times all of ``DedupRunner.run`` but the report, with the encoder ``pixels`` and empty caches, and says how many
+images two ways of decoding keep alike.
 """
 
 import argparse

@@ -179,8 +179,8 @@ def default_work_dir(args: argparse.Namespace) -> str:
         for name, value in vars(args).items()
         if value is not None and value is not False and name not in NOT_THE_QUESTION
     }
-    if args.cfg_options:
-        asked['cfg_options'] = sorted(args.cfg_options)
+    changes = sorted(each for each in asked.pop('cfg_options', ()) if each.partition('=')[0] not in NOT_THE_QUESTION)
+    asked |= {'cfg_options': changes} if changes else {}
     parts = [Path(args.config).stem, *(readable(asked[name]) for name in SOURCES if name in asked)]
     parts += [f'videos-{args.videos}'] if args.videos else []
     parts += [Path(name).stem for name in (args.encoder, args.selector) if name]
@@ -205,7 +205,7 @@ def readable(source: str | list[str]) -> str:
 def absolute(value: Any) -> Any:
     """An option with its paths as they are the same from every folder."""
     if isinstance(value, list):
-        return [absolute(each) for each in value if str(each).partition('=')[0] not in NOT_THE_QUESTION]
+        return [absolute(each) for each in value]
     return os.path.realpath(value) if isinstance(value, str) and os.path.exists(value) else value
 
 

@@ -22,7 +22,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmdel import plain_lists
 from mmdel.datasets.image_folder import by_stem, counted, read_list, three, unmatched
 from mmdel.datasets.split_groups import Groups, group_images
 from mmdel.errors import DatasetError
@@ -103,8 +102,8 @@ def write_splits(
     _refuse([name for name in changed if name in present and not overwrite], own, folder)
     for name in given if any(name in present and name not in own for name in changed) else ():
         if not _path(official, name).is_file():
-            lines = plain_lists.read_lines(_path(folder, name))
-            write_text(_path(official, name), ''.join(f'{line}\n' for line in lines))
+            with atomic(_path(official, name)) as temporary:
+                temporary.write_bytes(_path(folder, name).read_bytes())
     texts = {name: ''.join(f'{stem}\n' for stem in lists[name]) for name in changed}
     fresh = {name: _digest(text.encode()) for name, text in texts.items()}
     kept = {name: _digest(_path(folder, name).read_bytes()) for name in own if name not in changed}

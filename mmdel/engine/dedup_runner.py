@@ -204,14 +204,15 @@ class DedupRunner:
                 embeddings=os.path.abspath(self.embeddings), keys=os.path.abspath(self.keys) if self.keys else ''
             )
             self._given = read_given_vectors(self.embeddings, self.keys)
-            self._fingerprint = self._given.fingerprint
         else:
             self._listed = self._list()
         self._refuse_another()
-        if self._listed is not None and (self.work_dir / SUBSET).exists():
+        if self._given is not None:
+            self._fingerprint = self._given.fingerprint
+        elif (self.work_dir / SUBSET).exists():
             self._encoder.build_pipeline()  # what is wrong with it is told before the encoder is made
             self._fingerprint = self._encoder.to(self.device).fingerprint()
-            self._refuse_another()
+        self._refuse_another()
 
     def run(self) -> Subset:
         """Do it all and return the subset, which then lies in ``work_dir`` with its lists and report.

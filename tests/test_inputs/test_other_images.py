@@ -322,6 +322,7 @@ def test_work_dir_by_default(tool: Any, tmp_path: Path, monkeypatch: pytest.Monk
     assert named('--images', str(tmp_path / 'a')) == named('--images', 'a') == named('--images', './b/../a')
     assert named('--cfg-options', 'center=False', 'selector.epsilon=0.5', 'cache_dir=/tmp') in names
     assert named('--cfg-options', 'selector.epsilon=0.5', 'center=False') in names
+    assert named('--cfg-options', 'cache_dir=/tmp') == 'work_dirs/meddel_eta08'
     assert named('--device', 'cpu', '--no-report', '--overwrite') == 'work_dirs/meddel_eta08'
     long = tmp_path / ('ö' * 120)
     long.mkdir()
