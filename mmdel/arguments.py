@@ -77,7 +77,10 @@ class _Once(argparse.Action):
     ) -> None:
         given: set[str] = parser.given  # type: ignore[attr-defined]
         if self.dest in given:
-            raise argparse.ArgumentError(self, f'given twice, as {getattr(namespace, self.dest)!r} and {values!r}')
+            one, other = (
+                ' '.join(each) if isinstance(each, list) else each for each in (getattr(namespace, self.dest), values)
+            )
+            raise argparse.ArgumentError(self, f'given twice, as {one!r} and {other!r}')
         given.add(self.dest)
         setattr(namespace, self.dest, values)
 

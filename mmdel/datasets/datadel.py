@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mmdel import plain_lists, storage
 from mmdel.datasets import keys, metadata_table
 from mmdel.datasets.catalog import CATALOG
-from mmdel.datasets.listing import EXCLUDED, MASK, Listing, file_problem, list_images, masks_among, select
+from mmdel.datasets.listing import EXCLUDED, MASK, Listing, by_folder, file_problem, list_images, masks_among, select
 from mmdel.datasets.video_listing import list_frames, with_pages
 from mmdel.datasets.videos import FrameStep, frame_path, is_video, read_index, split_frame
 from mmdel.errors import ConfigError, DatasetError, UnreadableImage
@@ -282,7 +282,7 @@ class DataDEL(BaseDataset):
         if excluded:
             notes.append(f'{_count(sum(map(len, excluded.values())), "file")} of the list left out by --exclude')
         if self.masks == 'auto':
-            masks, of_masks = masks_among(images, self.data_root, [*chain(*excluded.values())])
+            masks, of_masks = masks_among(by_folder(images), self.data_root, [*chain(*excluded.values())])
             notes += of_masks
             if masks:
                 images = [image for image in images if image not in masks]

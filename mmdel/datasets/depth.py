@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mmdel import storage
 from mmdel.blocks import values
 from mmdel.cores import usable_cores
 from mmdel.datasets import videos
 from mmdel.datasets.frames import file_of
 from mmdel.datasets.image_file import check_file, reading
-from mmdel.errors import UnreadableImage
+from mmdel.errors import StorageError, UnreadableImage
+from mmdel.file_state import NO_FILE, FileState, file_state
 from mmdel.files import atomic
 from mmdel.images.formats import raster
 from mmdel.progress import SILENT, Stages
@@ -92,40 +95,49 @@ def _maxima(paths: list[str], kept: Path, max_pixels: int, progress: Stages) -> 
         unknown = [path for path in paths if path not in rows]
         if not unknown:
             return [row[-1] for row in rows.values()]
-        look: Callable[[str], int | None] = lambda path: _maximum(path, max_pixels)  # noqa: E731
+        look: Callable[[str], int | StorageError | None] = lambda path: _maximum(path, max_pixels)  # noqa: E731
+        losses = storage.Losses()
         with progress.stage('depth', total=len(unknown)) as tick:
             for path, maximum in zip(unknown, pool.map(look, unknown), strict=True):
-                if maximum is not None:
+                if isinstance(maximum, StorageError):
+                    losses.add(maximum)  # a few are a loss; who reads them to embed them says so
+                elif maximum is not None:
+                    losses.good()
                     rows[path] = (*states[path], maximum)
                 tick(1)
     _save(kept, rows)
     return [row[-1] for row in rows.values()]
 
 
-def _maximum(path: str, max_pixels: int) -> int | None:
-    """The largest value of an image with an open range, -1 for every other one; None for what cannot be read (now)."""
+def _maximum(path: str, max_pixels: int) -> int | StorageError | None:
+    """The largest value of an image with an open range, -1 for every other one; None, or why not, for what cannot be read."""
     try:
         frame = videos.frame_at(path)
-        if frame:
-            maximum = videos.open_maximum(*frame, max_pixels)
-        else:
-            check_file(path)
-            with reading(path), open(path, 'rb') as file:
-                if not raster.may_be_open(file):
-                    return _SHALLOW
-                file.seek(0)
-                maximum = raster.open_maximum(file.read(), max_pixels)
+        maximum = videos.open_maximum(*frame, max_pixels) if frame else _of_file(path, max_pixels)
     except UnreadableImage:
         return None
+    except StorageError as error:
+        return error
     return _SHALLOW if maximum is None else maximum
 
 
-def _state(path: str) -> tuple[int, ...]:
+def _of_file(path: str, max_pixels: int) -> int | None:
+    check_file(path)
+    with reading(path), closing(storage.PatientFile(path)) as file:
+        try:
+            if not raster.may_be_open(file):
+                return None
+            file.seek(0)
+            return raster.open_maximum(file.read(), max_pixels)
+        finally:
+            file.check()
+
+
+def _state(path: str) -> FileState:
     try:
-        status = os.stat(file_of(path))
-    except (OSError, ValueError):
-        return ()
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & ((1 << 63) - 1)
+        return file_state(file_of(path))
+    except StorageError:
+        return NO_FILE
 
 
 def _load(kept: Path) -> dict[str, tuple[int, ...]]:
@@ -138,8 +150,8 @@ def _load(kept: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _save(kept: Path, rows: dict[str, tuple[int, ...]]) -> None:
-    whole = {path: row for path, row in rows.items() if len(row) == len(_KEPT) - 1}
-    columns = zip(*((path, *row) for path, row in whole.items()), strict=True) if whole else [[] for _ in _KEPT]
+    whole = [(path, *row) for path, row in rows.items() if row[:-1] != NO_FILE]
+    columns = zip(*whole, strict=True) if whole else [[] for _ in _KEPT]
     table = pa.table([pa.array(column, field.type) for column, field in zip(columns, _KEPT, strict=True)], _KEPT)
     try:
         with atomic(kept) as temporary:

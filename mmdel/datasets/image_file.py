@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mmdel import storage
 from mmdel.errors import MmdelError, UnreadableImage
 from mmdel.images.formats import raster
+from mmdel.images.formats.pages import is_page_file
 from mmdel.images.formats.raster import check_size
 
 __all__ = ['check_file', 'check_size', 'decoding', 'plain_words', 'read_image_file', 'reading']
@@ -48,8 +49,14 @@ def read_image_file(
     """
     check_file(path)
     data = _read_bytes(path)
-    with decoding():
-        image, full_shape = raster.decode(data, max_pixels, reduce_to, max_value)
+    try:
+        with decoding():
+            image, full_shape = raster.decode(data, max_pixels, reduce_to, max_value)
+    except UnreadableImage as error:
+        if error.reason.endswith(raster.MANY) and not is_page_file(path):
+            ending = 'give its name the ending of its kind (.tif, .gif, .webp, .png or .avif) and '
+            raise UnreadableImage(error.reason.replace(raster.MANY, ending + raster.MANY)) from None
+        raise
     return image, len(data), full_shape
 
 

@@ -20,7 +20,6 @@ import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 
 from mmdel import storage
 from mmdel.datasets import keys, videos
@@ -141,23 +140,22 @@ def file_problem(path: str) -> str | None:
 
 
 def masks_among(
-    paths: Iterable[str], folder: str, excluded: Iterable[str] = (), given: Sequence[str] = ()
+    names: Mapping[str, Sequence[str]], folder: str, excluded: Sequence[str] = (), given: Sequence[str] = ()
 ) -> tuple[frozenset[str], tuple[str, ...]]:
     """Masks of images among files, see :mod:`mmdel.images.mask_files`.
 
     Args:
-        paths (Iterable[str]): The files, relative to the folder.
-        folder (str): The folder, for the notes.
-        excluded (Iterable[str]): Files that are left out already; masks of them are masks. Defaults to ().
+        names (Mapping[str, Sequence[str]]): Names of the files in each folder, see :func:`by_folder`.
+        folder (str): The folder that these lie in, for the notes.
+        excluded (Sequence[str]): Paths that are left out already; masks of them are masks. Defaults to ().
         given (Sequence[str]): Folders that a person has named, each with a slash at its end. Defaults to ().
 
     Returns:
         tuple: The masks, and notes on them and on what may be masks.
     """
-    names: defaultdict[str, list[str]] = defaultdict(list)
-    for path in chain(paths, excluded):
-        place = path.rfind('/') + 1
-        names[path[:place]].append(path[place:])
+    if excluded:
+        more = by_folder(excluded)
+        names = {inside: [*names.get(inside, ()), *more.get(inside, ())] for inside in {**names, **more}}
     found = find_masks(names, given)
     masks = found.files.difference(excluded)
     notes = []
@@ -173,6 +171,15 @@ def masks_among(
             f'but not as images beside them, so they are kept. If they are no images, leave them out: --exclude {pattern}'
         )
     return masks, tuple(notes)
+
+
+def by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
+    """The names in each folder, by its path, which is '' or ends in a slash."""
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        place = path.rfind('/') + 1
+        names[path[:place]].append(path[place:])
+    return dict(names)
 
 
 def _sorted_out(listing: Listing) -> Listing:
@@ -194,6 +201,7 @@ class _Walk:
         self.skipped: defaultdict[str, list[str]] = defaultdict(list)
         self.unseen: dict[str, int] = {}
         self._of_masks: tuple[str, ...] = ()
+        self._ends: list[tuple[str, int]] = []
 
     def run(self, starts: Sequence[str]) -> None:
         stack: list[tuple[str, frozenset[tuple[int, int]]]] = [(start, frozenset()) for start in starts]
@@ -213,12 +221,18 @@ class _Walk:
                     raise DatasetError(f'{path} cannot be listed ({error.strerror}).') from error
                 self.ledger.append((inside.rstrip('/'), f'the folder cannot be listed ({error.strerror})'))
                 continue
+            self._ends.append((inside, len(self.files)))
             stack.extend((subfolder, ancestors | {own}) for subfolder in subfolders)
 
     def leave_masks_out(self, starts: Sequence[str]) -> None:
         """Move masks from the files to what is skipped."""
+        names: dict[str, list[str]] = {}
+        first = 0
+        for inside, end in self._ends:
+            names[inside] = [path[len(inside) :] for path in self.files[first:end]]
+            first = end
         excluded = [path for path in self._excluded() if path not in self.unseen]
-        masks, self._of_masks = masks_among(self.files, self.top, excluded, starts)
+        masks, self._of_masks = masks_among(names, self.top, excluded, starts)
         if masks:
             self.skipped[MASK] = sorted(masks)
             self.files = [path for path in self.files if path not in masks]
@@ -252,14 +266,21 @@ class _Walk:
         """Note one entry; the path of a folder to look into is returned."""
         name = entry.name
         path = inside + name
+        dot = name.rfind('.')
+        ending = '' if dot < 0 else name[dot:].lower()
+        image = ending in self.endings
+        if (
+            image and not self.exclude and name[0] != '.' and entry.is_file(follow_symlinks=False)
+        ):  # nearly all there are
+            self.files.append(path)
+            self.found.add(ending)
+            return None
         try:
             folder = storage.patiently(entry.path, entry.is_dir)
             whole = not folder and storage.patiently(entry.path, entry.is_file)
         except OSError:  # a link that leads to itself
             folder = whole = False
-        dot = name.rfind('.')
-        ending = '' if folder or dot < 0 else name[dot:].lower()
-        image = ending in self.endings
+        image = image and not folder
         if name[0] == '.' or (not image and is_rubbish(name)):
             self._pass(entry, path, folder, RUBBISH)
             return None

@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock
 from mmengine.logging import print_log
 
-from mmdel import disk_space
+from mmdel import disk_space, plain_lists
 from mmdel.datasets import videos
 from mmdel.datasets.archives import ARCHIVE_SUFFIXES, FOREIGN_ARCHIVES, is_archive, open_source
 from mmdel.datasets.file_source import Source
@@ -86,21 +86,6 @@ def asked_images(typed: str | Sequence[str]) -> Asked:
             '--exclude what stays out; or folders only; or files only.'
         )
     return _listed(paths, os.path.basename(folder) or 'images', folder)
-
-
-def read_list_lines(path: str | os.PathLike[str]) -> list[str]:
-    """The lines of a list without those that are blank or there twice; in any line ends, with or without a byte order mark.
-
-    Raises:
-        ConfigError: It cannot be read.
-    """
-    try:
-        # lines end at line feeds alone: names may hold other characters that text is cut at
-        with open(path, encoding='utf-8-sig', errors='surrogateescape', newline='') as file:
-            lines = [line.strip(' \t\r') for line in file.read().split('\n')]
-    except OSError as error:
-        raise ConfigError(f'The list {os.fspath(path)} cannot be read ({error.strerror}).') from error
-    return [line for line in dict.fromkeys(lines) if line]
 
 
 # --- one path
@@ -230,7 +215,7 @@ def _visible(folder: str) -> list[str]:
 
 
 def _from_list(path: str) -> Asked:
-    lines = _cells(path) if ending_of(path) in ('.csv', '.tsv') else read_list_lines(path)
+    lines = _cells(path) if ending_of(path) in ('.csv', '.tsv') else _lines(path)
     if not lines:
         raise ConfigError(f'--images: the list {path} is empty. Write one path a line.')
     below = os.path.dirname(os.path.abspath(path))
@@ -250,6 +235,10 @@ def _from_list(path: str) -> Asked:
     return _listed(files, Path(path).stem, folder, path)
 
 
+def _lines(path: str) -> list[str]:
+    return list(plain_lists.names_of(plain_lists.read_lines(path, 'surrogateescape'), plain_lists.trimmed))
+
+
 def _listed(files: Iterable[str], name: str, folder: str, path: str | None = None) -> Asked:
     """The files as a list that DataDEL reads; it is named by what is in it, so that a changed list is another one."""
     lines = dict.fromkeys(os.path.relpath(file, folder).replace(os.sep, '/') for file in files)
@@ -263,7 +252,7 @@ def _listed(files: Iterable[str], name: str, folder: str, path: str | None = Non
 
 def _cells(path: str) -> list[str]:
     """The column of a table that names files, without its title."""
-    lines = read_list_lines(path)
+    lines = _lines(path)
     try:
         rows = list(csv.reader(lines, delimiter='\t' if '\t' in ''.join(lines[:1]) else ','))
     except csv.Error as error:

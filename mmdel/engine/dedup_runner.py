@@ -169,6 +169,7 @@ class DedupRunner:
         self.masked: frozenset[str] = frozenset()
         self.origin = Origin()
         self._old: OldRun | None = None
+        self._root: str | None = None
         self._listed: tuple[ImageTable, BaseEmbedder] | None = None
         self._given: Embedded | None = None
         self._fingerprint: dict[str, Any] | None = None
@@ -295,13 +296,13 @@ class DedupRunner:
         subset = self._subset(embedded, vectors, ranking, excluded)
         return Chosen(subset, ranking, vectors, paths, embedded.unreadable)
 
-    def _refuse_another(self) -> None:
+    def _refuse_another(self, listed: ImageTable | None = None) -> None:
         """Refuse to replace another result unasked, as far as can be told at this point."""
         if self.overwrite:
             return
         request = self._request()
         refuse_another(self.work_dir, request)
-        images = self._given or (self._listed and self._listed[0])
+        images = listed or self._given or (self._listed and self._listed[0])
         if images and request.embedder is None:
             refuse_other_images(self.work_dir, request.dataset, images.table)
 
@@ -401,6 +402,8 @@ class DedupRunner:
         MMLogger.get_current_instance().info(
             f'{len(images.table):,} images below {images.root or "several folders"}; vectors are kept in {self.cache_dir}'
         )
+        self._root = images.root
+        self._refuse_another(images)  # before 16-bit images are looked through
         self._encoder = build_part('embedder', self.embedder)
         before = None if self._old is None else self._old.subset.metadata.get('embedder')
         note = pixel_range.set_range(
@@ -503,8 +506,8 @@ class DedupRunner:
         if self.embeddings is not None:
             paths = {'embeddings': self.embeddings, 'keys': self.keys}
             dataset = {name: os.path.realpath(path) if path else '' for name, path in paths.items()}
-        elif self._listed is not None and self.dataset is not None:
-            dataset = dataset_of(self.dataset, self._listed[0].root)
+        elif self._root is not None and self.dataset is not None:
+            dataset = dataset_of(self.dataset, self._root)
         against = () if self.exclude_near is None else tuple(map(os.path.abspath, self.exclude_near.against))
         update = None if self._old is None else self._old.digest
         return Request(**self._asked(), against=against, update=update, dataset=dataset, embedder=self._fingerprint)

@@ -17,11 +17,13 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from mmdel.config_file import read_config
+from mmdel.datasets.depth import max_value_of
 from mmdel.datasets.image_table import SCHEMA, ImageTable
 from mmdel.embedding.embedder import embed_images
 from mmdel.engine.dedup_runner import DedupRunner
 from mmdel.engine.finished_run import FinishedRun
 from mmdel.engine.leak_check import ExcludeNear, check_leaks
+from mmdel.engine.pixel_range import use_range
 from mmdel.engine.plain_config import check_harmless, plain_config
 from mmdel.errors import ConfigError, DatasetError
 from mmdel.findings import LeakReport, LeakRule
@@ -60,8 +62,9 @@ def check_run(
     images = _images(run)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     embedder = EMBEDDERS.build(cfg['embedder'])
-    pool = embed_images(images, embedder, _cache_dir(run, cfg), device=device, progress=progress)
     stored = run.subset.metadata.get('embedder')
+    use_range(embedder, max_value_of(stored))
+    pool = embed_images(images, embedder, _cache_dir(run, cfg), device=device, progress=progress)
     if pool.fingerprint != stored:
         MMLogger.get_current_instance().warning(
             'The encoder is another one now than when the subset was chosen (other weights or precision), so all images '

@@ -47,24 +47,35 @@ def set_range(
     Raises:
         ConfigError: The range of ``old`` is another one than the images have now.
     """
-    loader, *others = embedder.pipeline
-    if loader.get('type') not in _LOADERS or loader.get('max_value') is not None:
+    if not _is_open(embedder):
         return None
     pool = hashlib.sha256(root.encode()).hexdigest()[:16]
-    max_pixels: Any = loader.get('max_pixels', MAX_PIXELS)
+    max_pixels: Any = embedder.pipeline[0].get('max_pixels', MAX_PIXELS)
     found = find_max_value(paths, cache_dir / 'depth' / f'{pool}.parquet', max_pixels, progress)
     if old is not None:
         found = _as_before(found, max_value_of(old) or FULL_RANGE)
     if found in (None, FULL_RANGE):
         return None
-    embedder.pipeline = [{**loader, 'max_value': found}, *others]
+    use_range(embedder, found)
     return (
         f'16-bit images use {found.bit_length()} bits: {found:,} is taken for white, and larger values will be refused. '
         f"To load them alike in training: dict(type='mmdel.LoadFrame', max_value={found})"
     )
 
 
+def use_range(embedder: BaseEmbedder, max_value: int | None) -> None:
+    """Give the loader of an embedder a range that is known, likewise; None changes nothing."""
+    if max_value is not None and _is_open(embedder):
+        loader, *others = embedder.pipeline
+        embedder.pipeline = [{**loader, 'max_value': max_value}, *others]
+
+
 # --- private
+
+
+def _is_open(embedder: BaseEmbedder) -> bool:
+    loader = embedder.pipeline[0]
+    return loader.get('type') in _LOADERS and loader.get('max_value') is None
 
 
 def _as_before(found: int | None, before: int) -> int:

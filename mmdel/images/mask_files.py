@@ -110,11 +110,11 @@ def find_masks(folders: Mapping[str, Sequence[str]], given: Sequence[str] = ()) 
 # --- folders of masks
 
 
-def _called_like_masks(folders: Iterable[str], given: set[str]) -> dict[str, list[str]]:
+def _called_like_masks(folders: Mapping[str, Sequence[str]], given: set[str]) -> dict[str, list[str]]:
     """Folders called like masks, outer ones first, and the folders with images in each."""
     below: defaultdict[str, list[str]] = defaultdict(list)
-    for folder in folders:
-        for top in _tops(folder):
+    for folder, names in folders.items():
+        for top in _tops(folder) if names else ():
             if _words(_name(top)) & _MASK and top not in given:
                 below[top].append(folder)
     return dict(sorted(below.items()))

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image, features
 
+from mmdel.datasets import frames
 from mmdel.datasets.frames import LoadFrame
 from mmdel.embedding.reader import read_batches
 from mmdel.embedding.store import EmbeddingStore
@@ -74,3 +76,18 @@ def test_workers__do_not_clear_away_what_they_inherit(image_folder: Path, tmp_pa
     assert [note.reason for note in batch.notes] == [None] * 4
     assert not cleared.exists()
     assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.timeout(120)
+def test_workers__do_not_close_what_their_parent_reads(image_folder: Path, tmp_path: Path) -> None:
+    """A decoder that is closed waits for threads of its own, which a forked worker does not have."""
+    if not features.check('avif'):
+        pytest.skip('Pillow is built without AVIF')
+    pages = [
+        Image.fromarray(np.random.default_rng(page).integers(0, 256, (256, 256, 3), np.uint8)) for page in range(4)
+    ]
+    pages[0].save(tmp_path / 'a.avif', save_all=True, append_images=pages[1:], duration=100)
+    frames.read_frame(str(tmp_path / 'a.avif#000001'))
+    paths = pa.array([str(path) for path in sorted(image_folder.iterdir())])
+    (batch,) = read_batches([[paths]], [LoadFrame()], len(paths), 8, 2)
+    assert [note.reason for note in batch.notes] == [None] * len(paths)

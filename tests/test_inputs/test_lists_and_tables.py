@@ -703,7 +703,9 @@ def test_work_dir_among_the_images__is_refused_and_nothing_created(dedup, classe
 
 def test_csv_on_every_python__holds_any_character(tmp_path):
     code = (
-        'import importlib.util, sys\n'
+        'import importlib.util, sys, types\n'
+        'sys.modules["mmdel"] = mmdel = types.ModuleType("mmdel")\n'  # bare interpreters lack what the package needs
+        'mmdel.storage = None\n'
         f'spec = importlib.util.spec_from_file_location("files", {str(ROOT / "mmdel" / "files.py")!r})\n'
         'files = importlib.util.module_from_spec(spec); spec.loader.exec_module(files)\n'
         'parts = ["a", "\\"", ",", "\\n", "\\r", "\\0", "\\ufdd0", "0", " ", "", "\\\\"]\n'

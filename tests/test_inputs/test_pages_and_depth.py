@@ -19,12 +19,18 @@ from mmdel.datasets.export import export_images
 from mmdel.datasets.frames import LoadFrame, read_frame
 from mmdel.datasets.image_table import image_table
 from mmdel.engine import DedupRunner
+from mmdel.engine.finished_run import FinishedRun
+from mmdel.engine.leak_check import ExcludeNear
+from mmdel.engine.leakage import check_run
 from mmdel.errors import ConfigError, DatasetError, UnreadableImage
 from mmdel.images.formats import tiff
 
 PIXELS = dict(type='mmdel.PixelEmbedder')
 ADVICE = 'take them as frames with --videos all'
 TYPES = {1: 'B', 2: 'B', 3: 'H', 4: 'I', 8: 'h', 9: 'i', 11: 'f', 12: 'd'}
+
+LOADER = {'type': 'mmdel.LoadFrame', 'reduce_to': 64}
+"""What loads images for thumbnails."""
 
 
 # --- pictures
@@ -200,6 +206,13 @@ def test_pages_unasked(tmp_path: Path) -> None:
 def test_pages_unasked__nothing_else_there(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match='has 4 pages; take them as frames with --videos all'):
         run(tmp_path, stacks(tmp_path / 'pool'))
+
+
+def test_pages_unasked__under_another_ending(tmp_path: Path) -> None:
+    """The advice works: with this ending alone, `--videos` would not find the pages."""
+    data = tiff_file([scene(1), scene(2)])
+    assert refused(tmp_path, data, 'x.jpg').startswith('has 2 pages; give its name the ending of its kind (.tif, ')
+    assert refused(tmp_path, data, 'x.tif').startswith('has 2 pages; ' + ADVICE)
 
 
 def test_pages_asked(tmp_path: Path) -> None:
@@ -423,7 +436,7 @@ def test_fewer_bits_in_sixteen(tmp_path: Path, write: Any, bits: int) -> None:
     runner, subset = run(tmp_path, pool)
     assert subset.metadata['kept'] == expected
     maximum = 2**bits - 1
-    assert subset.metadata['embedder']['pipeline'] == [{'type': 'mmdel.LoadFrame', 'max_value': maximum}]
+    assert subset.metadata['embedder']['pipeline'] == [{**LOADER, 'max_value': maximum}]
     assert f'max_value = {maximum}' in (tmp_path / 'run' / 'config.py').read_text().replace(
         'max_value=', 'max_value = '
     )
@@ -460,7 +473,7 @@ def test_all_sixteen_bits(tmp_path: Path) -> None:
     pool = write_pool(tmp_path / 'pool', lambda path, picture: write_png(path, of_bits(picture, 16)))
     runner, subset = run(tmp_path, pool)
     assert subset.metadata['kept'] == 30
-    assert subset.metadata['embedder']['pipeline'] == [{'type': 'mmdel.LoadFrame'}]
+    assert subset.metadata['embedder']['pipeline'] == [LOADER]
     assert not any('bits' in note for note in runner.notes)
 
 
@@ -475,7 +488,7 @@ def test_eight_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(depth, '_maximum', lambda path, size: looked.append(path) or real(path, size))
     monkeypatch.setattr(depth.raster, 'open_maximum', lambda *_: pytest.fail('decoded'))
     _, subset = run(tmp_path, pool)
-    assert subset.metadata['embedder']['pipeline'] == [{'type': 'mmdel.LoadFrame'}]
+    assert subset.metadata['embedder']['pipeline'] == [LOADER]
     assert len(looked) == 40 and not any(path.endswith('.jpg') for path in looked)
     run(tmp_path, pool)
     assert len(looked) == 40  # what was found is remembered
@@ -491,7 +504,7 @@ def test_mixed_depths(tmp_path: Path) -> None:
     assert subset.metadata['kept'] == 1 and subset.count('duplicate') == 1
     write_png(pool / 'c', of_bits(scene(3), 16))
     _, subset = run(tmp_path, pool, 'again')
-    assert subset.metadata['embedder']['pipeline'] == [{'type': 'mmdel.LoadFrame'}]
+    assert subset.metadata['embedder']['pipeline'] == [LOADER]
     # a file that says its range keeps it, whatever the pool does
     (pool / 'd.tif').write_bytes(tiff_file([of_bits(scene(1), 12)], tags={281: (3, [4095])}))
     _, subset = run(tmp_path, pool, 'third')
@@ -567,6 +580,9 @@ def test_leak_of_a_deep_image(tmp_path: Path) -> None:
     write_png(pool / 'copy', of_bits(picture, 12))
     _, subset = run(tmp_path, pool, exclude_near=dict(against=[str(tests)]))
     assert [key for key, leak in zip(subset.images, subset.has_reason('leak'), strict=True) if leak] == ['copy.png']
+    run(tmp_path, pool, 'unchecked')
+    asked = ExcludeNear([str(tests)])
+    assert check_run(FinishedRun.open(tmp_path / 'unchecked'), asked).images == ['copy.png']
 
 
 # --- other numbers

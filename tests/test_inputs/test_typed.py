@@ -53,6 +53,8 @@ def call(tmp_path, monkeypatch, capsys):
     """``call('dedup.py', ...)`` from an empty folder: the exit status and what was printed; anything else raised is a failure."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('COLUMNS', '200')
+    for name in ('a', 'b', 'pool'):  # folders that are there, so that what is wrong with the rest is told
+        (tmp_path / name).mkdir(exist_ok=True)
 
     def run(program, *typed):
         monkeypatch.setattr(sys, 'argv', [Path(program).name, *map(str, typed)])
@@ -83,7 +85,7 @@ def refused(call):
 @pytest.fixture
 def pool(tmp_path):
     folder = tmp_path / 'pool'
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for number in range(6):
         picture = np.random.default_rng(number).integers(0, 256, (24, 24, 3), np.uint8)
         cv2.imwrite(str(folder / f'{number}.png'), picture)

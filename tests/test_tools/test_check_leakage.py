@@ -59,7 +59,8 @@ def run(dedup, laid_out, cache):
 
     def choose(work_dir, *options, page=False):
         common = ('--encoder', 'pixels', '--ratio', '0.5', '--work-dir', work_dir)
-        more = ('center=True', f'cache_dir={cache}', *options)
+        own = any(option.startswith('cache_dir=') for option in options)
+        more = ('center=True', *([] if own else [f'cache_dir={cache}']), *options)
         status, out = dedup(
             '--images', laid_out / 'pool', *common, *([] if page else ['--no-report']), '--cfg-options', *more
         )

@@ -166,7 +166,7 @@ def test_compare__one_run_without_training_lines(compare, write_log):
         (['run', '--pretrain', 'run=missing'], 'missing is not there'),
         (['run', '--scale', 'fraction'], "mIoU of 'run' = 50 is outside 0 to 1"),
         (['run', '--alpha', '-1', '--retention', 'run=0.2'], 'alpha is a finite number'),
-        (['run', '--last', '0'], '--last needs at least one'),
+        (['run', '--last', '0'], '--last: must be a whole number and at least 1, got 0'),
         (['nan'], "mIoU of 'nan' is NaN"),
     ],
 )

@@ -72,7 +72,10 @@ def test_mistakes__end_with_two_and_a_word_what_to_do(tmp_path, films, dedup, ca
 
 
 def test_videos__are_for_datasets_that_know_them(dedup, tmp_path):
-    status, text = dedup('--embeddings', 'vectors.npy', '--videos', 'all')
+    (tmp_path / 'other.py').write_text(
+        "train_dataloader = dict(dataset=dict(type='mmpretrain.CustomDataset', data_root='x'))"
+    )
+    status, text = dedup('--dataset-from', 'other.py', '--videos', 'all')
     assert status == 2
     assert '--images DIR' in text
 

@@ -1,6 +1,7 @@
 """The command line with several processes, started by torchrun and by a `srun` that does what Slurm's does."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,12 @@ SHARDS = 7
 SCONTROL = '#!/bin/sh\necho localhost\necho node2\n'
 
 
+def free_port():
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return free.getsockname()[1]
+
+
 @pytest.mark.slow
 def test_process_killed_under_torchrun__slurm_continues_with_the_same_bytes(pool, dedup, tmp_path):
     (tmp_path / 'mortal.py').write_text(MORTAL)
@@ -69,7 +76,7 @@ def test_process_killed_under_torchrun__slurm_continues_with_the_same_bytes(pool
         'PYTHON': sys.executable,
         'PYTHONPATH': f'{tmp_path}{os.pathsep}{ROOT}',
         'PATH': f'{tmp_path / "bin"}{os.pathsep}{os.environ["PATH"]}',
-        'PORT': '29633',
+        'PORT': str(free_port()),
         'GPUS': '2',
     }
     options = ['--images', str(pool), '--no-report']

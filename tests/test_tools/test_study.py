@@ -93,8 +93,8 @@ def test_study__one_run_then_collect(study, tmp_path, little):
     ('options', 'message'),
     [
         (('--run', 'select/none'), "error: The study has no run 'select/none'"),
-        (('--jobs', 0), 'error: --jobs needs at least 1'),
-        (('--cfg-options', 'ratios=0'), 'ratios must be a list of numbers, got 0.'),
+        (('--jobs', 0), 'error: --jobs: must be a whole number and at least 1, got 0'),
+        (('--cfg-options', 'ratios=0'), 'ratios is a list of numbers, got 0.'),
         (('--plot',), 'error: '),
     ],
 )
@@ -107,6 +107,7 @@ def test_own_method__gets_its_row(study, little, pool, tmp_path, monkeypatch):
     """The study of the page, with the real selection and the small scripts for training."""
     package, config = (part for part in own_method_page() if 'class Thinning' in part or '_base_' in part)
     (tmp_path / 'my_selectors.py').write_text(package)
+    monkeypatch.syspath_prepend(tmp_path)  # as PYTHONPATH=. does
     (tmp_path / 'study.py').rename(tmp_path / 'demo.py')
     (tmp_path / 'study.py').write_text(config.replace('work_dirs/study/thinning', str(tmp_path / 'study')))
     (tmp_path / 'dedup.py').write_text(little.DEDUP.format(pool=pool).replace("'cache'", repr(str(tmp_path / 'cache'))))

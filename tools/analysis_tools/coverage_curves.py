@@ -109,6 +109,7 @@ def load_judges(cfg, encoders, cache_dir, device, progress):
     from mmdel.embedding.embedder import embed_images
     from mmdel.embedding.vectors import Vectors
     from mmdel.engine.coverage import Judge
+    from mmdel.engine.pixel_range import set_range
     from mmdel.errors import DatasetError
     from mmdel.registry import EMBEDDERS
 
@@ -117,7 +118,9 @@ def load_judges(cfg, encoders, cache_dir, device, progress):
         images = image_table(DATASETS.build(cfg.dataset))
     table, judges = None, []
     for name, config in encoders.items():
-        embedded = embed_images(images, EMBEDDERS.build(config), cache_dir, device=device, progress=progress)
+        embedder = EMBEDDERS.build(config)
+        set_range(embedder, images.table['path'], images.root, Path(cache_dir), progress=progress)
+        embedded = embed_images(images, embedder, cache_dir, device=device, progress=progress)
         keys = embedded.table['image'].to_pylist()
         table = embedded.table if table is None else table
         if keys != table['image'].to_pylist():

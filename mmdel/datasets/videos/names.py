@@ -2,6 +2,7 @@
 
 import os
 
+from mmdel import storage
 from mmdel.images.formats.pages import is_page_file
 from mmdel.subset import VIDEO_FRAME
 
@@ -32,4 +33,4 @@ def split_frame(path: str) -> tuple[str, int] | None:
 def frame_at(path: str) -> tuple[str, int] | None:
     """As :func:`split_frame`, but None for a file that is called so itself."""
     frame = split_frame(path)
-    return None if frame is None or os.path.isfile(path) else frame
+    return None if frame is None or storage.is_file(path) else frame
