@@ -7,18 +7,21 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint
+.PHONY: help venv demo test test-slow test-upstream test-lowest lint
 
 help:
 	@echo 'make demo        the whole loop on made-up endoscopy: choose, pre-train, fine-tune, compare (8 minutes)'
 	@echo 'make test        the fast tests'
 	@echo 'make test-slow   the others'
+	@echo 'make test-upstream   the fast tests with mmengine, a compiled mmcv and torch 2.1, in .venv-upstream (Python 3.10)'
+	@echo 'make test-lowest     the same with the lowest versions that setup.py accepts, in .venv-lowest (Python 3.10)'
 	@echo 'make lint        formatting, lint and types'
 	@echo 'make venv        only the environment that all of these use, .venv (about 6 GB: torch with CUDA)'
 	@echo
 	@echo 'PYTHON=python3.12           the interpreter that .venv is made with, 3.10 or newer'
 	@echo 'PIP_ARGS="--index-url ..."  more arguments for pip, for instance an index with CPU-only builds of torch;'
 	@echo '                            a torch of the version in constraints.txt that .venv already holds is kept'
+	@echo 'PYTHON310=/path/python3.10  the interpreter of the two others, found by itself on PATH and in ~/.pyenv'
 	@echo 'WORKERS=4                   as many processes run tests, 2 by default; each holds about 1.5 GB'
 
 venv: $(STAMP)
@@ -32,11 +35,32 @@ $(STAMP): setup.py constraints.txt
 	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e '.[onedl,cpu,dev]'
 	@touch $@
 
+# The stacks that people have installed already. mmcv is compiled for one torch; a wheel of it is looked for beside the project.
+PYTHON310 ?= $(firstword $(foreach python,python3.10 $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python3.10),\
+    $(shell $(python) -c 'import sys; print(sys.executable)' 2>/dev/null)))
+MMCV_WHEEL ?= $(firstword $(wildcard ../shared/wheels/mmcv-2.1.0-cp310-cp310-linux_x86_64.whl))
+
+.venv-upstream/.installed: constraints-upstream.txt
+.venv-lowest/.installed: constraints-lowest.txt
+.venv-upstream/.installed .venv-lowest/.installed: setup.py
+	@test -n "$(PYTHON310)" || { echo 'This needs Python 3.10: make PYTHON310=/path/python3.10 ...' >&2; exit 1; }
+	test -x $(@D)/bin/pip || $(PYTHON310) -m venv $(@D)
+	$(@D)/bin/python -m pip install $(PIP_ARGS) -c $< torch torchvision numpy opencv-python setuptools wheel
+	@test -n "$(MMCV_WHEEL)" || echo 'No wheel of mmcv beside the project: it is compiled now, which takes 20 to 60 minutes.'
+	MMCV_WITH_OPS=1 $(@D)/bin/python -m pip install $(PIP_ARGS) -c $< $(if $(MMCV_WHEEL),$(MMCV_WHEEL),--no-build-isolation mmcv)
+	$(@D)/bin/python -m pip install $(PIP_ARGS) -c $< mmengine mmpretrain mmsegmentation ftfy regex
+	$(@D)/bin/python -m pip install $(PIP_ARGS) -c $< -e '.[cpu,hash,test]'
+	@touch $@
+
+test-upstream test-lowest: test-%: .venv-%/.installed
+	.venv-$*/bin/python -m mmdel doctor
+	.venv-$*/bin/python -m pytest -m 'not slow' -n $(WORKERS) --dist worksteal
+
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
 
 # Threads that wait for work sleep: spinning, they would take the cores from the other worker.
-test test-slow: export OMP_WAIT_POLICY = PASSIVE
+test test-slow test-upstream test-lowest: export OMP_WAIT_POLICY = PASSIVE
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m 'not slow' -n $(WORKERS) --dist worksteal

@@ -3,8 +3,8 @@
     state = read_state_dict('vit.pth', prefix='backbone.')
     load_strictly(backbone, state, 'vit.pth')
 
-A checkpoint is opened with ``torch.load(weights_only=True)`` before any library sees it. mmengine's own loader falls back to
-full unpickling when that fails, and unpickling runs whatever code the file names.
+A checkpoint is opened by :func:`~mmdel.compute.checkpoint_file.read_checkpoint` before any library sees it: mmengine's own loader
+unpickles it in full, and that runs whatever code the file names.
 """
 
 import hashlib
@@ -19,40 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from mmdel import storage
+from mmdel.compute.checkpoint_file import read_checkpoint
 from mmdel.errors import StorageError, WeightsError
 
 _HEADS = ('head.', 'neck.')
 """Parts of a whole model that an encoder does not have; ignored where the checkpoint does not mark its backbone."""
-
-_BESIDE_WEIGHTS = (
-    'builtins.getattr',
-    'mmengine.logging.history_buffer.HistoryBuffer',
-    'numpy.core.multiarray._reconstruct',
-    'numpy._core.multiarray._reconstruct',
-    'numpy.core.multiarray.scalar',
-    'numpy._core.multiarray.scalar',
-    'numpy.dtype',
-    'numpy.ndarray',
-    '_codecs.encode',
-    *(f'numpy.dtypes.{kind}DType' for kind in ('Int32', 'Int64', 'UInt32', 'Float32', 'Float64', 'Bool')),
-)
-"""What mmengine's runner writes into a checkpoint beside the weights (its log)."""
-
-
-class _Inert:
-    """Stands in for an object that is not needed: takes whatever it is given and does nothing with it."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-# torch tells allowed objects apart by module and name, so the stand-ins carry those of what they stand for
-_STAND_INS: list[Any] = [
-    type(name.rpartition('.')[2], (_Inert,), {'__module__': name.rpartition('.')[0]}) for name in _BESIDE_WEIGHTS
-]
 
 
 def check_checkpoint(checkpoint: str) -> None:
@@ -157,8 +128,7 @@ def _open(checkpoint: str, ways_out: str) -> Any:
     if not storage.is_file(path):
         raise WeightsError(f'There is no checkpoint {checkpoint}. {ways_out}'.rstrip())
     try:
-        with torch.serialization.safe_globals(_STAND_INS):
-            return storage.patiently(path, lambda: torch.load(path, map_location='cpu', weights_only=True))
+        return storage.patiently(path, lambda: read_checkpoint(path))
     except StorageError:
         raise
     except pickle.UnpicklingError as error:

@@ -14,6 +14,7 @@ import copy
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import numpy as np
@@ -255,7 +256,9 @@ class BaseEmbedder(ABC):
             pixels (Tensor): float32 [B, 3, S, S], scaled by mean and std, on the embedder's device.
         """
         dtype = DTYPES[self._precision]
-        with torch.autocast(self._device.type, dtype, enabled=dtype != torch.float32):
+        # torch before 2.2.2 refuses autocast for float32 even where it is disabled
+        mixed = nullcontext() if dtype == torch.float32 else torch.autocast(self._device.type, dtype)
+        with mixed:
             return self.ready_model()(pixels)
 
     def _scale(self) -> Tensor:

@@ -168,7 +168,12 @@ def import_faiss() -> ModuleType:
     try:
         import faiss
     except ImportError as error:
-        raise ImportError("k-means needs faiss. Install it: pip install 'mmdel[cpu]' (or 'mmdel[gpu]').") from error
+        if isinstance(error, ModuleNotFoundError) and error.name == 'faiss':
+            raise ImportError("k-means needs faiss. Install it: pip install 'mmdel[cpu]' (or 'mmdel[gpu]').") from error
+        raise ImportError(
+            f'k-means needs faiss, and the one that is installed cannot be imported: {error}. It is built for other versions '
+            'than those here, often of NumPy; python -m mmdel doctor says what to install.'
+        ) from error
     finally:
         if chosen:
             del os.environ[name]

@@ -38,7 +38,7 @@ class AutoAmpOptimWrapper(AmpOptimWrapper):
             # AmpOptimWrapper's own constructor does nothing more, but refuses a CPU
             OptimWrapper.__init__(self, **kwargs)
             self._scale_update_param = None
-            self.loss_scaler = torch.amp.GradScaler('cpu', **unscaled)
+            self.loss_scaler = _no_scaler()
             self.cast_dtype = getattr(torch, self.precision)
         else:
             scale = loss_scale if self.precision == 'float16' else unscaled
@@ -56,3 +56,10 @@ class AutoAmpOptimWrapper(AmpOptimWrapper):
         parent = OptimWrapper if self.precision == 'float32' else AmpOptimWrapper
         with parent.optim_context(self, model):
             yield
+
+
+def _no_scaler() -> Any:
+    """A scaler that does nothing. ``torch.amp`` has it from 2.3 on, and then warns of the other name."""
+    if hasattr(torch.amp, 'GradScaler'):
+        return torch.amp.GradScaler('cpu', enabled=False)
+    return torch.cuda.amp.GradScaler(enabled=False)

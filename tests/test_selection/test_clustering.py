@@ -1,6 +1,7 @@
 """k-means: as good as plain faiss, k from the number of images alone, and no trouble with clusters that nobody belongs to."""
 
 import itertools
+import sys
 
 import faiss
 import numpy as np
@@ -96,3 +97,30 @@ def test_kernels__do_not_depend_on_the_order_of_libraries(monkeypatch, architect
         libraries = [{'user_api': 'blas'} if name is None else {'architecture': name} for name in order]
         monkeypatch.setattr(clustering, 'threadpool_info', lambda libraries=libraries: libraries)
         assert clustering._newest_kernels() == kernels
+
+
+@pytest.mark.parametrize(
+    ('error', 'words'),
+    [
+        (ModuleNotFoundError("No module named 'faiss'", name='faiss'), 'k-means needs faiss. Install it'),
+        (
+            ImportError('numpy.core.multiarray failed to import'),
+            'cannot be imported: numpy.core.multiarray failed.*doctor',
+        ),
+        (
+            ModuleNotFoundError("No module named 'numpy._core'", name='numpy._core'),
+            'cannot be imported: No module named .*doctor',
+        ),
+    ],
+)
+def test_faiss__absent_and_broken_are_told_apart(monkeypatch, error, words):
+    class Finder:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name == 'faiss':
+                raise error
+
+    monkeypatch.delitem(sys.modules, 'faiss')
+    monkeypatch.setattr(sys, 'meta_path', [Finder, *sys.meta_path])
+    with pytest.raises(ImportError, match=words):
+        clustering.import_faiss()

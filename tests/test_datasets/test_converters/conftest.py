@@ -187,7 +187,9 @@ def snapshot(folder: Path) -> dict[str, tuple]:
     for path in sorted(folder.rglob('*')):
         status = path.lstat()
         content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else b''
-        kept = (status.st_mode, status.st_ino, status.st_nlink, status.st_mtime_ns, status.st_ctime_ns, content)
+        # some versions of filelock touch a lock whenever they take it
+        times = (status.st_mtime_ns, status.st_ctime_ns) if path.name != 'lock' else ()
+        kept = (status.st_mode, status.st_ino, status.st_nlink, *times, content)
         found[path.relative_to(folder).as_posix()] = kept
     return found
 
