@@ -40,9 +40,7 @@ PYTHON310 ?= $(firstword $(foreach python,python3.10 $(wildcard $(HOME)/.pyenv/v
     $(shell $(python) -c 'import sys; print(sys.executable)' 2>/dev/null)))
 MMCV_WHEEL ?= $(firstword $(wildcard ../shared/wheels/mmcv-2.1.0-cp310-cp310-linux_x86_64.whl))
 
-.venv-upstream/.installed: constraints-upstream.txt
-.venv-lowest/.installed: constraints-lowest.txt
-.venv-upstream/.installed .venv-lowest/.installed: setup.py
+.venv-upstream/.installed .venv-lowest/.installed: .venv-%/.installed: constraints-%.txt setup.py
 	@test -n "$(PYTHON310)" || { echo 'This needs Python 3.10: make PYTHON310=/path/python3.10 ...' >&2; exit 1; }
 	test -x $(@D)/bin/pip || $(PYTHON310) -m venv $(@D)
 	$(@D)/bin/python -m pip install $(PIP_ARGS) -c $< torch torchvision numpy opencv-python setuptools wheel

@@ -6,6 +6,7 @@
 what happened                  what is said                                                  exit status
 =============================  ============================================================  ===============
 a mistake, a missing library   the message                                                   2
+libraries that clash           the message, and what :mod:`mmdel.cli.doctor` says of it      2
 the machine: no space, memory  the file and what to do                                       2
 Ctrl-C, SIGTERM, SIGHUP        what is kept, and that the same command goes on               130, 143, 129
 the reader of a pipe has gone  nothing                                                       141
@@ -28,6 +29,7 @@ from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 import mmdel
+from mmdel.cli import doctor
 from mmdel.errors import MmdelError, UnreadableImage
 
 MISTAKE = 2
@@ -92,6 +94,9 @@ def end_with(run: Callable[[Arguments], int | None], args: Arguments, kept: str 
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(PIPE_CLOSED) from None
         line = mendable(error)
+        if line is None or isinstance(error, ImportError):
+            clashes = doctor.explain(error)
+            line = '\n'.join([line or repr(error), *map(str, clashes)]) if clashes else line
         if line is not None:
             print(f'error: {line}', file=sys.stderr)
             raise SystemExit(MISTAKE) from None

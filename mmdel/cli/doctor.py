@@ -12,6 +12,7 @@ import platform
 import re
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -34,6 +35,10 @@ TRIED = ('numpy', 'torch', 'torchvision', 'cv2', 'mmengine', 'mmcv', 'mmcv.ops',
 """Modules that are imported, each in a process of its own."""
 
 _SECONDS = 120
+
+_OTHER_NUMPY = re.compile(
+    r'_ARRAY_API|compiled using NumPy 1|numpy\.core\.multiarray failed|Numpy is not available|dtype size changed'
+)
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,25 @@ def examine(imports: bool = True) -> Report:
     if imports:
         failed = {name: error for name in TRIED if (error := import_error(name)) is not None}
     return Report(versions, findings(versions, failed))
+
+
+def explain(error: BaseException) -> tuple[Finding, ...]:
+    """What of the installation an error of a command comes from; empty where it comes from something else.
+
+    Args:
+        error (BaseException): What was raised; of interest is what libraries raise while they are imported, and what torch and
+            NumPy say when they were built for each other's other versions.
+    """
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    importing = any(frame.f_code.co_name == '<module>' for frame, _ in traceback.walk_tb(error.__traceback__))
+    by_import = isinstance(error, ImportError) and error.name is not None  # mmdel's own say by themselves what to do
+    if not (importing or by_import or any(_OTHER_NUMPY.search(str(each)) for each in chain)):
+        return ()
+    absent = [(each.name or '').partition('.')[0] for each in chain if isinstance(each, ModuleNotFoundError)]
+    found = examine(imports=False).findings
+    return found if found or not set(absent) <= set(TRIED) else examine().findings
 
 
 def installed() -> dict[str, str]:
@@ -128,7 +152,7 @@ def findings(versions: Mapping[str, str], failed: Mapping[str, str]) -> tuple[Fi
         elif name == 'mmcv.ops' and not _is_compiled(versions):
             continue
         elif not explained:
-            found.append(_explain(name, error, missing[1] if missing else '', versions))
+            found.append(_at_import(name, error, missing[1] if missing else '', versions))
     return tuple(dict.fromkeys(found))
 
 
@@ -156,7 +180,7 @@ def _two_owners(versions: Mapping[str, str]) -> list[Finding]:
             kept = here[0]
             found.append(
                 Finding(
-                    f'{" and ".join(here)} are both installed and own the same files of {module}, so neither is whole',
+                    f'{" and ".join(here)} are installed together and own the same files of {module}, so that none is whole',
                     f'pip uninstall -y {" ".join(here)} && pip install {kept}=={versions[kept].partition("+")[0]}'
                     ' (or the one that you want)',
                 )
@@ -214,7 +238,7 @@ def _is_compiled(versions: Mapping[str, str]) -> bool:
     return 'mmcv' in versions or 'mmcv-full' in versions
 
 
-def _explain(name: str, error: str, missing: str, versions: Mapping[str, str]) -> Finding:
+def _at_import(name: str, error: str, missing: str, versions: Mapping[str, str]) -> Finding:
     """What an error at import means."""
     torch = versions.get('torch', '')
     if name.startswith('mmcv') and re.search(r'undefined symbol|cannot open shared object|DLL load failed', error):
@@ -223,10 +247,7 @@ def _explain(name: str, error: str, missing: str, versions: Mapping[str, str]) -
             f'go back to the torch that it was compiled for, or compile it again for this one: mim install --force mmcv=='
             f'{versions.get("mmcv", "")}',
         )
-    if re.search(
-        r'_ARRAY_API|compiled using NumPy 1|numpy\.core\.multiarray failed|Numpy is not available|dtype size changed',
-        error,
-    ):
+    if _OTHER_NUMPY.search(error):
         return Finding(
             f'{name} is built for another NumPy than {versions.get("numpy", "")} ({error})',
             f"pip install 'numpy<2', or a {name} that is built for it",

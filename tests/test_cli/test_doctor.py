@@ -1,8 +1,12 @@
 """What is known to clash is found from versions and errors, and each finding names the line that mends it."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from mmdel.cli.doctor import Finding, findings, import_error, installed
+from mmdel.cli.doctor import Finding, explain, findings, import_error, installed
 
 UPSTREAM = {
     'torch': '2.1.2',
@@ -122,3 +126,32 @@ def test_this_environment__is_seen_as_it_is() -> None:
     assert import_error('json') is None
     assert import_error('no_such_module') == "ModuleNotFoundError: No module named 'no_such_module'"
     assert import_error('os; os._exit(3)') == 'the interpreter ended with status 3'
+
+
+@pytest.mark.parametrize(
+    'raised',
+    ["ImportError('_ext.so: undefined symbol: _ZN3c10')", "AttributeError('_ARRAY_API not found')", 'AssertionError()'],
+)
+@pytest.mark.parametrize('tool', ['dedup.py', 'train.py', 'analysis_tools/make_report.py'])
+def test_command_in_a_stack_that_clashes__ends_in_the_advice(tool: str, raised: str, tmp_path: Path) -> None:
+    (tmp_path / 'mmengine').mkdir()
+    (tmp_path / 'mmengine' / '__init__.py').write_text(f'raise {raised}')
+    for owner in ('mmcv', 'mmcv-lite'):
+        info = tmp_path / f'{owner.replace("-", "_")}-2.1.0.dist-info'
+        info.mkdir()
+        (info / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {owner}\nVersion: 2.1.0\n')
+    root = Path(__file__).parents[2]
+    command = [sys.executable, str(root / 'tools' / tool), str(root / 'configs' / 'meddel_eta08.py')]
+    run = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env={'PYTHONPATH': f'{tmp_path}:{root}'}, cwd=tmp_path
+    )
+    assert run.returncode == 2
+    assert 'Traceback' not in run.stderr
+    assert 'Mend it: pip uninstall -y mmcv mmcv-lite' in run.stderr
+
+
+def test_mistake_that_has_nothing_to_do_with_it__is_not_explained() -> None:
+    for raised in (ValueError('no'), ImportError('k-means needs faiss')):
+        with pytest.raises(type(raised)) as caught:
+            raise raised
+        assert explain(caught.value) == ()

@@ -188,9 +188,7 @@ def test_stock_config__chosen_from_trained_and_scored_by_its_own_tools(name: str
     (tmp_path / 'stock.py').write_text(f'_base_ = [{str(base)!r}]\n{project.dataset}')
     (tmp_path / 'small.py').write_text(f"_base_ = ['stock.py']\n{project.small}")
     key = {'UNet on DRIVE': 'mDice', 'SegFormer on ADE20K': 'mIoU'}.get(name)
-    (tmp_path / 'mine.py').write_text(
-        "_base_ = ['small.py']\n" + SUBSET + (NORMDEL.format(key=key) if key else '')
-    )
+    (tmp_path / 'mine.py').write_text("_base_ = ['small.py']\n" + SUBSET + (NORMDEL.format(key=key) if key else ''))
 
     chosen = python(
         tmp_path,
