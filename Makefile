@@ -7,13 +7,13 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow test-upstream test-lowest lint
+.PHONY: help venv venv-upstream venv-lowest demo test test-slow test-upstream test-lowest lint
 
 help:
 	@echo 'make demo        the whole loop on made-up endoscopy: choose, pre-train, fine-tune, compare (8 minutes)'
 	@echo 'make test        the fast tests'
 	@echo 'make test-slow   the others'
-	@echo 'make test-upstream   the fast tests with mmengine, a compiled mmcv and torch 2.1, in .venv-upstream (Python 3.10)'
+	@echo 'make test-upstream   the fast tests, and stock projects, with mmengine, a compiled mmcv and torch 2.1, in .venv-upstream (Python 3.10)'
 	@echo 'make test-lowest     the same with the lowest versions that setup.py accepts, in .venv-lowest (Python 3.10)'
 	@echo 'make lint        formatting, lint and types'
 	@echo 'make venv        only the environment that all of these use, .venv (about 6 GB: torch with CUDA)'
@@ -50,9 +50,13 @@ MMCV_WHEEL ?= $(firstword $(wildcard ../shared/wheels/mmcv-2.1.0-cp310-cp310-lin
 	$(@D)/bin/python -m pip install $(PIP_ARGS) -c $< -e '.[cpu,hash,test]'
 	@touch $@
 
-test-upstream test-lowest: test-%: .venv-%/.installed
+venv-upstream venv-lowest: venv-%: .venv-%/.installed
+
+# Both environments are compared, too: the same vectors give the same subset.
+test-upstream test-lowest: test-%: .venv-%/.installed $(STAMP)
 	.venv-$*/bin/python -m mmdel doctor
 	.venv-$*/bin/python -m pytest -m 'not slow' -n $(WORKERS) --dist worksteal
+	MMDEL_OTHER_PYTHON=$(BIN)/python .venv-$*/bin/python -m pytest -m slow -n $(WORKERS) --dist worksteal tests/test_reuse
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
@@ -64,7 +68,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -m 'not slow' -n $(WORKERS) --dist worksteal
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile --durations=20 --ignore=tests/test_reuse
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -280,7 +280,8 @@ class EmbeddingStore:
 def _checked(folder: Path, index: int) -> pa.Table:
     """The rows of a shard if all of it is as it was written; raises whatever tells otherwise."""
     # read as a whole: pyarrow has errors of its own for a disk that fails
-    rows = pq.ParquetFile(pa.BufferReader(_rows_path(folder, index).read_bytes())).read()
+    with open(_rows_path(folder, index), 'rb') as file:
+        rows = pq.ParquetFile(pa.BufferReader(file.read())).read()
     noted = rows.schema.metadata or {}
     if rows.schema.remove_metadata() != ROWS or noted.get(b'rows') != _digest(rows).encode():
         raise ValueError('the rows differ from what was written')

@@ -223,7 +223,7 @@ def test_storage_fails_in_the_cache(tmp_path, faults):
     with store.locked():
         store.append(rows, np.ones((1, 3), np.float32))
     again = EmbeddingStore(str(tmp_path), 'Tiny', {})
-    faults.inject(io, 'open', 'shard-000000.parquet', errno.EIO, -1)
+    faults.inject(builtins, 'open', 'shard-000000.parquet', errno.EIO, -1)
     with again.locked(), pytest.raises(StoreError, match='input/output error'):
         again.load()
     faults.left = 1

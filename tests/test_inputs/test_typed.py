@@ -411,7 +411,7 @@ def test_options_that_contradict__of_other_kinds(refused):
     [
         ('a = 1\nb = (\n', "own.py, line 2: '(' was never closed: b = ("),
         ('a = 1\nb = undefined\n', "own.py, line 2: NameError: name 'undefined' is not defined"),
-        ('import json\nx = json.loads("{")\n', 'own.py, line 2: JSONDecodeError'),
+        ('a = 1\nb = int("{")\n', 'own.py, line 2: ValueError'),
         ('import sys\nsys.exit(0)\n', 'own.py, line 2: SystemExit'),
         ("_base_ = ['nowhere.py']\n", 'nowhere.py, a _base_ of own.py, is not there'),
         ("_base_ = ['own.py']\n", 'own.py inherits from itself'),
@@ -585,8 +585,19 @@ def test_path_that_is_something_else(refused, pool, tmp_path, typed, place):
 def test_advice_in_messages(parser_of):
     """Every tool, option and key that a message of ours names is there."""
     options = {option for program in PROGRAMS for option in parser_of(program)._option_string_actions}
-    # of docker, pip and Slurm
-    options |= {'--shm-size', '--index-url', '--kill-on-bad-exit', '--output', '--wrap', '--job-name', '--parsable'}
+    # of docker, pip, mim and Slurm
+    options |= {
+        '--force',
+        '--force-reinstall',
+        '--no-deps',
+        '--shm-size',
+        '--index-url',
+        '--kill-on-bad-exit',
+        '--output',
+        '--wrap',
+        '--job-name',
+        '--parsable',
+    }
     options |= {'--noheader', '--dependency', '--kill-on-invalid-dep'}
     for path in [*(ROOT / 'mmdel').rglob('*.py'), *TOOLS.rglob('*.py')]:
         if '.mim' in path.parts:

@@ -15,7 +15,7 @@ import re
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -212,11 +212,12 @@ def _load(data: bytes, max_pixels: int, reduce_to: int | None) -> tuple[NDArray[
         check_size(*pages[0].size(file), max_pixels)
         if pages[0].number(file, tiff.BITS_PER_SAMPLE, 1) > 8 or pages[0].number(file, tiff.SAMPLE_FORMAT, 1) in (2, 3):
             return _load_deep_tiff(file, pages[0])
-        try:
-            # Pillow opens the first directory, which may be that of a thumbnail
-            image = open_image(data if pages[0].is_first else tiff.cut_out(file, pages[0]))
-        except (SyntaxError, TypeError, ValueError, KeyError):
-            image = None
+        image = None
+        raw_ycbcr = (pages[0].number(file, tiff.PHOTOMETRIC, 1), pages[0].number(file, tiff.COMPRESSION, 1)) == (6, 1)
+        if not raw_ycbcr:  # which Pillow 12 misreads
+            with suppress(SyntaxError, TypeError, ValueError, KeyError):
+                # Pillow opens the first directory, which may be that of a thumbnail
+                image = open_image(data if pages[0].is_first else tiff.cut_out(file, pages[0]))
         if image is None:
             # TIFF comes in more kinds of pixels than Pillow knows
             found = _by_opencv(tiff.cut_out(file, pages[0], [tiff.ORIENTATION]))
@@ -380,8 +381,10 @@ def _tiff_range(file: io.BytesIO, page: tiff.Page, bits: int, kind: int) -> tupl
 
 
 def _grey_tiff(file: io.BytesIO, page: tiff.Page, bits: int, kind: int) -> NDArray[Any] | None:
+    # Pillow and OpenCV each lack some of the unsigned kinds; the bits are the same
+    as_signed = {tiff.SAMPLE_FORMAT: (3, (2,))} if kind == 1 and bits == 32 else None
     try:
-        image = open_image(tiff.cut_out(file, page, [tiff.ORIENTATION]))
+        image = open_image(tiff.cut_out(file, page, [tiff.ORIENTATION], as_signed))
     except (SyntaxError, TypeError, ValueError, KeyError):
         return _opencv_tiff(file, page, bits)
     with image:
