@@ -144,7 +144,7 @@ def findings(versions: Mapping[str, str], failed: Mapping[str, str]) -> tuple[Fi
         missing = re.search(r"No module named '([\w.]+)'", error)
         if missing and missing[1] == name.partition('.')[0]:
             if name == 'faiss':
-                found.append(Finding('faiss is not installed, which k-means needs', "pip install 'mmdel[cpu]'"))
+                found.append(Finding('faiss is not installed, which k-means needs', 'pip install faiss-cpu'))
             elif name == 'mmengine':
                 mend = "pip install 'mmdel[onedl]'; or 'mmdel[openmmlab]' for the upstream packages"
                 found.append(Finding('no OpenMMLab stack is installed', mend))

@@ -87,7 +87,7 @@ def test_mixed_stacks__said() -> None:
             'another torch than 2.1.2',
             'mim',
         ),
-        ('faiss', "ModuleNotFoundError: No module named 'faiss'", 'k-means needs', "pip install 'mmdel[cpu]'"),
+        ('faiss', "ModuleNotFoundError: No module named 'faiss'", 'k-means needs', 'pip install faiss-cpu'),
         ('faiss', 'ImportError: numpy.core.multiarray failed to import', 'another NumPy than 1.26.4', 'numpy<2'),
         (
             'faiss',
