@@ -169,7 +169,7 @@ def import_faiss() -> ModuleType:
         import faiss
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and error.name == 'faiss':
-            raise ImportError("k-means needs faiss. Install it: pip install faiss-cpu (or faiss-gpu).") from error
+            raise ImportError('k-means needs faiss. Install it: pip install faiss-cpu (or faiss-gpu).') from error
         raise ImportError(
             f'k-means needs faiss, and the one that is installed cannot be imported: {error}. It is built for other versions '
             'than those here, often of NumPy; python -m mmdel doctor says what to install.'
