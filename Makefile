@@ -10,7 +10,7 @@ STAMP := .venv/.installed
 .PHONY: help venv venv-upstream venv-lowest demo test test-slow test-upstream test-lowest lint
 
 help:
-	@echo 'make demo        the whole loop on made-up endoscopy: choose, pre-train, fine-tune, compare (8 minutes)'
+	@echo 'make demo        the whole loop on synthetic endoscopy: choose, pre-train, fine-tune, compare (8 minutes)'
 	@echo 'make test        the fast tests'
 	@echo 'make test-slow   the others'
 	@echo 'make test-upstream   the fast tests, and stock projects, with mmengine, a compiled mmcv and torch 2.1, in .venv-upstream (Python 3.10)'

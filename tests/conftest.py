@@ -1,4 +1,4 @@
-"""What tests of several rooms share: embedded data, and real frames and weights where they are there."""
+"""What tests of several rooms share: synthetic demo data, and real frames and weights where they are there."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ def real_weights() -> Path:
 
 @pytest.fixture(scope='session')
 def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small embedded data: `pool` (4 clips, 40 frames, rubbish, `truth.csv`) and `segmentation/kvasir-seg` (8 pairs)."""
+    """Small synthetic demo data: `pool` (4 clips, 40 frames, rubbish, `truth.csv`) and `segmentation/kvasir-seg` (8 pairs)."""
     out = tmp_path_factory.mktemp('demo')
     render_pool(out / 'pool', clips=4, frames=40)
     render_segmentation(out / 'segmentation' / 'kvasir-seg', pairs=8)

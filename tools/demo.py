@@ -1,4 +1,4 @@
-"""The whole loop on embedded data: pre-train, choose, pre-train on the choice, fine-tune, compare.
+"""The whole loop on synthetic demo data: pre-train, choose, pre-train on the choice, fine-tune, compare.
 
 python tools/demo.py
 
@@ -23,7 +23,7 @@ SHOWN = ('equal compute: ',)
 
 
 def parse_args() -> argparse.Namespace:
-    parser = ArgumentParser(description='The whole loop on embedded data, command by command.')
+    parser = ArgumentParser(description='The whole loop on synthetic demo data, command by command.')
     return parser.parse_args()
 
 

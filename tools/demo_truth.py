@@ -1,4 +1,4 @@
-"""Hold a subset of the embedded data against the truth: which share of what was removed, and by which threshold.
+"""Hold a subset of the synthetic demo data against the truth: which share of what was removed, and by which threshold.
 
 python tools/demo_truth.py work_dirs/demo/subset.parquet data/demo/pool/truth.csv
 """
@@ -17,7 +17,7 @@ COLUMNS = ('far', 'duplicate', 'unreadable', 'other')
 
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(description='Which share of copies, of rubbish and of each clip a subset removed.')
-    parser.add_argument('subset', help='subset.parquet of a run on the embedded data')
+    parser.add_argument('subset', help='subset.parquet of a run on the synthetic demo data')
     parser.add_argument('truth', help='truth.csv of the same data')
     return parser.parse_args()
 
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
         with open(args.truth, newline='', encoding='utf-8') as file:
             rows = [Truth(**row) for row in csv.DictReader(file)]
     except (OSError, TypeError, ValueError) as error:
-        raise SubsetError(f"'{args.truth}' is not a truth table of the embedded data ({error}).") from error
+        raise SubsetError(f"'{args.truth}' is not a truth table of the synthetic demo data ({error}).") from error
     subset = Subset.read(args.subset)
     why = reasons(subset, rows)
     clips = sorted({row.clip for row in rows if row.clip})

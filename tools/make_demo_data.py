@@ -1,4 +1,4 @@
-"""Draw the embedded data: made-up endoscopy with copies, rubbish and a truth table.
+"""Draw the synthetic demo data: endoscopy with copies, rubbish and a truth table.
 
 python tools/make_demo_data.py --out data/demo
 """
@@ -10,7 +10,7 @@ from mmdel.arguments import ArgumentParser, at_least
 
 
 def parse_args() -> argparse.Namespace:
-    parser = ArgumentParser(description='Draw the embedded data. What is already there is not drawn again.')
+    parser = ArgumentParser(description='Draw the synthetic demo data. What is already there is not drawn again.')
     parser.add_argument('--out', default='data/demo', help='folder that gets the images (default: data/demo)')
     parser.add_argument('--seed', type=at_least(0), default=0, help='another seed draws other clips (default: 0)')
     return parser.parse_args()

@@ -1,4 +1,4 @@
-# The method on the embedded data, with thumbnails for vectors: no download, no weights, an honest lower bound.
+# The method on the synthetic demo data, with thumbnails for vectors: no download, no weights, an honest lower bound.
 _base_ = ['../_base_/embedders/pixels.py']
 
 default_scope = 'mmpretrain'

@@ -1,4 +1,4 @@
-# The smallest study that says something, on embedded data: three readings of MedDEL, one ratio, two seeds. On two CPU cores
+# The smallest study that says something, on synthetic demo data: three readings of MedDEL, one ratio, two seeds. On two CPU cores
 # it takes minutes. To start with your own images, copy this file and change data_root, the options and what is compared.
 #
 #     python tools/make_demo_data.py

@@ -202,7 +202,7 @@ class DataDEL(BaseDataset):
         if not storage.is_dir(self.data_root):
             raise DatasetError(
                 f'{self.data_root} is not there. Put the images in it, run on a folder of your own: '
-                'python tools/dedup.py CONFIG --images DIR, or try the embedded data: make demo'
+                'python tools/dedup.py CONFIG --images DIR, or try the synthetic demo data: make demo'
             )
         self.sources = tuple(self._expanded())
         missing = [source for source in self.sources if not self._is_source(source)]

@@ -1,4 +1,4 @@
-"""The embedded data is what its truth table says, and the same every time."""
+"""The synthetic demo data is what its truth table says, and the same every time."""
 
 import csv
 import hashlib

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope='module')
 def done(demo_data, tmp_path_factory):
-    """A run on the embedded pool, without its report."""
+    """A run on the synthetic pool, without its report."""
     base = tmp_path_factory.mktemp('done')
     cfg = Config.fromfile(ROOT / 'configs' / 'demo' / 'meddel_pixels.py')
     cfg.dataset.data_root = str(demo_data / 'pool')

@@ -258,7 +258,7 @@ def test_seed__decides_and_not_the_company(browse):
     assert all((everything[name] != other[name]).any() for name in everything)
 
 
-def test_real_pipeline__on_embedded_data(browse, demo_data):
+def test_real_pipeline__on_synthetic_data(browse, demo_data):
     crop = "dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.2, 1.0)), dict(type='PackInputs')"
     sources = "sources=('gastrovision', 'hyper-kvasir', 'kvasir-capsule')"
     load = "dict(type='mmdel.LoadFrame', skip_unreadable=True)"

@@ -1,4 +1,4 @@
-"""tools/study.py as people call it: with small scripts for tools, and, slowly, on embedded data with the real ones."""
+"""tools/study.py as people call it: with small scripts for tools, and, slowly, on synthetic demo data with the real ones."""
 
 import csv
 import importlib.util

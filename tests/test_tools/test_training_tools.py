@@ -67,7 +67,7 @@ def write_subset(path, kept, dropped=()):
 
 @pytest.fixture(scope='module')
 def pool(demo_data):
-    """The small embedded pool, and a subset of 12 of its frames; everything else in it is unreadable for a training."""
+    """The small synthetic pool, and a subset of 12 of its frames; everything else in it is unreadable for a training."""
     keys = sorted(path.relative_to(demo_data / 'pool').as_posix() for path in (demo_data / 'pool').rglob('*.jpg'))
     good = [key for key in keys if (demo_data / 'pool' / key).stat().st_size > 4000]
     kept = good[:: len(good) // 12][:12]

@@ -27,7 +27,7 @@ ETA = 0.9
 
 @pytest.fixture(scope='module')
 def run(demo_data, tmp_path_factory):
-    """A run on the embedded pool."""
+    """A run on the synthetic pool."""
     base = tmp_path_factory.mktemp('run')
     cfg = Config.fromfile(ROOT / 'configs' / 'demo' / 'meddel_pixels.py')
     cfg.dataset.data_root = str(demo_data / 'pool')

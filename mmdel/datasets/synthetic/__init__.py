@@ -1,4 +1,4 @@
-"""Made-up endoscopy for demonstrations and tests, of which everything is known."""
+"""Synthetic endoscopy for demonstrations and tests, of which everything is known."""
 
 from mmdel.datasets.synthetic.demo_data import Truth, render_pool, render_segmentation, write_demo_data
 

@@ -1,4 +1,4 @@
-"""Embedded data: made-up endoscopy, rendered from a seed, with everything that is wrong in real collections.
+"""Synthetic demo data: endoscopy rendered from a seed, with everything that is wrong in real collections.
 
     write_demo_data('data/demo')
     # data/demo/pool/{gastrovision,hyper-kvasir,kvasir-capsule}/...   laid out and named as the pre-training sets
@@ -103,7 +103,7 @@ CLIPS = (
 
 
 def write_demo_data(out: str | Path, seed: int = 0, progress: Stages = SILENT) -> Path:
-    """Draw all embedded data, about 700 files and 160 pairs.
+    """Draw all synthetic demo data, about 700 files and 160 pairs.
 
     Args:
         out (str | Path): Folder that gets ``pool`` and ``segmentation/kvasir-seg``.
@@ -206,7 +206,7 @@ def _draw_once(out: Path, recipe: dict[str, Any], draw: Callable[[Path], None]) 
         found = json.loads(stamp.read_text()) if stamp.exists() else None
         if found == recipe:
             return out
-        held = f'other embedded data ({json.dumps(found)})' if found else 'files that are not embedded data'
+        held = f'other synthetic demo data ({json.dumps(found)})' if found else 'files that are not synthetic demo data'
         raise DatasetError(f"'{out}' holds {held}, and nothing is overwritten. Remove it or choose another folder.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f'.{out.name}-', dir=out.parent) as hidden:

@@ -1,4 +1,4 @@
-"""The wall of a made-up stretch of gut, as a height map and a coat of paint over (way, angle).
+"""The wall of a synthetic stretch of gut, as a height map and a coat of paint over (way, angle).
 
     tube = Tube.build(rng, COLON, polyps=2)
 
