@@ -8,6 +8,8 @@ from mmdel.datasets.catalog_entry import Entry
 HOW_TO = """\
 # DataDEL: the fourteen datasets
 
+After this page you can lay out, check and split whatever part of DataDEL you have downloaded.
+
 This page is written by `python tools/prepare_datadel.py --list --format markdown > docs/datadel.md`.
 
 Download what you want from the official pages below into one folder; unpacked or as the archives that the pages hand out,
