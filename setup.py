@@ -43,6 +43,10 @@ TEST = [
     'pytest>=8',
     'pytest-timeout>=2.3',
     'pytest-xdist>=3.5',
+    # drives Debian's chromium through its chromium-driver
+    'selenium>=4.20',
+    # builds wheels; the upstream stack needs one below 82
+    'setuptools>=77',
     'tensorboard>=2.15',
 ]
 
@@ -77,9 +81,6 @@ EXTRAS = {
         *TEST,
         'mypy>=1.10',
         'ruff>=0.6',
-        # drives Debian's chromium through its chromium-driver
-        'selenium>=4.20',
-        'setuptools>=77',
     ],
 }
 
