@@ -90,7 +90,7 @@ def read(path: str | os.PathLike[str]) -> bytes:
 
     def whole() -> bytes:
         with open(path, 'rb') as file:
-            return file.read()
+            return _not_cut_off(file.read(), os.fstat(file.fileno()).st_size, path)
 
     return patiently(path, whole)
 
@@ -126,6 +126,13 @@ def is_file(path: str | os.PathLike[str]) -> bool:
         return False
 
 
+def _not_cut_off(data: bytes | None, length: int, path: str | os.PathLike[str]) -> bytes:
+    """What was read: Python makes of EAGAIN at the beginning of a file None, and in the middle its end."""
+    if data is None or len(data) < length:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), os.fspath(path))
+    return data
+
+
 class PatientFile:
     """A file for a library that takes every error for damage; ``failure`` says afterwards whether the storage was at fault.
 
@@ -152,7 +159,8 @@ class PatientFile:
 
         def part() -> bytes:
             self._file.seek(begin)
-            return self._file.read(size)
+            rest = os.fstat(self._file.fileno()).st_size - begin
+            return _not_cut_off(self._file.read(size), rest if size < 0 else 0, self.name)
 
         try:
             return patiently(self.name, part)

@@ -480,7 +480,7 @@ def stop_when(arguments: list[str], word: str, number: int, cwd: Path | None = N
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
     process = subprocess.Popen(
         [sys.executable, *arguments], env=environment, cwd=cwd, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed,
     )  # fmt: skip
     for line in process.stdout:
         if word in line:
@@ -493,6 +493,12 @@ def stop_when(arguments: list[str], word: str, number: int, cwd: Path | None = N
     while left := list(session(process.pid)):
         assert time.monotonic() < give_up, left
     return process.returncode, said, seconds
+
+
+def heed() -> None:
+    """Signals work, although who runs the tests ignores some, as nohup does."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def session(leader: int) -> Iterator[str]:
