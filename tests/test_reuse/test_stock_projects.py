@@ -93,7 +93,7 @@ train_dataloader = dict(dataset=dict(
     'UNet on DRIVE': Project(
         'mmseg',
         'unet/unet-s5-d16_fcn_4xb4-40k_drive-64x64.py',
-        'data/DRIVE/images/{}/{}_training.png',
+        'data/DRIVE/images/{}/{}.png',
         'data/DRIVE/annotations/{}/{}_manual1.png',
         CPU
         + SEGMENTATION
