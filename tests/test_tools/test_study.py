@@ -103,6 +103,7 @@ def test_study__mistakes_end_with_one_line(study, options, message):
     assert status == 2 and message in out.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_own_method__gets_its_row(study, little, pool, tmp_path, monkeypatch):
     """The study of the page, with the real selection and the small scripts for training."""
     package, config = (part for part in own_method_page() if 'class Thinning' in part or '_base_' in part)

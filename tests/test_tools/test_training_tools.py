@@ -151,6 +151,7 @@ def test_segmentation_config__trains_and_is_scored_the_same_under_all_three_tool
     assert mask.max() <= 1
 
 
+@pytest.mark.slow
 def test_two_processes__share_the_images_and_leave_one_model(tmp_path, mae_options):
     launch = ['-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29655']
     output = train(

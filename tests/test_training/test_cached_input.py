@@ -53,6 +53,7 @@ def losses_of(one_thread, demo_data, tmp_path):
     return train
 
 
+@pytest.mark.slow
 def test_losses__do_not_depend_on_the_cache(losses_of, tmp_path):
     load = dict(type='mmdel.LoadFrame', skip_unreadable=True)
     cached = dict(type='mmdel.LoadCached', load=load, cache_dir=str(tmp_path / 'decoded'))

@@ -68,8 +68,9 @@ class Page:
         """The value of a field, () where there is none."""
         if tag not in self.fields:
             return ()
+        data = self.raw(file, tag)  # before anything is made of a count that may be damaged
         kind, count, _ = self.fields[tag]
-        return struct.unpack(self.order + _TYPES[kind] * count, self.raw(file, tag))
+        return struct.unpack(self.order + _TYPES[kind] * count, data)
 
     def number(self, file: BinaryIO, tag: int, default: int) -> int:
         """The first, or only, number of a field."""
