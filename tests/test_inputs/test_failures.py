@@ -447,7 +447,13 @@ def test_stopped_by_a_signal__says_what_is_kept(number, capsys):
         os.kill(os.getpid(), number)
         time.sleep(30)
 
-    assert end(wait, 'all of it is kept') == 128 + number
+    before = {each: signal.getsignal(each) for each in command_line.SIGNALS}
+    heed()
+    try:
+        assert end(wait, 'all of it is kept') == 128 + number
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
     said = capsys.readouterr().err
     assert said == f'stopped ({command_line.SIGNALS[number]}): all of it is kept.\n'
 
@@ -497,7 +503,7 @@ def stop_when(arguments: list[str], word: str, number: int, cwd: Path | None = N
 
 def heed() -> None:
     """Signals work, although who runs the tests ignores some, as nohup does."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in command_line.SIGNALS:
         signal.signal(number, signal.SIG_DFL)
 
 
