@@ -177,7 +177,10 @@ def test_editable__links_are_no_part_of_a_wheel_or_sdist_made_later(checkout, wh
 
 def test_editable__copies_where_links_cannot_be(checkout, tmp_path):
     setup = checkout / 'setup.py'
-    no_links = 'import os\n\n\ndef refuse(*_, **__):\n    raise OSError(1314)\n\n\nos.symlink = refuse\n'
+    no_links = (
+        'import os\nimport pathlib\n\n\ndef refuse(*_, **__):\n    raise OSError(1314)\n\n\n'
+        'os.symlink = pathlib.Path.symlink_to = refuse\n'
+    )
     setup.write_text(setup.read_text().replace('import os\n', no_links, 1))
     build(checkout, 'build_editable', tmp_path / 'editable')
     mim = checkout / 'mmdel' / '.mim'
