@@ -73,7 +73,8 @@ def boxes_figure(results: Results, box: int) -> Figure | None:
                 panels.setdefault(downstream, {})[f'{_label(sample)}{sample.remark}'] = last
 
     def draw(axis: Axes, downstream: str) -> None:
-        axis.boxplot(list(panels[downstream].values()), tick_labels=list(panels[downstream]), whis=(0, 100))
+        axis.boxplot(list(panels[downstream].values()), whis=(0, 100))
+        axis.set_xticks(range(1, len(panels[downstream]) + 1), list(panels[downstream]))
         axis.tick_params('x', rotation=30, labelsize=7)
         axis.set(ylabel=_metric(groups, downstream))
 

@@ -243,7 +243,11 @@ def draw_sheet(pictures: list[NDArray], captions: list[list[str]], title: str) -
     rows = -(-len(pictures) // columns)
     size = columns * (width + MARGIN) + MARGIN, rows * (height + MARGIN) + LINE + 2 * MARGIN
     page = Image.new('RGB', size, 'white')
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(12)
+    draw = ImageDraw.Draw(page)
+    try:
+        font = ImageFont.load_default(12)
+    except TypeError:  # Pillow before 10.1 has one size
+        font = ImageFont.load_default()
     draw.text((MARGIN, MARGIN), title, 'black', font)
     for place, (picture, lines) in enumerate(zip(pictures, captions, strict=True)):
         left = MARGIN + place % columns * (width + MARGIN)
