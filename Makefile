@@ -7,13 +7,14 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-upstream venv-lowest demo test test-slow test-upstream test-lowest lint
+.PHONY: help venv venv-upstream venv-lowest demo test test-slow test-upstream test-reuse test-lowest lint
 
 help:
 	@echo 'make demo        the whole loop on synthetic endoscopy: choose, pre-train, fine-tune, compare (8 minutes)'
 	@echo 'make test        the fast tests'
 	@echo 'make test-slow   the others'
-	@echo 'make test-upstream   the fast tests, and stock projects, with mmengine, a compiled mmcv and torch 2.1, in .venv-upstream (Python 3.10)'
+	@echo 'make test-upstream   the fast tests with mmengine, a compiled mmcv and torch 2.1, in .venv-upstream (Python 3.10)'
+	@echo 'make test-reuse      stock projects of mmpretrain and mmseg in .venv-upstream, and the same subsets as in .venv'
 	@echo 'make test-lowest     the same with the lowest versions that setup.py accepts, in .venv-lowest (Python 3.10)'
 	@echo 'make lint        formatting, lint and types'
 	@echo 'make venv        only the environment that all of these use, .venv (about 6 GB: torch with CUDA)'
@@ -52,17 +53,19 @@ MMCV_WHEEL ?= $(firstword $(wildcard ../shared/wheels/mmcv-2.1.0-cp310-cp310-lin
 
 venv-upstream venv-lowest: venv-%: .venv-%/.installed
 
-# Both environments are compared, too: the same vectors give the same subset.
-test-upstream test-lowest: test-%: .venv-%/.installed $(STAMP)
+test-upstream test-lowest: test-%: .venv-%/.installed
 	.venv-$*/bin/python -m mmdel doctor
 	.venv-$*/bin/python -m pytest -m 'not slow' -n $(WORKERS) --dist worksteal
-	MMDEL_OTHER_PYTHON=$(BIN)/python .venv-$*/bin/python -m pytest -m slow -n $(WORKERS) --dist worksteal tests/test_reuse
+
+# Stock configs under their own tools, and both environments compared: the same vectors give the same subset.
+test-reuse: .venv-upstream/.installed $(STAMP)
+	MMDEL_OTHER_PYTHON=$(BIN)/python .venv-upstream/bin/python -m pytest -m slow -n $(WORKERS) --dist worksteal tests/test_reuse
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
 
 # Threads that wait for work sleep: spinning, they would take the cores from the other worker.
-test test-slow test-upstream test-lowest: export OMP_WAIT_POLICY = PASSIVE
+test test-slow test-upstream test-reuse test-lowest: export OMP_WAIT_POLICY = PASSIVE
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m 'not slow' -n $(WORKERS) --dist worksteal
