@@ -322,7 +322,7 @@ def _forget() -> None:
     """A child process shares the place in every open file with its parent, so it opens them anew."""
     global _open
     # kept, not closed: some decoders would wait for threads of their own, which only the parent has
-    _inherited.append(dict(_open.__dict__))
+    _inherited.append(_open)
     _open = threading.local()
 
 
