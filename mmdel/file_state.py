@@ -44,6 +44,11 @@ class FileState(NamedTuple):
         """The state that ``os.stat`` found."""
         return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _INT64)
 
+    @property
+    def tells(self) -> bool:
+        """Whether a file of this very state is certain to be the same; see :func:`tells_nothing`."""
+        return not tells_nothing(np.array(self))
+
 
 NO_FILE = FileState(-1, -1, -1, -1)
 """The state of what is not there."""
@@ -55,7 +60,7 @@ def tells_nothing(states: NDArray[np.int64]) -> NDArray[np.bool_]:
     That is so without a number, and on FAT, exFAT and SFTP: there the time of the last change is a copy of that of modification.
 
     Args:
-        states (NDArray[np.int64]): [n, 4], the fields of :class:`FileState`.
+        states (NDArray[np.int64]): [n, 4] or [4], the fields of :class:`FileState`.
     """
     _, mtime, ctime, inode = states.T
     return (inode == 0) | ((ctime == mtime) & (mtime % _COARSEST_NS == 0))

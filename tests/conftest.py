@@ -10,10 +10,11 @@ import av
 import numpy as np
 import pytest
 from hypothesis import settings
-from mmengine.dataset import base_dataset
+from mmengine.dataset import BaseDataset, base_dataset
 
 from mmdel.datasets.synthetic import render_pool, render_segmentation
 from mmdel.datasets.videos import index
+from mmdel.file_state import FileState
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
 
@@ -63,6 +64,25 @@ def no_collection_for_each_dataset() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(base_dataset, 'gc', SimpleNamespace(collect=lambda: 0))
         yield
+
+
+@pytest.fixture(scope='session', autouse=True)
+def own_memo_for_each_copied_dataset() -> Iterator[None]:
+    """In mmengine 0.10 all copies of datasets share a memo by address; among thousands of tests, addresses are met again."""
+    copied = BaseDataset._copy_without_annotation
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseDataset, '_copy_without_annotation', lambda dataset: copied(dataset, {}))
+        yield
+
+
+@pytest.fixture(params=[0, 5], ids=['without inodes', 'with the times of FAT'])
+def poor_file_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state of a file is its size and the time of modification, as on FAT, exFAT and over SFTP."""
+
+    def poor(cls: type[FileState], status: os.stat_result) -> FileState:
+        return cls(status.st_size, status.st_mtime_ns, status.st_mtime_ns, request.param)
+
+    monkeypatch.setattr(FileState, 'of', classmethod(poor))
 
 
 @pytest.fixture(scope='session')

@@ -39,7 +39,7 @@ def digest_of(path: str) -> bytes | None:
         return None
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=4096)
 def _digest_of_video(path: str, state: FileState) -> bytes | None:
     """As :func:`digest_of`, once for as long as the state of the file stays."""
     return digest_of(path)

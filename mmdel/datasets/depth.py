@@ -91,7 +91,11 @@ def _maxima(paths: list[str], kept: Path, max_pixels: int, progress: Stages) -> 
     known = _load(kept)
     with ThreadPoolExecutor(usable_cores()) as pool:
         states = dict(zip(paths, pool.map(_state, paths), strict=True))
-        rows = {path: known[path] for path in paths if path in known and known[path][:-1] == states[path]}
+        rows = {
+            path: known[path]
+            for path, state in states.items()
+            if path in known and known[path][:-1] == state and state.tells
+        }
         unknown = [path for path in paths if path not in rows]
         if not unknown:
             return [row[-1] for row in rows.values()]

@@ -7,13 +7,14 @@ import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from mmdel import storage
 from mmdel.datasets import keys
 from mmdel.errors import StorageError, UnreadableImage
+from mmdel.file_state import FileState
 from mmdel.images.ignored import is_rubbish
 
 DAMAGE = (
@@ -38,12 +39,14 @@ class Member:
         size (int): Bytes.
         mtime (int): When it was changed, nanoseconds; 0 where an archive does not tell.
         order (int): Its place in the source: reading in this order never goes back.
+        state (FileState, optional): Of a file on disk. Defaults to None.
     """
 
     path: str
     size: int
     mtime: int
     order: int
+    state: FileState | None = None
 
 
 class Source(ABC):
@@ -177,7 +180,7 @@ class FolderSource(Source):
             except OSError as error:
                 self._problems.append((inside.rstrip('/'), f'the folder cannot be listed ({error.strerror})'))
         members.sort(key=lambda member: member.path)
-        return [Member(member.path, member.size, member.mtime, order) for order, member in enumerate(members)]
+        return [replace(member, order=order) for order, member in enumerate(members)]
 
     def _take(self, entry: os.DirEntry[str], inside: str, members: list[Member], stack: list[str]) -> None:
         path = inside + entry.name
@@ -192,7 +195,7 @@ class FolderSource(Source):
             self._problems.append((path, f'cannot be reached ({error.strerror})'))
             return
         if stat.S_ISREG(status.st_mode):
-            members.append(Member(path, status.st_size, status.st_mtime_ns, 0))
+            members.append(Member(path, status.st_size, status.st_mtime_ns, 0, FileState.of(status)))
         else:
             self._problems.append((path, 'is not a regular file'))
 

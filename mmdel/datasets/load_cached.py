@@ -23,9 +23,9 @@ import PIL
 from mmcv.transforms import BaseTransform
 
 from mmdel.datasets import frames
+from mmdel.datasets.contents import content_of
 from mmdel.datasets.decoded_store import FORMAT, DecodedStore
 from mmdel.errors import ConfigError
-from mmdel.file_state import FileState
 from mmdel.registry import TRANSFORMS
 
 READS = (
@@ -49,8 +49,9 @@ _DECODERS = {'cv2': cv2.__version__, 'PIL': PIL.__version__, 'av': av.__version_
 class LoadCached(BaseTransform):
     """Loads through another loader the first time, and from a cache of decoded pixels afterwards.
 
-    All workers, ranks and runs may share a cache. An image is known by path and state of its file, the loader by its config
-    and the versions of the decoding libraries; another one of these is decoded anew. What is on no local file (a remote
+    All workers, ranks and runs may share a cache. An image is known by path and state of its file (where the file system has
+    none that tells, by what the file holds, which is read then), the loader by its config and the versions of the decoding
+    libraries; another one of these is decoded anew. What is on no local file (a remote
     backend), cannot be decoded or no longer fits is left to the loader every time, with the loader's own outcome.
 
     A loader gets those keys of an item that are named in ``reads`` and no others, so that nothing unseen can decide what it
@@ -112,14 +113,14 @@ class LoadCached(BaseTransform):
         results.update(values)
         return results
 
-    def _key(self, given: dict[str, Any]) -> tuple[str, list[FileState] | None]:
-        """The name of an item in the cache and the state of its files, None where one is not on a local disk."""
+    def _key(self, given: dict[str, Any]) -> tuple[str, list[Any] | None]:
+        """The name of an item in the cache and what its files are known by, None where one is not on a local disk."""
         inputs = dict(given)
         states = []
         for key, value in given.items():
             if key.endswith('path') and isinstance(value, str):
                 inputs[key] = os.path.abspath(value)
-                states.append(frames.file_state(value))
+                states.append(_known_by(value))
         text = json.dumps([self._about, inputs], sort_keys=True, default=_plain)
         name = hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:40]
         return name, None if None in states else [state for state in states if state]
@@ -169,6 +170,14 @@ class _Item(dict[str, Any]):
                 f'{loaders} in mmdel.LoadCached reads {key!r}, which is not among the keys that its outcome is known to depend '
                 f'on. If it may, add it: reads={(*self._owner.reads, str(key))}'
             )
+
+
+def _known_by(path: str) -> Any:
+    state = frames.file_state(path)
+    if state is None or state.tells:
+        return state
+    content = content_of(path)
+    return content and content.hex()
 
 
 def _name(loader: Any) -> str:

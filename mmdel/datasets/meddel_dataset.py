@@ -179,7 +179,11 @@ class MedDELDataset(BaseDataset):
         """A copy with only these of the remaining items; as in mmengine, only where the dataset is no wrapper."""
         self.full_init()
         part = copy.copy(self)
-        part.dataset = self.dataset.get_subset(indices)
+        # not by its own get_subset: in mmengine 0.10 all calls of that share one memo of copies, by the address of what
+        # was copied, so that a later object at the same address may be taken for the copy of another
+        annotations = [vars(self.dataset).get(name) for name in ('data_list', 'data_bytes', 'data_address')]
+        part.dataset = copy.deepcopy(self.dataset, {id(shared): shared for shared in annotations})
+        part.dataset.get_subset_(indices)
         return part
 
     def __getattr__(self, name: str) -> Any:

@@ -65,16 +65,18 @@ class ArrayFile:
             VectorError: The file has gone, or is shorter than it was.
         """
         at = row_numbers(rows, self._rows)
-        if not self._by_row:  # saved from a transposed array: a row lies all over the file
-            return np.asarray(self._mapped()[at])
-        size = self._dim * self._dtype.itemsize
-        raw = np.empty(len(at) * size, np.uint8)
-        begin = (self._begin + at * size).tolist()
+        # saved from a transposed array, the file holds column after column, and a row lies all over it
+        columns = 1 if self._by_row else self._dim
+        size = self._dim // columns * self._dtype.itemsize
+        raw = np.empty(columns * len(at) * size, np.uint8)
+        together = [(start, stop, int(at[start])) for start, stop in runs(at)]
 
         def take() -> None:
             with io.FileIO(self._path) as file:
-                for start, stop in runs(at):
-                    fill(raw.data[start * size : stop * size], file, begin[start])
+                for column in range(columns):
+                    part = raw.data[column * len(at) * size : (column + 1) * len(at) * size]
+                    for start, stop, row in together:
+                        fill(part[start * size : stop * size], file, self._begin + (column * self._rows + row) * size)
 
         try:
             storage.patiently(self._path, take)
@@ -82,7 +84,8 @@ class ArrayFile:
             raise VectorError(f'{self._path} has become shorter while it was in use; run again.') from None
         except OSError as error:
             raise VectorError(f'{self._path} cannot be read any more ({error.strerror}).') from error
-        return raw.view(self._dtype).reshape(len(at), self._dim)
+        found = raw.view(self._dtype).reshape(columns, len(at), self._dim // columns)
+        return found[0] if self._by_row else np.ascontiguousarray(found[..., 0].T)
 
     def _mapped(self) -> Any:
         try:

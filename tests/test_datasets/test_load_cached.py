@@ -113,6 +113,21 @@ def test_a_change_of_what_decides__is_decoded_anew(
     assert len(decoded) == 5
 
 
+@pytest.mark.usefixtures('poor_file_system')
+def test_files_exchanged__where_the_file_system_tells_nothing(
+    tmp_path: Path, item: Callable[..., dict[str, Any]], decoded: list[str]
+) -> None:
+    load = cached(tmp_path)
+    for names in (['a.bmp', 'b.bmp'], ['b.bmp', 'a.bmp']):
+        for shade, name in enumerate(names):
+            cv2.imwrite(str(tmp_path / name), np.full((40, 60, 3), shade, np.uint8))
+            os.utime(tmp_path / name, (1_600_000_000, 1_600_000_000))
+        for _ in range(2):
+            for shade, name in enumerate(names):
+                assert (load(item(img_path=str(tmp_path / name)))['img'] == shade).all()
+    assert decoded == ['a.bmp', 'b.bmp', 'b.bmp', 'a.bmp']  # the second time from the cache
+
+
 def test_masks_alone__depend_on_the_size_of_the_image(tmp_path: Path, item: Callable[..., dict[str, Any]]) -> None:
     steps = [cached(tmp_path), cached(tmp_path, dict(type='mmdel.LoadMask'))]
     for _ in range(2):

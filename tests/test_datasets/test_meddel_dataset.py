@@ -206,6 +206,16 @@ def test_get_subset__takes_positions_among_the_kept_ones(custom, subset, pool):
     assert served(dataset, pool) == {KEPT[1]}
 
 
+def test_get_subset__of_any_version_of_mmengine_copies_each_dataset_by_itself(custom, subset, pool, monkeypatch):
+    # in 0.10 a dataset that was copied before may come back in the place of this one's pipeline
+    monkeypatch.setattr(BaseDataset, '_copy_without_annotation', None)
+    dataset = MedDELDataset(custom, subset)
+    part = dataset.get_subset([0, 5])
+    assert part.pipeline is not dataset.pipeline and part.dataset is not dataset.dataset
+    part.pipeline.transforms.clear()
+    assert served(dataset, pool) == set(KEPT)
+
+
 def test_labels__are_those_of_the_kept_images(custom, subset):
     for config in (custom, concat(custom)):
         dataset = MedDELDataset(config, subset, lazy_init=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from mmengine.config import Config
@@ -20,11 +21,12 @@ from torch import Tensor
 
 import mmdel
 from mmdel.datasets import DataDEL, MedDELDataset
+from mmdel.datasets.depth import find_max_value
 from mmdel.datasets.image_table import image_table
+from mmdel.datasets.videos import index
 from mmdel.embedding import PixelEmbedder, embed_images
 from mmdel.engine import DedupRunner
 from mmdel.errors import ConfigError, DatasetError
-from mmdel.file_state import FileState
 from mmdel.selection import leaks, redundancy
 from mmdel.selection.meddel import MedDEL
 from mmdel.subset import Subset
@@ -118,14 +120,10 @@ def test_renumbered_files__each_has_the_vector_of_what_it_holds(
     assert embedded(sequence) == (after, 0) and embedded(sequence, 'another cache')[0] == after
 
 
-@pytest.mark.parametrize('inode', [0, 5], ids=['without a number', 'with the times of FAT'])
+@pytest.mark.usefixtures('poor_file_system')
 def test_renumbered_files__where_the_file_system_tells_nothing(
-    sequence: Path, embedded: Callable[..., tuple[Vectors, int]], monkeypatch: pytest.MonkeyPatch, inode: int
+    sequence: Path, embedded: Callable[..., tuple[Vectors, int]]
 ) -> None:
-    def poor(cls: type[FileState], status: os.stat_result) -> FileState:
-        return cls(status.st_size, status.st_mtime_ns, status.st_mtime_ns, inode)
-
-    monkeypatch.setattr(FileState, 'of', classmethod(poor))
     before, _ = embedded(sequence)
     assert embedded(sequence) == (before, 0)
     rotate(sequence, shutil.copy2)
@@ -152,6 +150,35 @@ def test_renumbered_files__videos_too(
     assert made == 0
     for one, other in ('ab', 'ba'):
         assert [after[f'{one}.avi#{n:06}'] for n in range(3)] == [before[f'{other}.avi#{n:06}'] for n in range(3)]
+
+
+@pytest.mark.usefixtures('poor_file_system')
+def test_renumbered_files__videos_of_other_lengths_where_the_file_system_tells_nothing(
+    tmp_path: Path, render_video: Callable[..., Path]
+) -> None:
+    lengths = {'a.avi': 3, 'b.avi': 5}
+    videos = [render_video(tmp_path / 'videos' / name, frames=n, codec='mjpeg') for name, n in lengths.items()]
+    size = max(video.stat().st_size for video in videos)
+    for video in videos:
+        os.truncate(video, size)
+    at_one_time(tmp_path / 'videos')
+    for counts in ([3, 5], [5, 3]):
+        index._read_index.cache_clear()  # as in another run
+        assert [index.read_index(str(video)).count for video in videos] == counts
+        rotate(tmp_path / 'videos', shutil.copy2)
+
+
+@pytest.mark.usefixtures('poor_file_system')
+def test_renumbered_files__the_range_of_16_bit_images_where_the_file_system_tells_nothing(tmp_path: Path) -> None:
+    folder, kept = tmp_path / 'deep', str(tmp_path / 'depth.parquet')
+    for name, top in (('a.tif', 1000), ('b.tif', 4000)):
+        folder.mkdir(exist_ok=True)
+        cv2.imwrite(str(folder / name), np.full((8, 8), top, np.uint16), [cv2.IMWRITE_TIFF_COMPRESSION, 1])
+    at_one_time(folder)
+    assert len({path.stat().st_size for path in folder.iterdir()}) == 1
+    for expected in (1023, 4095):
+        assert find_max_value(pa.chunked_array([[str(folder / 'a.tif')]]), kept, 10**8) == expected
+        rotate(folder, shutil.copy2)
 
 
 def test_file_overwritten_with_its_old_size_and_time(

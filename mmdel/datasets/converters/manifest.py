@@ -4,7 +4,6 @@ The manifest is written when a dataset is finished, and is the sign of that. Unt
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import IO
 
 from mmdel.errors import DatasetError
+from mmdel.file_state import FileState, file_state
 from mmdel.files import write_text
 
 FORMAT = 1
@@ -30,6 +30,8 @@ class Placed:
         mtime (int): When it was changed, nanoseconds.
         sources (str): What it comes from, for people.
         signature (str): Of the sources.
+        ctime (int): When anything of it was changed, nanoseconds. Defaults to -1, not noted.
+        inode (int): Its number on the disk. Defaults to -1, not noted.
     """
 
     target: str
@@ -40,14 +42,20 @@ class Placed:
     mtime: int
     sources: str
     signature: str
+    ctime: int = -1
+    inode: int = -1
 
     def is_there(self, folder: Path) -> bool:
-        """Whether the file is as it was placed."""
-        try:
-            status = os.stat(folder / self.target)
-        except OSError:
-            return False
-        return (status.st_size, status.st_mtime_ns) == (self.size, self.mtime)
+        """Whether a file of that size and time lies there: this one, or a copy in a folder that has moved."""
+        return self._state(folder)[:2] == (self.size, self.mtime)
+
+    def is_certain(self, folder: Path) -> bool:
+        """Whether it is this very file, and nobody has written to it; a link gives what its source holds, whatever that is."""
+        state = self._state(folder)
+        return state == (self.size, self.mtime, self.ctime, self.inode) and (self.how == 'link' or state.tells)
+
+    def _state(self, folder: Path) -> FileState:
+        return file_state(str(folder / self.target))
 
 
 @dataclass

@@ -12,6 +12,7 @@ from mmdel.datasets.converters.converter import Put, Row, Task
 from mmdel.datasets.converters.manifest import Journal, Placed
 from mmdel.datasets.converters.raw import RawFile
 from mmdel.errors import DatasetError, UnreadableImage
+from mmdel.file_state import FileState
 
 
 @dataclass
@@ -35,9 +36,9 @@ class Placer:
         """Whether the files of a task lie in their places already, made of the same sources in the same way."""
         for put in task.puts:
             placed = journal.manifest.placed.get(put.target)
-            if placed is None or placed.signature != _signature(put) or placed.how != self._how(put):
+            if placed is None or placed.how != self._how(put) or not placed.is_certain(self.folder):
                 return False
-            if not placed.is_there(self.folder):
+            if placed.signature != _signature(put) or not all(source.signature for source in put.sources):
                 return False
         return True
 
@@ -115,16 +116,27 @@ class Placer:
         target.parent.mkdir(parents=True, exist_ok=True)
         how = self._how(put)
         incoming = self.staging / 'incoming'
-        if how == 'written':
-            incoming = path
-        elif how == 'copy':
-            shutil.copy2(path, incoming)
-        else:
+        if how == 'link':
             _link(path, incoming, target.parent)
-        os.replace(incoming, target)
-        status = os.stat(target)
+            os.replace(incoming, target)
+        elif not (target.is_file() and not target.is_symlink() and filecmp.cmp(target, path, shallow=False)):
+            if how == 'copy':
+                shutil.copy2(path, incoming)
+            os.replace(incoming if how == 'copy' else path, target)
+        state = FileState.of(os.stat(target))
         sources = '; '.join(source.path for source in put.sources)
-        return Placed(put.target, part, put.kind, how, status.st_size, status.st_mtime_ns, sources, _signature(put))
+        return Placed(
+            put.target,
+            part,
+            put.kind,
+            how,
+            state.size,
+            state.mtime_ns,
+            sources,
+            _signature(put),
+            state.ctime_ns,
+            state.inode,
+        )
 
 
 class _Blame(Exception):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from mmdel import storage
 from mmdel.datasets.archives import (
     ARCHIVE_SUFFIXES,
     FOREIGN_ARCHIVES,
@@ -35,11 +36,13 @@ class Place:
         path (str): The folder or archive on disk.
         inner (Member, optional): The archive inside it. Defaults to None.
         folder (bool): Whether it is a folder. Defaults to False.
+        state (FileState, optional): Of the archive on disk. Defaults to None.
     """
 
     path: Path
     inner: Member | None = None
     folder: bool = False
+    state: FileState | None = None
     _source: Source | None = field(default=None, repr=False)
     _outer: Source | None = field(default=None, repr=False)
     _stream: IO[bytes] | None = field(default=None, repr=False)
@@ -71,7 +74,7 @@ class RawFile:
     Args:
         key (str): What it is recognised by.
         path (str): What it is called to people: as the key, with the suffixes of archives.
-        member (Member): Its size, time and place.
+        member (Member): Its size, time and place there.
         place (Place): Where it lies.
     """
 
@@ -87,8 +90,9 @@ class RawFile:
 
     @property
     def signature(self) -> str:
-        """Changes when the file does."""
-        return f'{self.member.size}-{self.member.mtime}'
+        """Changes when the file does, or the archive that holds it; '' where the file system does not tell."""
+        state = self.member.state or self.place.state
+        return '-'.join(map(str, state)) if state and state.tells else ''
 
 
 class Raw:
@@ -143,8 +147,10 @@ class Raw:
 
     # --- private
 
-    def _place(self, path: Path, inner: Member | None = None, folder: bool = False) -> Place:
-        self._places.append(Place(path, inner, folder))
+    def _place(
+        self, path: Path, inner: Member | None = None, folder: bool = False, state: FileState | None = None
+    ) -> Place:
+        self._places.append(Place(path, inner, folder, state))
         return self._places[-1]
 
     def _add_folder(self, folder: Path, name: str, without: str | os.PathLike[str] | None) -> list[tuple[Path, str]]:
@@ -165,12 +171,12 @@ class Raw:
         return archives
 
     def _add_archive(self, path: Path, name: str) -> None:
-        status = path.stat()
-        listing = self._cached(name, status) or self._listed(path, name, status)
+        state = FileState.of(storage.stat(path))
+        listing = self._cached(name, state) or self._listed(path, name, state)
         places: dict[str, Place] = {}
         for inner, members in listing['files']:
             member = Member(*inner) if inner else None
-            place = places.setdefault(member.path if member else '', self._place(path, member))
+            place = places.setdefault(member.path if member else '', self._place(path, member, state=state))
             prefix = f'{name}/{member.path}' if member else name
             for values in members:
                 found = Member(*values)
@@ -179,7 +185,7 @@ class Raw:
             shown = f'{name}/{inside}' if inside else name
             self.problems.append((strip(shown), shown, reason))
 
-    def _listed(self, path: Path, name: str, status: os.stat_result) -> dict[str, Any]:
+    def _listed(self, path: Path, name: str, state: FileState) -> dict[str, Any]:
         own: list[list[Any]] = []
         files: list[list[Any]] = [[None, own]]
         problems: list[list[str]] = []
@@ -201,17 +207,17 @@ class Raw:
                 finally:
                     place.close()
             problems += [list(problem) for problem in source.problems]
-        listing = {'state': list(FileState.of(status)), 'files': files, 'problems': problems}
+        listing = {'state': list(state), 'files': files, 'problems': problems}
         if self._cache:
             write_text(self._listing_file(name), json.dumps(listing))
         return listing
 
-    def _cached(self, name: str, status: os.stat_result) -> dict[str, Any] | None:
-        if not self._cache:
+    def _cached(self, name: str, state: FileState) -> dict[str, Any] | None:
+        if not self._cache or not state.tells:
             return None
         try:
             listing = json.loads(self._listing_file(name).read_text(encoding='utf-8'))
-            return listing if listing['state'] == list(FileState.of(status)) else None
+            return listing if listing['state'] == list(state) else None
         except (OSError, ValueError, KeyError, TypeError):  # a cache: what cannot be read is made again
             return None
 

@@ -174,10 +174,11 @@ def first_frame(path: str) -> None:
 def _read_index(path: str, known_by: FileState) -> VideoIndex:
     state = np.array([FORMAT, *known_by])
     kept = Path(INDEX_DIR) / f'{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.npz'
-    index = _load(kept, state)
+    index = _load(kept, state) if known_by.tells else None
     if index is None:
         index = _make(path)
-        _save(kept, state, index)
+        if known_by.tells:
+            _save(kept, state, index)
     return index
 
 

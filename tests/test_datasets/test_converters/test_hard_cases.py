@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -198,6 +199,62 @@ def test_changed_copy__is_not_written_over(trees, tools, tmp_path):
     assert mine.read_bytes() == b'mine'
     assert len(report.rows) == 1
     assert verify(tmp_path / 'out')['cvc-300'].rows[0].reason == 'has changed since it was assembled'
+
+
+def exchanged(files):
+    """The first two images with the contents of each other."""
+    first, second = [name for name in sorted(files) if '/images/' in name][:2]
+    return {**files, first: files[second], second: files[first]}
+
+
+def at_one_time(folder):
+    for path in folder.rglob('*'):
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+
+
+def same_length(trees):
+    """A dataset whose images have one size in bytes each."""
+    longest = max(map(len, trees['cvc-300'].values()))
+    return {name: data.ljust(longest, b'\0') for name, data in trees['cvc-300'].items()}
+
+
+def assemble_exchanged(packed, trees, tools, tmp_path):
+    raw, out = tmp_path / 'raw', tmp_path / 'out'
+    files = same_length(trees)
+    for content in (files, exchanged(files), exchanged(files)):
+        if packed == 'folder':
+            tools('lay_out')(raw, content)
+        else:
+            tools({'zip': 'zipped', 'tar': 'tarred'}[packed])(raw / f'cvc-300.{packed}', content)
+        at_one_time(tmp_path / 'raw')
+        assert assemble([raw], out, copy=True)[0]['cvc-300'].rows == []
+        placed = {path.read_bytes() for path in (out / 'cvc-300' / 'images').iterdir()}
+        wanted = {name: data for name, data in content.items() if '/images/' in name}
+        assert placed == set(wanted.values())
+        first = sorted(wanted)[0]
+        assert (out / 'cvc-300' / 'images' / os.path.basename(first)).read_bytes() == wanted[first]
+
+
+@pytest.mark.parametrize('packed', ['folder', 'zip', 'tar'])
+def test_downloads_exchanged_among_each_other__are_placed_anew(packed, trees, tools, tmp_path):
+    assemble_exchanged(packed, trees, tools, tmp_path)
+
+
+@pytest.mark.usefixtures('poor_file_system')
+@pytest.mark.parametrize('packed', ['folder', 'zip', 'tar'])
+def test_downloads_exchanged__where_the_file_system_tells_nothing(packed, trees, tools, tmp_path):
+    assemble_exchanged(packed, trees, tools, tmp_path)
+
+
+@pytest.mark.parametrize('copy', [True, False])
+def test_result_copied_elsewhere__is_not_written_again(copy, trees, tools, tmp_path):
+    tools('lay_out')(tmp_path / 'raw', trees['cvc-300'])
+    assemble([tmp_path / 'raw'], tmp_path / 'out', copy=copy)
+    moved = shutil.copytree(tmp_path / 'out', tmp_path / 'moved', symlinks=True)
+    before = {path: path.stat().st_ino for path in (moved / 'cvc-300').rglob('*.png')}
+    report = assemble([tmp_path / 'raw'], moved, copy=copy)[0]['cvc-300']
+    assert (report.found, report.rows) == ({'pairs': 3}, [])
+    assert {path: path.stat().st_ino for path in (moved / 'cvc-300').rglob('*.png')} == before
 
 
 def test_more_comes_later__is_added_and_the_lists_grow(trees, tools, tmp_path):
