@@ -98,7 +98,10 @@ def highest_preferred(
         device (str): Where they are made: 'cpu', or a CUDA device of torch. Defaults to 'cpu'.
     """
     pairs = sum(len(group) * (len(group) - 1) // 2 for group in groups)
-    work = partial(_highest_preferred, groups=groups, threads=threads, precision=precision, device=device)
+    # how the work is cut is decided here, for all processes: their machines may have other numbers of cores
+    apart = precision != 'bfloat16' and len(groups) >= GROUPS_APART * (threads or usable_cores())
+    whole = WHOLE_GROUP if apart else SMALL_GROUP
+    work = partial(_highest_preferred, groups=groups, whole=whole, threads=threads, precision=precision, device=device)
     return Neighbours.joined(len(vectors), sharing.share(work, vectors, tick, is_worth(vectors, pairs)))
 
 
@@ -107,14 +110,13 @@ def _highest_preferred(
     claim: sharing.Claim,
     tick: Tick,
     groups: Sequence[Rows],
+    whole: int,
     threads: int | None,
     precision: str,
     device: str,
 ) -> tuple[Rows, NDArray[np.float32], Rows]:
     found = Neighbours.none(len(vectors))
     products = Precision(precision, device)
-    apart = precision != 'bfloat16' and len(groups) >= GROUPS_APART * (threads or usable_cores())
-    whole = WHOLE_GROUP if apart else SMALL_GROUP
 
     def compare(order: Rows, run: Run, number: int) -> None:
         slots = run.piece(number)
@@ -290,7 +292,10 @@ def nearest_centroid(
     Returns:
         tuple: The cluster, int32 [n], and the float64 cosine to its centroid, [n].
     """
-    work = partial(_nearest_centroid, rows=rows, centroids=centroids, threads=threads)
+    # cut here for all processes: their machines may have other numbers of cores
+    fair = -(-len(rows) // (ASSIGNED_PIECES * (threads or usable_cores())))
+    size = int(np.clip(min(fair, ASSIGNED_PRODUCTS // max(len(centroids), 1)), 16, ASSIGNED_ROWS))
+    work = partial(_nearest_centroid, rows=rows, centroids=centroids, size=size, threads=threads)
     label = np.full(len(rows), -1, np.int32)
     cosine = np.full(len(rows), np.nan)
     for at, labels, cosines in sharing.share(work, vectors, tick, is_worth(vectors, len(rows) * len(centroids))):
@@ -304,6 +309,7 @@ def _nearest_centroid(
     tick: Tick,
     rows: Rows,
     centroids: NDArray[np.float32],
+    size: int,
     threads: int | None,
 ) -> tuple[Rows, NDArray[np.int32], NDArray[np.float64]]:
     label = np.full(len(rows), -1, np.int32)
@@ -325,8 +331,6 @@ def _nearest_centroid(
         cosine[part] = exact_cosine(x, wide, slot)
         tick(len(x))
 
-    fair = -(-len(rows) // (ASSIGNED_PIECES * (threads or usable_cores())))
-    size = int(np.clip(min(fair, ASSIGNED_PRODUCTS // max(len(centroids), 1)), 16, ASSIGNED_ROWS))
     with Workers(threads, claim) as workers:
         for start in range(0, len(rows), size):
             workers.submit(assign, slice(start, start + size))

@@ -352,6 +352,40 @@ def test_result__does_not_depend_on_who_does_which_piece(
             np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.parametrize('first', [2, 64])
+def test_cut__is_the_same_on_machines_with_other_numbers_of_cores(first, monkeypatch):
+    rng = np.random.default_rng(0)
+    vectors = vectors_of(rng.standard_normal((1400, 8)).astype(np.float32))
+    groups = np.split(rng.permutation(1400), 7)
+    alone = redundancy.highest_preferred(vectors, groups)
+    label, cosine = redundancy.nearest_centroid(vectors, np.arange(1400), vectors.read(slice(0, 20)))
+    cores = [first, 1, 32]
+
+    def share(work, common, tick, worth):
+        counts, parts = set(), []
+        for rank in range(3):
+            monkeypatch.setattr(redundancy, 'usable_cores', lambda rank=rank: cores[rank])
+
+            def claim(count, at_once, rank=rank):
+                counts.add(count)
+                return iter(range(rank, count, 3))
+
+            parts.append(work(pickle.loads(pickle.dumps(common)), claim, tick))
+        monkeypatch.setattr(redundancy, 'usable_cores', lambda: first)
+        assert len(counts) == 1, 'every process must cut the work in the same way'
+        return parts
+
+    monkeypatch.setattr(redundancy, 'usable_cores', lambda: first)
+    monkeypatch.setattr(redundancy.sharing, 'share', share)
+    together = redundancy.highest_preferred(vectors, groups)
+    np.testing.assert_array_equal(together.cosine, alone.cosine)
+    np.testing.assert_array_equal(together.row, alone.row)
+    for one, other in zip(
+        (label, cosine), redundancy.nearest_centroid(vectors, np.arange(1400), vectors.read(slice(0, 20))), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_error_in_a_piece__ends_the_work():
     done = []
 
