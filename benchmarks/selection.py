@@ -3,9 +3,8 @@
     python benchmarks/selection.py --images 88282
 
 Draws clustered vectors, runs ``tools/dedup.py --embeddings`` as a user would for both scopes, on centred vectors and on raw
-ones that all point the same way, with bfloat16 and with float32 products to propose, and compares the bytes of the subset files.
-In the same run it measures what the same machine does with the bare products, float32 (the faster of NumPy and torch) and
-bfloat16, best of five.
+ones that all point the same way, with and without pruning, and compares the bytes of the subset files. In the same run it
+measures what the same machine does with the bare float32 products (the faster of NumPy and torch), best of five.
 """
 
 import argparse
@@ -27,11 +26,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from mmdel.embedding.vectors import ArraySource, Vectors
-from mmdel.selection import redundancy
 from mmdel.selection.clustering import FaissKMeans, auto_num_clusters, import_faiss
+from mmdel.similarity import best_preferred
 
 ROOT = Path(__file__).resolve().parent.parent
 CLUSTERS = (2_000, 5_000, 10_000, 20_000)
@@ -83,15 +82,11 @@ def best_of(times: int, work: Callable[[], object]) -> float:
     return min(seconds)
 
 
-def bare_rate(dim: int, precision: str = 'float32') -> tuple[float, str]:
-    """Multiplications and additions a second of the faster library, and its name; bfloat16 is torch's."""
+def bare_rate(dim: int) -> tuple[float, str]:
+    """Multiplications and additions a second of the faster library in float32, and its name."""
     rng = np.random.default_rng(0)
     left, right = (rng.standard_normal((SIDE, dim), dtype=np.float32) for _ in range(2))
     out = np.empty((SIDE, SIDE), np.float32)
-    if precision == 'bfloat16':
-        low = [torch.from_numpy(array).bfloat16() for array in (left, right, out)]
-        seconds = best_of(5, lambda: torch.matmul(low[0], low[1].T, out=low[2]))
-        return 2 * SIDE * SIDE * dim / seconds, 'torch bfloat16'
     tensors = [torch.from_numpy(array) for array in (left, right, out)]
     numpy = best_of(5, lambda: np.matmul(left, right.T, out=out))
     torch_ = best_of(5, lambda: torch.matmul(tensors[0], tensors[1].T, out=tensors[2]))
@@ -188,7 +183,7 @@ def in_cluster(dim: int) -> None:
         unit = torch.from_numpy(vectors.read(slice(None)))
         order = [np.arange(size)]
         work = {
-            'mmdel': lambda vectors=vectors, order=order: redundancy.highest_preferred(vectors, order),
+            'mmdel': lambda vectors=vectors, order=order: best_preferred(vectors, order),
             'torch': lambda unit=unit: (unit @ unit.T).triu(1).max(0),
             'NumPy': lambda unit=unit: np.triu(unit.numpy() @ unit.numpy().T, 1).max(axis=0),
         }
@@ -278,34 +273,24 @@ def all_pairs(images: int, dim: int) -> None:
     for which in ('centred', 'raw'):
         raw = drawn if which == 'centred' else drawn + 4 * np.sign(drawn[0])
         vectors = Vectors(ArraySource(raw), [str(row) for row in range(images)], center=which == 'centred')
-        before = [bare_cpu_rate(dim, kind) for kind in ('bfloat16', 'float32')]
+        before = bare_cpu_rate(dim)
         used = time.process_time()
-        redundancy.highest_preferred(vectors, order)
+        best_preferred(vectors, order)
         used = time.process_time() - used
-        after = [bare_cpu_rate(dim, kind) for kind in ('bfloat16', 'float32')]
-        low, plain = (max(pair) for pair in zip(before, after, strict=True))
-        work = images**2 * dim
-        print(f'{which}: {used:.1f} s of CPU; over bare bfloat16 {used * low / work:.2f} ({low / 1e9:.0f} GFLOP a CPU second), '
-              f'over bare float32 {used * plain / work:.2f} ({plain / 1e9:.0f})', flush=True)  # fmt: skip
+        rate = max(before, bare_cpu_rate(dim))
+        print(f'{which}: {used:.1f} s of CPU; over bare float32 {used * rate / (images**2 * dim):.2f} '
+              f'({rate / 1e9:.0f} GFLOP a CPU second)', flush=True)  # fmt: skip
 
 
-def bare_cpu_rate(dim: int, precision: str) -> float:
-    """Operations a CPU second, one thread, best of three; float32 is NumPy's."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    left, right = (torch.randn(SIDE, dim) for _ in range(2))
-    if precision == 'bfloat16':
-        left, right = left.bfloat16(), right.bfloat16()
-        out = torch.empty(SIDE, SIDE, dtype=torch.bfloat16)
+def bare_cpu_rate(dim: int) -> float:
+    """Float32 operations of NumPy a CPU second, one thread, best of three."""
+    left, right = np.random.default_rng(0).standard_normal((2, SIDE, dim), dtype=np.float32)
     seconds = []
-    for _ in range(3):
-        start = time.process_time()
-        if precision == 'bfloat16':
-            torch.mm(left, right.T, out=out)
-        else:
-            left.numpy() @ right.numpy().T
-        seconds.append(time.process_time() - start)
-    torch.set_num_threads(threads)
+    with threadpool_limits(1):
+        for _ in range(3):
+            start = time.process_time()
+            left @ right.T
+            seconds.append(time.process_time() - start)
     return 2 * SIDE * SIDE * dim / min(seconds)
 
 
@@ -353,24 +338,21 @@ def main() -> None:
                 continue
             digests = set()
             for precision in ('auto', 'float32'):
-                before = {kind: bare_rate(args.dim, kind) for kind in ('float32', 'bfloat16')}
+                before, library = bare_rate(args.dim)
                 options = (f'selector.scope={scope}', f'center={which == "centred"}', f'selector.precision={precision}')
                 source = ('--embeddings', folder / f'{which}.npy')
                 run = run_dedup(source, folder, f'{which} {scope} {precision}', '--cfg-options', *options)
                 digests.add(run['digest'])
                 spent = sum(run['stages'][stage] for stage in stages)
+                # the faster of the two measurements: a shared machine slows down, it never speeds up
+                rate = max(before, bare_rate(args.dim)[0])
+                bare = products(run['table'], scope, args.dim) / rate
                 print(f'{which}, {scope}, precision {precision}, {" + ".join(stages)}: {spent:.2f} s')
-                for kind, (rate, library) in before.items():
-                    # the faster of the two measurements: a shared machine slows down, it never speeds up
-                    rate = max(rate, bare_rate(args.dim, kind)[0])
-                    bare = products(run['table'], scope, args.dim) / rate
-                    print(
-                        f'    bare {kind} products {bare:.2f} s at {rate / 1e9:.0f} GFLOP/s ({library}); ratio {spent / bare:.2f}'
-                    )
+                print(
+                    f'    bare products {bare:.2f} s at {rate / 1e9:.0f} GFLOP/s ({library}); ratio {spent / bare:.2f}'
+                )
                 print(f'    whole command {run["wall"]:.1f} s; peak memory above imports {run["memory"] / 1e9:.2f} GB for '
                       f'{raw / 1e9:.2f} GB of vectors; {run["stages"]}')  # fmt: skip
-                for line in re.findall(r'.*images had too many near-equal.*', run['printed']):
-                    print(f'    {line}')
             print(f'    the subset files are {"identical" if len(digests) == 1 else "NOT IDENTICAL"}')
 
 

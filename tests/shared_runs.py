@@ -31,8 +31,10 @@ from mmdel.embedding import BaseEmbedder
 from mmdel.engine import DedupRunner
 from mmdel.errors import MmdelError
 from mmdel.registry import EMBEDDERS
-from mmdel.selection import neighbour_graph, redundancy, settled_maximum
 from mmdel.selection.clustering import import_faiss
+from mmdel.similarity import Tuning, tuned
+from mmdel.similarity.greedy import GreedyTask
+from mmdel.similarity.tasks import Task
 
 SELECTORS = {
     'cluster': dict(type='mmdel.MedDEL', clusterer=dict(type='mmdel.FaissKMeans', num_clusters=7)),
@@ -201,8 +203,8 @@ def die_comparing(victim: int) -> None:
 
         return compare
 
-    redundancy.settled_maximum = counted(redundancy.settled_maximum)
-    redundancy.settled_triangles = counted(redundancy.settled_triangles)
+    for task in (Task, GreedyTask):
+        task.compute = counted(task.compute)
 
 
 def slow_embedding(victim: int) -> None:
@@ -261,10 +263,9 @@ def main() -> None:
     DATASETS.build(dict(type='mmdel.DataDEL', data_root=sys.argv[1]))
     gc.freeze()  # a dataset has garbage collected, for which each child would copy all of torch
     # everything is worth sharing, in many small pieces; the dead are missed soon
-    redundancy.SHARED_PRODUCTS = 0
-    settled_maximum.TILE_ROWS = settled_maximum.TILE_COLUMNS = neighbour_graph.QUERIES = 32
     sharing.BEAT_S, sharing.SILENT_BEATS, sharing.PARTING_S = 0.1, 15, 0.3
-    print('RESULT ' + json.dumps({name: JOBS[name]() for name in sys.argv[4:]}))
+    with tuned(Tuning(shared=0, tile_rows=32, tile_columns=32, whole_rows=32, least_rows=32, most_rows=64)):
+        print('RESULT ' + json.dumps({name: JOBS[name]() for name in sys.argv[4:]}))
 
 
 if __name__ == '__main__':

@@ -1,11 +1,7 @@
 """Stored vectors as selectors read them: centred where asked, unit length, float32.
 
-What decides in mmdel is the cosine, and there is one canonical number for it, whatever computed a first guess:
-
-    canonical(x, y) = float32(min(1, sum over d of float64(x[d]) * float64(y[d])))
-
-with x and y as :meth:`Vectors.read` returns them and the sum in NumPy's pairwise order, which depends on the length of the
-vectors alone. The same raw vectors therefore give the same numbers for any block, tile, thread and process count.
+What decides in mmdel is the canonical cosine (:mod:`mmdel.similarity`) of two vectors as :meth:`Vectors.read` returns them. The
+same raw vectors give the same unit vectors for any block, thread and process count.
 """
 
 import hashlib
@@ -24,9 +20,6 @@ BLOCK_BYTES = 1 << 20
 
 RESIDENT_BYTES = 1 << 30
 """Unit vectors up to this size stay in memory after the first visit; larger sets are read and scaled again in blocks."""
-
-PRODUCTS = 64
-"""Rows multiplied at a time: what stays in the cache of a core, and in memory that need not be asked for anew."""
 
 NO_DIRECTION = 1e-6
 """A centred vector shorter than this part of the raw one is rounding, not a direction: it counts as zero."""
@@ -247,13 +240,6 @@ class Vectors:
             self._scale(self._source.read(part), part, out[start : start + len(part)])
         return out
 
-    def among(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """An array that holds some unit vectors, float32 [m, dim], and the place of each: no copy where they are in memory."""
-        if self._unit is not None:
-            return self._unit, rows
-        needed, place = np.unique(rows, return_inverse=True)
-        return self.read(needed), place
-
     def _resident(self) -> NDArray[np.float32] | None:
         """All unit vectors, [N, dim], where they are few enough."""
         if not self._may_stay or len(self) * self.dim * 4 > RESIDENT_BYTES:
@@ -295,49 +281,6 @@ def row_numbers(rows: NDArray[np.int64] | slice, count: int) -> NDArray[np.int64
 def is_run(rows: NDArray[np.int64]) -> bool:
     """Whether rows follow each other one by one, so that a slice names them."""
     return len(rows) > 0 and int(rows[-1]) - int(rows[0]) == len(rows) - 1 and bool((np.diff(rows) == 1).all())
-
-
-def canonical_cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The canonical cosine of row pairs.
-
-    Args:
-        left (NDArray[np.float32]): [n, D], from :meth:`Vectors.read`.
-        right (NDArray[np.float32]): [n, D], or [D].
-
-    Returns:
-        NDArray[np.float32]: [n].
-    """
-    return exact_cosine(left, right).astype(np.float32)
-
-
-def exact_cosine(
-    left: NDArray[np.float32],
-    right: NDArray[np.floating[Any]],
-    which: NDArray[np.integer[Any]] | None = None,
-) -> NDArray[np.float64]:
-    """The canonical cosine before it is rounded to float32, float64 [n], at most 1.
-
-    Args:
-        left (NDArray[np.float32]): [n, D], from :meth:`Vectors.read`.
-        right (NDArray[np.float32]): [n, D], or [D], or [m, D] with ``which``; in float64 with ``which`` it takes less time.
-        which (NDArray[np.integer], optional): [n], rows of ``right``, one for each of ``left``. Defaults to None (the same).
-    """
-    if which is None:
-        right = np.broadcast_to(right, left.shape)
-    cosine = np.empty(len(left))
-    # converted first, then multiplied in place: NumPy would convert a few numbers at a time
-    wide, other = np.empty((2, min(PRODUCTS, len(left)), left.shape[1]))
-    for start in range(0, len(left), PRODUCTS):
-        part = slice(start, min(start + PRODUCTS, len(left)))
-        products, factors = wide[: part.stop - start], other[: part.stop - start]
-        products[:] = left[part]
-        if which is not None and right.dtype == np.float64:
-            np.take(right, which[part], axis=0, out=factors, mode='clip')  # other modes make a copy first
-        else:
-            factors[:] = right[part] if which is None else np.take(right, which[part], axis=0)
-        products *= factors
-        products.sum(axis=1, out=cosine[part])
-    return np.minimum(cosine, 1.0, out=cosine)
 
 
 def _norm(values: NDArray[np.float64], squares: NDArray[np.float64]) -> NDArray[np.float64]:

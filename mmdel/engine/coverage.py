@@ -22,8 +22,8 @@ from mmdel.engine.ranking_cache import cached_ranking
 from mmdel.files import csv_text
 from mmdel.progress import SILENT, Stages, Tick
 from mmdel.registry import SELECTORS
-from mmdel.selection import redundancy
 from mmdel.selection.selector import build_selector
+from mmdel.similarity import nearest
 from mmdel.subset import size_at
 
 TAIL = 0.05
@@ -82,7 +82,7 @@ def similarity_to_kept(
         tuple: Cosine, float32 [N], and row, int64 [N]; a kept image is its own nearest, with cosine 1.
     """
     rest = np.setdiff1d(np.arange(len(vectors)), kept)
-    found = redundancy.nearest(vectors, [(rest, np.sort(kept))], tick)
+    found = nearest(vectors, [(rest, np.sort(kept))], tick)
     cosine, row = found.cosine.copy(), found.row.copy()
     cosine[kept], row[kept] = 1, kept
     return cosine, row

@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mmdel.datasets import keys
-from mmdel.embedding.vectors import Vectors, canonical_cosine
+from mmdel.embedding.vectors import Vectors
 from mmdel.engine.finished_run import FinishedRun
 from mmdel.errors import DatasetError, StoreError, VectorError
 from mmdel.progress import SILENT, Stages
+from mmdel.similarity import canonical_cosine
 from mmdel.subset import effective_eta
 from mmdel.visualization.names import shown
 

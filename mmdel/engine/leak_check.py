@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from mmengine.logging import MMLogger
 
+from mmdel import similarity
 from mmdel.datasets.depth import max_value_of
 from mmdel.datasets.frames import read_frame
 from mmdel.datasets.image_table import dataset_digest
@@ -31,7 +32,7 @@ from mmdel.errors import ConfigError, UnreadableImage
 from mmdel.files import write_text
 from mmdel.findings import CheckedSet, Leak, LeakReport, LeakRule
 from mmdel.progress import SILENT, Stages
-from mmdel.selection import leaks, redundancy, same_picture
+from mmdel.selection import leaks, same_picture
 from mmdel.selection.leaks import Pair, Rows, View, find_leaks, is_leak
 from mmdel.selection.same_picture import Outline, compare, outline
 
@@ -228,7 +229,7 @@ def _kept(
     cache_dir: Path, rule: LeakRule, vectors: Vectors, size: int, names: Sequence[str], search: Callable[[], list[Pair]]
 ) -> list[Pair]:
     """What was found, from the cache or now; a file that is damaged is made again."""
-    versions = [leaks.VERSION, same_picture.VERSION, redundancy.VERSION]
+    versions = [leaks.VERSION, same_picture.VERSION, similarity.VERSION]
     about = {'versions': versions, 'rule': rule.config(), 'pool': size, 'vectors': vectors.digest}
     digest = hashlib.sha256(json.dumps([about, list(names)], sort_keys=True).encode()).hexdigest()[:32]
     path = cache_dir / 'leaks' / f'{digest}.json'

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mmdel import similarity
 from mmdel.blocks import BLOCK
 from mmdel.embedding.vectors import Vectors
 from mmdel.files import atomic
 from mmdel.progress import SILENT, Stages
-from mmdel.selection import redundancy
 from mmdel.selection.selector import BaseSelector, Ranking
 
 _ARRAYS = ('rank', 'cluster', 'distance', 'redundancy', 'removed_by', 'gains', 'centroids')
@@ -65,7 +65,7 @@ def ranking_key(
     """32 hexadecimal digits that change whenever the ranking could."""
     digest = hashlib.sha256()
     about = {
-        'versions': {**versions, 'comparisons': redundancy.VERSION},
+        'versions': {**versions, 'comparisons': similarity.VERSION},
         'selector': selector,
         'center': vectors.center,
         'size': size,

@@ -17,8 +17,8 @@ from mmdel.errors import ConfigError
 from mmdel.progress import SILENT, Stages
 from mmdel.registry import CLUSTERERS, SELECTORS
 from mmdel.selection.clustering import Clustering
-from mmdel.selection.redundancy import nearest_centroid
 from mmdel.selection.selector import BaseSelector, Ranking, ranking_of
+from mmdel.similarity import nearest_centroid
 
 AUTO_IMAGES = 16
 AUTO_CLUSTERS = 10

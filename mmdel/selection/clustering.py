@@ -14,7 +14,7 @@ from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError
 from mmdel.progress import SILENT, Stages, Tick
 from mmdel.registry import CLUSTERERS
-from mmdel.selection.redundancy import nearest_centroid
+from mmdel.similarity import nearest_centroid
 
 POINTS_PER_CENTROID = 256
 """k-means is trained on at most this many images per centroid (faiss's own default); the rest are only assigned."""

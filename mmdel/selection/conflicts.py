@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from mmdel.embedding.vectors import Vectors
 from mmdel.findings import CONFLICT_THRESHOLD, Conflict
 from mmdel.progress import SILENT, Stages
-from mmdel.selection.between_groups import near_other_group, nearest_in_other_groups
-from mmdel.selection.redundancy import Neighbours
+from mmdel.similarity import Neighbours, nearest_elsewhere
 from mmdel.subset import Subset
 
 
@@ -64,12 +63,7 @@ def find_conflicts(
     if not pairs:
         return Neighbours.none(len(vectors))
     with progress.stage('conflicts', pairs, 'pairs') as tick:
-        candidate = near_other_group(vectors, groups, threshold, tick)
-    suspects = [group[candidate[group]] for group in groups]
-    found = nearest_in_other_groups(vectors, suspects)
-    below = ~(found.cosine > np.float32(threshold))
-    found.cosine[below], found.row[below] = np.nan, -1
-    return found
+        return nearest_elsewhere(vectors, groups, threshold, tick)
 
 
 def conflict_pairs(found: Neighbours) -> list[tuple[int, int, float]]:

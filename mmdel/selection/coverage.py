@@ -22,17 +22,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mmdel.embedding.vectors import Vectors, canonical_cosine
+from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError
 from mmdel.progress import SILENT, Stages, Tick
 from mmdel.registry import SELECTORS
-from mmdel.selection import neighbour_graph
-from mmdel.selection.neighbour_graph import NeighbourGraph
 from mmdel.selection.selector import BaseSelector, Ranking, ranking_of
-from mmdel.selection.settled_maximum import PAIRS
 from mmdel.selection.strata import Timeline
+from mmdel.similarity import NeighbourGraph, nearest_neighbours, pair_cosines
 
 Rows = NDArray[np.int64]
+
+BLOCK = 1024
+"""Vectors read at a time when copies are looked for."""
 
 
 @SELECTORS.register_module()
@@ -72,7 +73,7 @@ class Coverage(BaseSelector):
             nodes, weight = np.arange(len(vectors)), np.ones(len(vectors), np.int64)
         with progress.stage('neighbours', len(nodes)) as tick:
             pairs = None if timeline is None else timeline.pairs(self.steps)
-            graph = neighbour_graph.nearest_neighbours(vectors, nodes, self.neighbours, pairs, tick)
+            graph = nearest_neighbours(vectors, nodes, self.neighbours, pairs, tick)
         gap = None if timeline is None else timeline.gap(graph.owner, graph.node)
         similarity = self._similarity(graph.cosine, gap)
         with progress.stage('choose', len(nodes)) as tick:
@@ -92,11 +93,8 @@ class Coverage(BaseSelector):
         one, other = timeline.pairs(self.steps)
         for left, right in ((one, other), (other, one)):
             left, right = left[keep[right]], right[keep[right]]
-            for start in range(0, len(left), PAIRS):
-                part = slice(start, start + PAIRS)
-                cosine = canonical_cosine(vectors.read(left[part]), vectors.read(right[part]))
-                similarity = self._similarity(cosine, timeline.gap(left[part], right[part]))
-                np.maximum.at(covered, left[part], similarity)
+            cosine = pair_cosines(vectors.read, left, vectors.read, right).astype(np.float32)
+            np.maximum.at(covered, left, self._similarity(cosine, timeline.gap(left, right)))
         return float(covered.sum())
 
     def _similarity(self, cosine: NDArray[Any], gap: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
@@ -164,8 +162,8 @@ def _without_copies(vectors: Vectors) -> tuple[Rows, NDArray[np.int64]]:
     """
     first: dict[bytes, int] = {}
     count: dict[int, int] = {}
-    for start in range(0, len(vectors), neighbour_graph.QUERIES):
-        for row, vector in enumerate(vectors.read(slice(start, start + neighbour_graph.QUERIES)), start):
+    for start in range(0, len(vectors), BLOCK):
+        for row, vector in enumerate(vectors.read(slice(start, start + BLOCK)), start):
             node = first.setdefault(vector.tobytes(), row)
             count[node] = count.get(node, 0) + 1
     return np.array(list(count), np.int64), np.array(list(count.values()), np.int64)

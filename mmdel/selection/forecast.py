@@ -9,7 +9,7 @@ SAID_FROM = 60.0
 """Seconds; what is over sooner needs no word."""
 
 OVERHEAD = 1.5
-"""Time of a comparison over that of its bare float32 products; less where low precision or pruning helps."""
+"""Time of a comparison over that of its bare float32 products; less where pruning helps."""
 
 _ROWS = 1024
 

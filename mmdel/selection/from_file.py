@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from mmdel import plain_lists
+from mmdel import plain_lists, similarity
 from mmdel.datasets import keys
 from mmdel.embedding.vectors import Vectors
 from mmdel.errors import DatasetError
 from mmdel.progress import SILENT, Stages
 from mmdel.registry import SELECTORS
-from mmdel.selection import redundancy
 from mmdel.selection.selector import BaseSelector, Ranking, ranking_of
 from mmdel.subset import Subset
 
@@ -64,7 +63,7 @@ class FromFile(BaseSelector):
         listed = np.array([row[key] for key in wanted], np.int64)
         rest = np.setdiff1d(np.arange(len(vectors)), listed)
         with progress.stage('fill', len(rest) * len(listed), 'pairs') as tick:
-            nearest = redundancy.nearest(vectors, [(rest, listed)], tick).cosine[rest]
+            nearest = similarity.nearest(vectors, [(rest, listed)], tick).cosine[rest]
         return ranking_of(np.concatenate([listed, rest[np.lexsort((rest, nearest))]]), kept=len(listed))
 
 

@@ -9,12 +9,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mmdel.embedding.vectors import Vectors, canonical_cosine
+from mmdel import similarity
+from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError
 from mmdel.progress import SILENT, Stages
 from mmdel.registry import SELECTORS
-from mmdel.selection import redundancy
-from mmdel.selection.proposers import float32_margin
 from mmdel.selection.selector import BaseSelector, Ranking, ranking_of
 
 BLOCK = 16384
@@ -66,7 +65,7 @@ class KCenterGreedy(BaseSelector):
         kept = np.array(chosen, np.int64)
         rest = np.setdiff1d(np.arange(len(vectors)), kept)
         with progress.stage('fill', len(rest) * len(kept), 'pairs') as tick:
-            nearest = redundancy.nearest(vectors, [(rest, kept)], tick).cosine[rest]
+            nearest = similarity.nearest(vectors, [(rest, kept)], tick).cosine[rest]
         # copies of chosen images differ by rounding, not by what they show
         rest = rest[np.lexsort((rest, np.minimum(nearest, COPY)))]
         return ranking_of(np.concatenate([kept, rest]))
@@ -74,11 +73,11 @@ class KCenterGreedy(BaseSelector):
 
 def _farthest(vectors: Vectors, highest: NDArray[np.float32], chosen: list[int]) -> tuple[int, np.float32]:
     """The row least similar to any chosen one, and how similar it is."""
-    margin = float32_margin(vectors.dim)
+    margin = np.float32(2 * similarity.float32_error(vectors.dim))
     near = np.flatnonzero(highest <= highest.min() + 2 * margin)
     if len(near) == 1 and highest[near[0]] < COPY - margin:
         return int(near[0]), highest[near[0]]
-    settled = redundancy.nearest(vectors, [(near, np.array(chosen, np.int64))]).cosine[near]
+    settled = similarity.nearest(vectors, [(near, np.array(chosen, np.int64))]).cosine[near]
     first = int(settled.argmin())
     return int(near[first]), settled[first]
 
@@ -93,7 +92,7 @@ def _most_central(vectors: Vectors) -> int:
     length = np.sqrt((total * total).sum())
     mean = (total / length if length else total).astype(np.float32)
     cosine = [
-        canonical_cosine(vectors.read(slice(start, min(start + BLOCK, len(vectors)))), mean)
+        similarity.canonical_cosine(vectors.read(slice(start, min(start + BLOCK, len(vectors)))), mean)
         for start in range(0, len(vectors), BLOCK)
     ]
     return int(np.concatenate(cosine).argmax())

@@ -3,11 +3,11 @@
 import numpy as np
 import pyarrow as pa
 
+from mmdel import similarity
 from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError
 from mmdel.progress import SILENT, Stages
 from mmdel.registry import CLUSTERERS, SELECTORS
-from mmdel.selection import redundancy
 from mmdel.selection.selector import BaseSelector, Ranking, asked_size, ranking_of
 
 
@@ -41,7 +41,7 @@ class KMeansMedoids(BaseSelector):
         medoids = np.sort(order[np.r_[True, np.diff(clustering.label[order]) > 0]])
         rest = np.setdiff1d(rows, medoids)
         with progress.stage('fill', len(rest) * len(medoids), 'pairs') as tick:
-            nearest = redundancy.nearest(vectors, [(rest, medoids)], tick).cosine[rest]
+            nearest = similarity.nearest(vectors, [(rest, medoids)], tick).cosine[rest]
         rest = rest[np.lexsort((rest, nearest))]
         return ranking_of(
             np.concatenate([medoids, rest]),

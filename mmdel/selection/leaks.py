@@ -14,17 +14,15 @@ not looked at.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmdel.embedding.vectors import Vectors
 from mmdel.findings import LeakRule
-from mmdel.progress import SILENT, Stages, Tick
-from mmdel.selection.proposers import float32_margin
-from mmdel.selection.settled_maximum import settle
-from mmdel.selection.workers import Workers
+from mmdel.progress import SILENT, Stages
+from mmdel.similarity import top_k
+from mmdel.workers import on_threads
 
 RowNumbers = NDArray[np.int64]
 
@@ -33,12 +31,6 @@ VERSION = 1
 
 ALIKE = 0.6
 """Agreement from which on a pair is listed for people to look at: the same scene from elsewhere, or what all frames share."""
-
-BLOCK_BYTES = 64 << 20
-"""Products held at a time by a thread."""
-
-COLUMNS = 4096
-"""Images of the pool that are multiplied at a time."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +139,7 @@ def candidates(
     """
     asked = np.concatenate([rows.tests[tests], rows.mirrored[tests]])
     with progress.stage('leaks', len(asked) * len(rows.pool), 'pairs') as tick:
-        cosine, place = nearest_columns(vectors, asked, rows.pool, depth, tick)
+        cosine, place = top_k(vectors, asked, rows.pool, depth, tick)
     found: dict[tuple[int, int], float] = {}
     for row, test in enumerate(np.tile(tests, 2).tolist()):
         for pool, value in zip(place[row].tolist(), cosine[row].tolist(), strict=True):
@@ -155,62 +147,16 @@ def candidates(
     return dict(sorted(found.items(), key=lambda item: (item[0][1], item[0][0])))
 
 
-def nearest_columns(
-    vectors: Vectors, rows: RowNumbers, columns: RowNumbers, k: int, tick: Tick = lambda done: None
-) -> tuple[NDArray[np.float32], RowNumbers]:
-    """For each row its k most similar columns, best first, ties to the one listed first.
-
-    float32 products propose: whatever lies within a proven rounding bound of the k-th best is settled by canonical cosines.
-
-    Args:
-        vectors (Vectors): All vectors.
-        rows (NDArray[np.int64]): [n], rows of ``vectors``.
-        columns (NDArray[np.int64]): [c], rows of ``vectors``.
-        k (int): How many; all columns where there are fewer.
-        tick (Callable): Told the number of pairs compared. Defaults to doing nothing.
-
-    Returns:
-        tuple: Canonical cosines, float32 [n, k], and places in ``columns``, int64 [n, k].
-    """
-    k = min(k, len(columns))
-    cosine = np.empty((len(rows), k), np.float32)
-    place = np.empty((len(rows), k), np.int64)
-    if not k or not len(rows):
-        return cosine, place
-    margin = float32_margin(vectors.dim)
-
-    def search(block: slice) -> None:
-        x = vectors.read(rows[block])
-        product = np.empty((len(x), len(columns)), np.float32)
-        for start in range(0, len(columns), COLUMNS):
-            part = slice(start, start + COLUMNS)
-            np.matmul(x, vectors.read(columns[part]).T, out=product[:, part])
-        least = np.partition(product, len(columns) - k, axis=1)[:, len(columns) - k] - margin
-        for i, row in enumerate(range(block.start, block.start + len(x))):
-            hit = np.flatnonzero(product[i] >= least[i])
-            settled = settle(x, np.full(len(hit), i), columns[hit], vectors.read)
-            best = np.lexsort((hit, -settled))[:k]
-            cosine[row], place[row] = settled[best], hit[best]
-        tick(product.size)
-
-    size = int(np.clip(BLOCK_BYTES // (4 * len(columns)), 1, 1024))
-    with Workers(None) as workers:
-        for start in range(0, len(rows), size):
-            workers.submit(search, slice(start, min(start + size, len(rows))))
-    return cosine, place
-
-
 def _compared(pairs: list[tuple[int, int]], compare: Compare, progress: Stages) -> list[View | None]:
     views: list[View | None] = [None] * len(pairs)
-    with progress.stage('look', len(pairs), 'pairs') as tick, Workers(None) as workers:
+    # all pairs of a test image by one thread: its picture is read once
+    starts = [i for i, pair in enumerate(pairs) if not i or pair[1] != pairs[i - 1][1]]
+    with progress.stage('look', len(pairs), 'pairs') as tick:
 
-        def look(start: int, stop: int) -> None:
-            for i in range(start, stop):
+        def look(number: int) -> None:
+            for i in range(starts[number], [*starts[1:], len(pairs)][number]):
                 views[i] = compare(*pairs[i])
                 tick(1)
 
-        # all pairs of a test image in one piece: its picture is read once
-        starts = [i for i, pair in enumerate(pairs) if not i or pair[1] != pairs[i - 1][1]]
-        for start, stop in pairwise([*starts, len(pairs)]):
-            workers.submit(look, start, stop)
+        on_threads(look, range(len(starts)))
     return views

@@ -10,23 +10,25 @@ The paper contradicts itself in places; each reading is an argument. As read her
 3. Another iteration refits k-means on the survivors.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mmdel.embedding.vectors import Vectors, exact_cosine
+from mmdel import similarity
+from mmdel.devices import find_device
+from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError, SubsetError
 from mmdel.progress import SILENT, Stages
 from mmdel.registry import CLUSTERERS, SELECTORS
-from mmdel.selection import redundancy
 from mmdel.selection.clustering import Clustering
 from mmdel.selection.forecast import announce
-from mmdel.selection.proposers import check_precision
 from mmdel.selection.selector import BaseSelector, Decided, Ranking, ranking_of
 from mmdel.subset import check_eta
 
+PRECISIONS = ('auto', 'float32', 'bfloat16')
 KEEPS = ('near', 'far', 'sharpest', 'largest', 'labelled')
 SAME_DISTANCE = 1e-5
 """Distances to a centroid are the same number up to this: rounding, where later vectors added a dimension."""
@@ -53,10 +55,9 @@ class MedDEL(BaseSelector):
         distance (str): 'cosine' (1 - cos) or 'euclidean' (between unit vectors). Defaults to 'cosine'.
         max_iterations (int): Rounds of cluster, filter and compare; ends early when a round removes nothing. Defaults to 1.
         clusterer (dict, optional): Config of the clusterer. Defaults to None (``dict(type='mmdel.FaissKMeans')``).
-        precision (str): Of the products that propose pairs: 'auto' (bfloat16 where the processor is fast at it and it pays,
-            and in large groups only what pruning leaves over), 'float32' or 'bfloat16'. Decides speed, never the ranking.
-            Defaults to 'auto'.
-        device (str): Where these products are made: 'cpu', or a CUDA device of torch. Decides speed, never the ranking.
+        precision (str): 'auto' rules out most pairs before they are multiplied, where that saves time; 'float32' multiplies all.
+            'bfloat16' is accepted and is 'auto'. Decides speed, never the ranking. Defaults to 'auto'.
+        device (str): Where products are made: 'cpu', or a CUDA device of torch. Decides speed, never the ranking.
             Defaults to 'cpu'.
 
     Raises:
@@ -77,7 +78,7 @@ class MedDEL(BaseSelector):
         device: str = 'cpu',
     ) -> None:
         check_eta(eta)
-        check_precision(precision, device)
+        find_device(device)
         if epsilon is not None and epsilon < 0:
             raise ConfigError(f'epsilon is a distance, at least 0 (or None for no filter), got {epsilon}.')
         for name, value, allowed in (
@@ -85,6 +86,7 @@ class MedDEL(BaseSelector):
             ('rule', rule, ('pairwise', 'greedy')),
             ('scope', scope, ('cluster', 'global')),
             ('distance', distance, ('cosine', 'euclidean')),
+            ('precision', precision, PRECISIONS),
         ):
             if value not in allowed:
                 raise ConfigError(f'{name} must be one of {", ".join(allowed)}, got {value!r}.')
@@ -98,7 +100,7 @@ class MedDEL(BaseSelector):
         self.distance = distance
         self.max_iterations = max_iterations
         self.clusterer = CLUSTERERS.build(clusterer or dict(type='mmdel.FaissKMeans'))
-        self._products: dict[str, Any] = {'precision': precision, 'device': device}
+        self._faster: dict[str, Any] = {'device': device} | ({'prune_most': 0} if precision == 'float32' else {})
         if rule == 'greedy':
             self.recut = 'none'
             self.recut_hint = "With rule='greedy' each cut is a run of its own, from the stored vectors."
@@ -170,7 +172,7 @@ class MedDEL(BaseSelector):
         cluster[old.kept], distance[old.kept] = old.cluster, old.distance
         self._check_centroids(vectors, old, centroids)
         with progress.stage('assign', len(new)) as tick:
-            cluster[new], cosine = redundancy.nearest_centroid(vectors, new, centroids, tick)
+            cluster[new], cosine = similarity.nearest_centroid(vectors, new, centroids, tick)
         distance[new] = self._distance(cosine)
         far = self._far(distance)[new]
         order = self._preferred(table, distance, new[~far])
@@ -180,15 +182,15 @@ class MedDEL(BaseSelector):
             nobody = np.empty(0, np.int64)
             pairs = [(rows, there.get(int(cluster[rows[0]]), nobody)) for rows in _by_cluster(order, cluster)]
         with progress.stage('compare', sum(len(rows) * len(kept) for rows, kept in pairs), 'pairs') as tick:
-            found = redundancy.nearest(vectors, pairs, tick, **self._products)
+            found = similarity.nearest(vectors, pairs, tick, self._tuning)
         left = order[~(found.cosine[order] > np.float32(old.eta))]
         groups = [left] if self.scope == 'global' else _by_cluster(left, cluster)
         if self.rule == 'pairwise':
             with progress.stage('compare', sum(len(rows) * (len(rows) - 1) // 2 for rows in groups), 'pairs') as tick:
-                among = redundancy.highest_preferred(vectors, groups, tick, **self._products)
+                among = similarity.best_preferred(vectors, groups, tick, self._tuning)
         else:
             with progress.stage('compare', len(left)) as tick:
-                among, _ = redundancy.greedy(vectors, groups, old.eta, tick, **self._products)
+                among, _ = similarity.greedy(vectors, groups, old.eta, tick, self._tuning)
         closer = among.cosine > np.where(np.isnan(found.cosine), -np.inf, found.cosine)
         highest = np.where(closer, among.cosine, found.cosine)[new]
         position = np.empty(len(vectors), np.int64)
@@ -210,7 +212,7 @@ class MedDEL(BaseSelector):
             raise SubsetError('The centroids are fewer than the clusters of the subset: they belong to another one.')
         for start in range(0, len(old.kept), BLOCK):
             part = slice(start, start + BLOCK)
-            cosine = exact_cosine(vectors.read(old.kept[part]), centroids, old.cluster[part])
+            cosine = similarity.exact_cosine(vectors.read(old.kept[part]), centroids[old.cluster[part]])
             if not np.allclose(self._distance(cosine), old.distance[part], rtol=0, atol=SAME_DISTANCE):
                 raise SubsetError(
                     'The distances that the subset states are not those to the centroids: they belong to another one.'
@@ -238,10 +240,10 @@ class MedDEL(BaseSelector):
                 pairs = sum(len(group) * (len(group) - 1) // 2 for group in groups)
                 announce(pairs, vectors.dim)
                 with progress.stage('compare', pairs, 'pairs') as tick:
-                    found = redundancy.highest_preferred(vectors, groups, tick, **self._products)
+                    found = similarity.best_preferred(vectors, groups, tick, self._tuning)
             else:
                 with progress.stage('compare', len(order)) as tick:
-                    found, _ = redundancy.greedy(vectors, groups, eta, tick, **self._products)
+                    found, _ = similarity.greedy(vectors, groups, eta, tick, self._tuning)
             run.redundancy[order], run.removed_by[order] = found.cosine[order], found.row[order]
             stays = ~far & ~(run.redundancy[alive] > np.float32(eta))
             run.gone_in[alive[~stays]] = iteration
@@ -277,7 +279,7 @@ class MedDEL(BaseSelector):
         position[preferred] = rows
         far = self._far(run.distance)
         if self.rule == 'pairwise':
-            similarity = np.where(np.isnan(run.redundancy), -np.inf, run.redundancy)
+            cosine = np.where(np.isnan(run.redundancy), -np.inf, run.redundancy)
         else:
             stays = run.gone_in == _STAYS
             pairs = []
@@ -285,9 +287,13 @@ class MedDEL(BaseSelector):
                 group = preferred[np.isin(preferred, group)] if len(group) < len(rows) else preferred
                 pairs.append((group[~stays[group] & ~far[group]], group[stays[group]]))
             with progress.stage('fill', sum(len(a) * len(b) for a, b in pairs), 'pairs') as tick:
-                nearest = redundancy.nearest(vectors, pairs, tick, **self._products).cosine
-            similarity = np.where(stays | np.isnan(nearest), -np.inf, nearest)
-        return np.lexsort((position, similarity, -run.gone_in, far))
+                nearest = similarity.nearest(vectors, pairs, tick, self._tuning).cosine
+            cosine = np.where(stays | np.isnan(nearest), -np.inf, nearest)
+        return np.lexsort((position, cosine, -run.gone_in, far))
+
+    @property
+    def _tuning(self) -> similarity.Tuning:
+        return replace(similarity.default_tuning(), **self._faster)
 
     def _distance(self, cosine: NDArray[np.float64]) -> NDArray[np.float32]:
         if self.distance == 'cosine':

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mmdel.embedding.vectors import Vectors
 from mmdel.findings import NearestKept
 from mmdel.progress import SILENT, Stages
-from mmdel.selection.redundancy import nearest
+from mmdel.similarity import nearest
 from mmdel.subset import Subset
 
 PAIRS = 3_000_000_000

@@ -4,13 +4,12 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mmdel.embedding import vectors as module
 from mmdel.embedding.array_file import ArrayFile
-from mmdel.embedding.vectors import ArraySource, ChosenRows, Vectors, canonical_cosine, exact_cosine
+from mmdel.embedding.vectors import ArraySource, ChosenRows, Vectors
 from mmdel.errors import VectorError
+from mmdel.similarity import canonical_cosine
 
 
 def keys(size):
@@ -89,35 +88,3 @@ def test_unusable__is_an_error_that_names_the_keys(value, words):
 def test_shape__one_vector_for_each_key():
     with pytest.raises(VectorError, match='5 images'):
         Vectors(ArraySource(np.ones((4, 2), np.float32)), keys(5))
-
-
-@pytest.mark.parametrize('resident', [0, 1 << 20])
-def test_among__has_the_vectors_at_their_places(resident, monkeypatch):
-    monkeypatch.setattr(module, 'RESIDENT_BYTES', resident)
-    vectors = Vectors(ArraySource(np.random.default_rng(6).standard_normal((60, 8)).astype(np.float16)), keys(60), True)
-    for rows in (np.array([9, 2, 9, 59]), np.arange(5, 20), np.empty(0, np.int64)):
-        array, place = vectors.among(rows)
-        np.testing.assert_array_equal(array[place], vectors.read(rows))
-
-
-def test_canonical_cosine__one_vector_or_many_at_a_time():
-    rng = np.random.default_rng(7)
-    left, right = rng.standard_normal((2, 3 * module.PRODUCTS + 5, 300)).astype(np.float32) / 30
-    expected = [min((x.astype(np.float64) * y.astype(np.float64)).sum(), 1.0) for x, y in zip(left, right, strict=True)]
-    np.testing.assert_array_equal(canonical_cosine(left, right), np.float32(expected))
-    np.testing.assert_array_equal(
-        canonical_cosine(left, right[0]), canonical_cosine(left, np.tile(right[0], (len(left), 1)))
-    )
-
-
-@given(st.integers(0, 200), st.integers(1, 9), st.sampled_from([1, 7, 129]), st.integers(0, 999))
-def test_exact_cosine__is_the_same_however_the_other_vectors_are_given(size, others, dim, seed):
-    rng = np.random.default_rng(seed)
-    raw = [rng.standard_normal((count, dim)).astype(np.float32) for count in (size, others)]
-    left, right = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in raw)
-    which = rng.integers(0, others, size)
-    cosine = exact_cosine(left, right[which])
-    np.testing.assert_array_equal(exact_cosine(left, right, which), cosine)
-    np.testing.assert_array_equal(exact_cosine(left, right.astype(np.float64), which), cosine)
-    obvious = [min((one.astype(np.float64) * other).sum(), 1.0) for one, other in zip(left, right[which], strict=True)]
-    np.testing.assert_array_equal(cosine, obvious)

@@ -9,7 +9,7 @@ import pytest
 from mmdel.embedding.vectors import ArraySource, Vectors
 from mmdel.engine import coverage
 from mmdel.engine.coverage import CoveragePoint, Judge
-from mmdel.selection import settled_maximum
+from mmdel.similarity import Tuning, tuned
 
 
 def vectors_of(seed, size=70, dim=12):
@@ -18,14 +18,14 @@ def vectors_of(seed, size=70, dim=12):
 
 
 @pytest.mark.parametrize('count', [1, 9, 70])
-def test_similarity__is_that_to_the_nearest_kept_image(monkeypatch, count):
-    monkeypatch.setattr(settled_maximum, 'TILE_ROWS', 8)
+def test_similarity__is_that_to_the_nearest_kept_image(count):
     vectors = vectors_of(0)
     kept = np.random.default_rng(1).permutation(70)[:count]
     unit = vectors.read(slice(None)).astype(np.float64)
     matrix = (unit @ unit.T).astype(np.float32)
     np.fill_diagonal(matrix, 1)
-    cosine, row = coverage.similarity_to_kept(vectors, kept)
+    with tuned(Tuning(tile_rows=8, least_rows=8)):
+        cosine, row = coverage.similarity_to_kept(vectors, kept)
     np.testing.assert_allclose(cosine, matrix[:, kept].max(axis=1), atol=1e-7)
     assert np.isin(row, kept).all() and (row[kept] == kept).all()
     np.testing.assert_allclose(matrix[np.arange(70), row], cosine, atol=1e-7)

@@ -20,6 +20,7 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 import mmdel
+from mmdel import similarity
 from mmdel.datasets import DataDEL, MedDELDataset
 from mmdel.datasets.depth import find_max_value
 from mmdel.datasets.image_table import image_table
@@ -27,7 +28,7 @@ from mmdel.datasets.videos import index
 from mmdel.embedding import PixelEmbedder, embed_images
 from mmdel.engine import DedupRunner
 from mmdel.errors import ConfigError, DatasetError
-from mmdel.selection import leaks, redundancy
+from mmdel.selection import leaks
 from mmdel.selection.meddel import MedDEL
 from mmdel.subset import Subset
 
@@ -577,7 +578,7 @@ def test_changed_algorithm(tmp_path: Path, choose: Choose, monkeypatch: pytest.M
     assert (times(), times()) == (1, 0)
     monkeypatch.setattr(mmdel, '__version__', '99.0')
     assert times() == 0, 'a release alone changes no ranking'
-    for owner, name in ((MedDEL, 'version'), (redundancy, 'VERSION'), (type(MedDEL().clusterer), 'version')):
+    for owner, name in ((MedDEL, 'version'), (similarity, 'VERSION'), (type(MedDEL().clusterer), 'version')):
         monkeypatch.setattr(owner, name, 2)
         assert (times(), times()) == (1, 0), name
 

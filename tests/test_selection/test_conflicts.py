@@ -1,13 +1,12 @@
 """Conflicts agree with a loop over all pairs."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, Vectors
-from mmdel.selection import settled_maximum
 from mmdel.selection.conflicts import conflict_pairs, find_conflicts
+from mmdel.similarity import Tuning, tuned
 
 
 def made(size, classes, seed, copies=0):
@@ -42,9 +41,7 @@ def reference(vectors, labels, threshold):
 def test_conflicts__agree_with_a_loop_over_all_pairs(size, classes, seed, copies, threshold):
     vectors, labels = made(size, classes, seed, copies)
     expected = reference(vectors, labels, threshold)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settled_maximum, 'TILE_ROWS', 7)
-        patch.setattr(settled_maximum, 'TILE_COLUMNS', 5)
+    with tuned(Tuning(tile_rows=7, tile_columns=5, least_rows=7)):
         found = find_conflicts(vectors, labels, threshold)
     assert {i: (int(found.row[i]), found.cosine[i]) for i in np.flatnonzero(found.row >= 0)} == expected
     assert {frozenset(pair[:2]) for pair in conflict_pairs(found)} == {

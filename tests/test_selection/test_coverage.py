@@ -5,10 +5,9 @@ import pytest
 
 from mmdel.embedding.vectors import ArraySource, Vectors
 from mmdel.engine.coverage import similarity_to_kept
-from mmdel.selection import groups, neighbour_graph
 from mmdel.selection.coverage import Coverage
-from mmdel.selection.neighbour_graph import nearest_neighbours
 from mmdel.selection.strata import sequences
+from mmdel.similarity import Tuning, nearest_neighbours, tuned
 
 
 def similarity_matrix(selector, matrix, table):
@@ -108,25 +107,18 @@ def test_gains__never_grow_and_the_graph_never_promises_too_much(make_pool, orde
 
 @pytest.mark.parametrize('kind', ['scenes', 'copies', 'near ties'])
 @pytest.mark.parametrize('k', [1, 4, 30, 90])
-@pytest.mark.parametrize('search', ['faiss', 'pruned', 'given up'])
-def test_graph__is_that_of_all_pairs_ties_to_the_smaller_row(
-    make_pool, cosines, prune_everything, kind, k, search, monkeypatch
-):
-    monkeypatch.setattr(neighbour_graph, 'SECOND_SEARCH', 5)
-    if search != 'faiss':
-        prune_everything(monkeypatch)
-        monkeypatch.setattr(neighbour_graph, 'QUERIES', 32)
-    if search == 'pruned':
-        monkeypatch.setattr(neighbour_graph, 'import_faiss', lambda: None)
-    if search == 'given up':
-        monkeypatch.setattr(groups, 'LEFT', -1)
-        monkeypatch.setattr(groups, 'LEFT_BESIDE_LOW', -1)
+@pytest.mark.parametrize('search', ['plain', 'pruned', 'dense'])
+def test_graph__is_that_of_all_pairs_ties_to_the_smaller_row(make_pool, cosines, kind, k, search):
     vectors, _ = make_pool(90, seed=2, copies=kind == 'copies')
     if kind == 'near ties':
         rng = np.random.default_rng(0)
         raw = np.repeat(rng.standard_normal((3, 16)), 30, axis=0) + 1e-7 * rng.standard_normal((90, 16))
         vectors = Vectors(ArraySource(raw.astype(np.float32)), [f'{i:02d}' for i in range(90)])
-    graph = nearest_neighbours(vectors, np.arange(90), k)
+    small = dict(tile_rows=16, tile_columns=9, least_rows=16, candidates=256 if search == 'plain' else 4)
+    if search == 'pruned':
+        small |= dict(prune_numbers=1, prune_dimensions=1, prune_left=np.inf, dimensions=4, cell=6, panel=4)
+    with tuned(Tuning(**small)):
+        graph = nearest_neighbours(vectors, np.arange(90), k)
     matrix = cosines(vectors)
     beside = near_pairs(matrix, k)
     found = np.zeros((90, 90), bool)

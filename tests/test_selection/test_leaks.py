@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from mmdel.embedding.vectors import ArraySource, StackedRows, Vectors
 from mmdel.errors import ConfigError, VectorError
 from mmdel.findings import LeakRule
-from mmdel.selection import leaks
-from mmdel.selection.leaks import Rows, View, find_leaks, is_leak, nearest_columns
+from mmdel.selection.leaks import Rows, View, find_leaks, is_leak
+from mmdel.similarity import Tuning, top_k, tuned
 
 
 def made(size, seed, copies=0, dim=8, center=False):
@@ -33,23 +33,21 @@ def reference(vectors, rows, columns, k):
 
 @settings(max_examples=60)
 @given(st.integers(2, 40), st.integers(0, 999), st.integers(0, 20), st.integers(1, 50), st.booleans())
-def test_nearest_columns__agree_with_a_loop_over_all_pairs(size, seed, copies, k, center):
+def test_top_k__agree_with_a_loop_over_all_pairs(size, seed, copies, k, center):
     vectors = made(size, seed, copies, center=center)
     split = size // 2
     rows, columns = np.arange(split, size), np.arange(split)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leaks, 'COLUMNS', 5)
-        patch.setattr(leaks, 'BLOCK_BYTES', 200)
-        cosine, place = nearest_columns(vectors, rows, columns, k)
+    with tuned(Tuning(tile_columns=5, least_rows=3)):
+        cosine, place = top_k(vectors, rows, columns, k)
     found = [list(zip(p.tolist(), c, strict=True)) for p, c in zip(place, cosine, strict=True)]
     assert found == reference(vectors, rows, columns, k)
 
 
-def test_nearest_columns__of_nothing_is_nothing():
+def test_top_k__of_nothing_is_nothing():
     vectors = made(5, 0)
     nothing = np.empty(0, np.int64)
-    assert nearest_columns(vectors, np.arange(3), nothing, 4)[1].shape == (3, 0)
-    assert nearest_columns(vectors, nothing, np.arange(3), 2)[1].shape == (0, 2)
+    assert top_k(vectors, np.arange(3), nothing, 4)[1].shape == (3, 0)
+    assert top_k(vectors, nothing, np.arange(3), 2)[1].shape == (0, 2)
 
 
 def search(copies_of, size=60, tests=5, neighbours=2, limit=None):

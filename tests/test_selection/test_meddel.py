@@ -10,6 +10,7 @@ from mmdel.embedding.vectors import ArraySource, Vectors
 from mmdel.errors import ConfigError, SubsetError
 from mmdel.selection.clustering import Clustering, FaissKMeans, auto_num_clusters
 from mmdel.selection.meddel import KEEPS, MedDEL
+from mmdel.similarity import Tuning, tuned
 from mmdel.subset import Subset
 
 
@@ -308,3 +309,37 @@ def test_kmeans__more_clusters_than_images_and_identical_images():
     assert isinstance(clustering, Clustering)
     assert clustering.label.max() < 5
     np.testing.assert_allclose(clustering.cosine, 1, atol=1e-6)
+
+
+@pytest.mark.parametrize('kind', ['raw', 'centred'])
+@pytest.mark.parametrize(
+    'options', [dict(scope='global'), dict(clusterer=dict(type='mmdel.FaissKMeans', num_clusters=9))]
+)
+def test_ranking__same_for_any_precision_device_tuning_and_thread_count(kind, options, monkeypatch):
+    rng = np.random.default_rng(0)
+    scene = rng.standard_normal((75, 64))[rng.integers(0, 75, 1500)]
+    raw = scene + 0.2 * rng.standard_normal((1500, 64)) + (20 * rng.standard_normal(64) if kind == 'raw' else 0)
+    raw[rng.integers(0, 1500, 150)] = raw[0]
+    names = [f'{i:05d}' for i in range(1500)]
+    vectors = Vectors(ArraySource(raw.astype(np.float32)), names, center=kind == 'centred')
+    table = pa.table({'image': names})
+    plain = MedDEL(**options, precision='float32').rank(vectors, table)
+    for rows, columns, threads in ((1024, 1024, 1), (96, 64, 2), (33, 200, 3)):
+        monkeypatch.setattr('mmdel.similarity.tasks.usable_cores', lambda threads=threads: threads)
+        small = Tuning(tile_rows=rows, tile_columns=columns, least_rows=rows, prune_numbers=1, prune_dimensions=1)
+        for how in (dict(precision='auto'), dict(precision='bfloat16'), dict(device='cpu:0')):
+            with tuned(small):
+                found = MedDEL(**options, **how).rank(vectors, table)
+            for name in ('rank', 'redundancy', 'removed_by', 'cluster', 'distance'):
+                np.testing.assert_array_equal(getattr(found, name), getattr(plain, name))
+
+
+def test_precision__refuses_what_there_is_not():
+    with pytest.raises(ConfigError, match='precision must be one of'):
+        MedDEL(precision='float8')
+    with pytest.raises(ConfigError, match='device'):
+        MedDEL(device='abacus')
+
+
+def test_config__says_nothing_of_how_fast():
+    assert MedDEL(precision='float32').config() == MedDEL().config()

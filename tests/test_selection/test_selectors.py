@@ -17,6 +17,7 @@ from mmdel.errors import ConfigError
 from mmdel.registry import SELECTORS
 from mmdel.selection import MedDEL, SemDeDup
 from mmdel.selection.selector import BaseSelector
+from mmdel.similarity import Tuning, tuned
 
 NAMES = (
     'RandomSelector', 'EveryNth', 'MedDEL', 'SemDeDup', 'KCenterGreedy', 'KMeansMedoids', 'DensityQuota',
@@ -58,17 +59,15 @@ def test_rank__same_for_any_thread_count_and_block(make_pool, name, monkeypatch)
     wanted = size_for(selector, 150)
     expected = selector.rank(vectors, table, wanted).rank
     threads = faiss.omp_get_max_threads()
-    for constant, value in (
-        ('settled_maximum.TILE_ROWS', 17), ('settled_maximum.TILE_COLUMNS', 13), ('neighbour_graph.QUERIES', 19),
-        ('k_center_greedy.BLOCK', 23),
-    ):  # fmt: skip
-        monkeypatch.setattr(f'mmdel.selection.{constant}', value)
+    monkeypatch.setattr('mmdel.selection.k_center_greedy.BLOCK', 23)
+    small = Tuning(tile_rows=17, tile_columns=13, least_rows=19, most_rows=40, whole_rows=20)
     try:
         faiss.omp_set_num_threads(1)
-        with threadpool_limits(1):
+        with threadpool_limits(1), tuned(small):
             assert (selector.rank(vectors, table, wanted).rank == expected).all()
         faiss.omp_set_num_threads(3)
-        assert (build(name).rank(vectors, table, wanted).rank == expected).all()
+        with tuned(small):
+            assert (build(name).rank(vectors, table, wanted).rank == expected).all()
     finally:
         faiss.omp_set_num_threads(threads)
 

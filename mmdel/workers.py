@@ -1,0 +1,64 @@
+"""Threads over independent pieces of work, each with single-threaded matrix libraries.
+
+So a whole piece runs in parallel, not only the products in it.
+"""
+
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import torch
+from threadpoolctl import ThreadpoolController
+
+from mmdel.cores import usable_cores
+
+SWITCH_INTERVAL = 50e-6
+"""Seconds after which a thread that waits for the interpreter gets it. Python's own 5 ms are longer than a product takes."""
+
+
+def on_threads(work: Callable[[int], None], numbers: Iterable[int], threads: int | None = None) -> None:
+    """Do pieces of work in the order of their numbers, each by the next free thread.
+
+    Args:
+        work (Callable): Does the piece of a number. Where it raises, no further piece is begun, and the error is raised here.
+        numbers (Iterable[int]): Of the pieces; asked for one at a time, when a thread is free.
+        threads (int, optional): Defaults to None (all cores).
+    """
+    waiting = iter(numbers)
+    lock = threading.Lock()
+    failed = threading.Event()
+
+    def run() -> None:
+        while (number := take()) is not None:
+            try:
+                work(number)
+            except BaseException:
+                failed.set()  # the others end with what they have in hand
+                raise
+
+    def take() -> int | None:
+        with lock:
+            return None if failed.is_set() else next(waiting, None)
+
+    torch_threads, interval = torch.get_num_threads(), sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    try:
+        # torch counts its threads for each thread that calls it
+        with (
+            _matrix_libraries().limit(limits=1, user_api='blas'),
+            ThreadPoolExecutor(threads or usable_cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ):
+            futures = [pool.submit(run) for _ in range(threads or usable_cores())]
+            for future in futures:
+                future.result()
+    finally:
+        torch.set_num_threads(torch_threads)
+        sys.setswitchinterval(interval)
+
+
+@cache
+def _matrix_libraries() -> ThreadpoolController:
+    """NumPy's, that is; looking for them takes as long as comparing a thousand images."""
+    return ThreadpoolController()
