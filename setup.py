@@ -160,7 +160,7 @@ setup(
         'Topic :: Scientific/Engineering :: Medical Science Apps.',
     ],
     packages=find_packages(include=['mmdel', 'mmdel.*']),
-    package_data={'mmdel.visualization': ['page/*']},
+    package_data={'mmdel.report': ['page/*']},
     cmdclass={'build_py': BuildPy},
     python_requires='>=3.10',
     install_requires=REQUIREMENTS,

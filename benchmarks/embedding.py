@@ -31,10 +31,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
 
 import mmdel
-from mmdel.datasets.image_table import SCHEMA, ImageTable
 from mmdel.embedding import BaseEmbedder, ViTEmbedder, embed_images
 from mmdel.embedding.reader import read_batches
 from mmdel.engine import DedupRunner
+from mmdel.images.image_table import SCHEMA, ImageTable
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 

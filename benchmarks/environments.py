@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from mmdel.datasets.image_table import image_table
 from mmdel.embedding import embed_images
 from mmdel.engine import DedupRunner
+from mmdel.images.image_table import image_table
 from mmdel.registry import DATASETS, EMBEDDERS
 
 PAIRS = 200_000

@@ -19,15 +19,15 @@ import pyarrow as pa
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from mmdel.config_file import merge_options, read_part
-from mmdel.datasets.image_table import image_table
-from mmdel.embedding.embedder import Embedded, embed_images
+from mmdel.compute.progress import Stages
+from mmdel.config.config_file import merge_options, read_part
+from mmdel.embedding.embed import Embedded, embed_images
 from mmdel.embedding.vectors import ChosenRows, StackedRows, Vectors
-from mmdel.engine.leak_check import ExcludeNear, check_leaks
-from mmdel.findings import LeakRule
-from mmdel.progress import Stages
+from mmdel.images.image_table import image_table
+from mmdel.leaks.leak_check import ExcludeNear, check_leaks
+from mmdel.leaks.search import ALIKE
 from mmdel.registry import EMBEDDERS
-from mmdel.selection.leaks import ALIKE
+from mmdel.selection.findings import LeakRule
 
 EMBEDDERS_DIR = Path(__file__).resolve().parent.parent / 'configs' / '_base_' / 'embedders'
 EVERY = 5

@@ -25,9 +25,9 @@ from mmengine.config import Config
 from selection import ROOT, draw_scenes, run_dedup
 
 from mmdel.datasets import DataDEL, MedDELDataset
-from mmdel.datasets.image_table import image_table
 from mmdel.embedding.reader import file_state
 from mmdel.embedding.store import ROWS, EmbeddingStore
+from mmdel.images.image_table import image_table
 from mmdel.registry import EMBEDDERS
 
 FOLDER = 10_000

@@ -20,10 +20,10 @@ import pyarrow as pa
 
 from mmdel.embedding.vectors import Vectors
 from mmdel.engine.given_vectors import read_given_vectors
+from mmdel.report.page import Findings, write_report
 from mmdel.selection.conflicts import list_conflicts
 from mmdel.selection.nearest_kept import nearest_kept
 from mmdel.subset import Subset
-from mmdel.visualization.report import Findings, write_report
 
 SCENE = 10
 """Images of a scene."""

@@ -15,9 +15,9 @@ from mmengine.registry import DATASETS, init_default_scope
 import mmdel.datasets
 import mmdel.embedding
 import mmdel.selection  # noqa: F401
-from mmdel.datasets.image_table import image_table
-from mmdel.embedding.embedder import embed_images
+from mmdel.embedding.embed import embed_images
 from mmdel.embedding.vectors import Vectors
+from mmdel.images.image_table import image_table
 from mmdel.registry import EMBEDDERS, SELECTORS
 
 ETAS = (0.99, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5)

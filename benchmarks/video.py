@@ -26,11 +26,12 @@ import torch
 from mmengine.logging import MMLogger
 
 import mmdel
-from mmdel.datasets import DataDEL, videos
-from mmdel.datasets.frames import read_frame
-from mmdel.datasets.image_table import image_table
-from mmdel.datasets.videos import index
+from mmdel.datasets import DataDEL
 from mmdel.embedding import BaseEmbedder, PixelEmbedder, ViTEmbedder, embed_images
+from mmdel.images import videos
+from mmdel.images.frames import read_frame
+from mmdel.images.image_table import image_table
+from mmdel.images.videos import index
 
 CODECS = {
     'H.264, MP4, key every 12': ('clip.mp4', 'libx264', 12, {'crf': '18', 'preset': 'fast'}),

@@ -42,7 +42,7 @@ class LockedError(MmdelError, RuntimeError):
 
 
 class StorageError(MmdelError, RuntimeError):
-    """The storage failed, and not a file; see :mod:`mmdel.storage`.
+    """The storage failed, and not a file; see :mod:`mmdel.compute.storage`.
 
     Args:
         message (str): What was being read, what the system says, and what to do.

@@ -46,7 +46,7 @@ class _RootRegistry(Registry):
 
 
 EMBEDDERS = _RootRegistry('embedder', scope='mmdel', locations=['mmdel.embedding'])
-"""Images to vectors: subclasses of :class:`mmdel.embedding.base_embedder.BaseEmbedder`."""
+"""Images to vectors: subclasses of :class:`mmdel.embedding.embedders.base_embedder.BaseEmbedder`."""
 
 CLUSTERERS = _RootRegistry('clusterer', scope='mmdel', locations=['mmdel.selection'])
 """Vectors to clusters."""

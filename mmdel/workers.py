@@ -12,7 +12,7 @@ from functools import cache
 import torch
 from threadpoolctl import ThreadpoolController
 
-from mmdel.cores import usable_cores
+from mmdel.compute.cores import usable_cores
 
 SWITCH_INTERVAL = 50e-6
 """Seconds after which a thread that waits for the interpreter gets it. Python's own 5 ms are longer than a product takes."""

@@ -1,20 +1,23 @@
 """What tests of several rooms share: synthetic demo data, and real frames and weights where they are there."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
 import av
+import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import settings
 from mmengine.dataset import BaseDataset, base_dataset
 
+from mmdel.compute.file_state import FileState
 from mmdel.datasets.synthetic import render_pool, render_segmentation
-from mmdel.datasets.videos import index
-from mmdel.file_state import FileState
+from mmdel.images.videos import index
+from mmdel.subset import Subset
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
 
@@ -141,3 +144,40 @@ def _add_sound(container: av.container.OutputContainer) -> None:
     sound.sample_rate = 8000
     container.mux(stream.encode(sound))
     container.mux(stream.encode())
+
+
+@pytest.fixture
+def make_images() -> Callable[..., Path]:
+    """``make_images(folder, names)`` writes a 4 x 4 image under each name; its grey level is its position in ``names``."""
+
+    def make(folder: Path, names: Iterable[str]) -> Path:
+        for level, name in enumerate(names):
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            encoded = cv2.imencode(os.path.splitext(name)[1].lower() or '.png', np.full((4, 4, 3), level, np.uint8))[1]
+            path.write_bytes(encoded.tobytes())
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def write_subset(tmp_path: Path) -> Callable[..., str]:
+    """``write_subset(kept, dropped)`` writes a subset file with these keys and gives its path."""
+
+    def write(
+        kept: Iterable[str], dropped: Iterable[str] = (), unreadable: Iterable[str] = (), name: str = 'subset.parquet'
+    ) -> str:
+        kept, dropped = list(kept), list(dropped)
+        redundancy = [0.1] * len(kept) + [0.95] * len(dropped)
+        columns = {
+            'image': pa.array(kept + dropped, pa.string()),
+            'rank': pa.array(range(len(kept) + len(dropped)), pa.int64()),
+            'redundancy': pa.array(redundancy, pa.float32()),
+        }
+        whole = Subset.from_ranking(pa.table(columns), {}, tuple((key, 'empty') for key in unreadable))
+        path = tmp_path / 'subsets' / name
+        whole.at(eta=0.5).write(path)
+        return str(path)
+
+    return write

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmdel.arguments import ArgumentParser, at_least
+from mmdel.cli.arguments import ArgumentParser, at_least
 
 SHOWN = 20
 """Pairs in the table."""
@@ -56,11 +56,11 @@ def run(args: argparse.Namespace) -> None:
     from mmengine.logging import MMLogger
     from rich.console import Console
 
-    from mmdel.datasets.depth import max_value_of
+    from mmdel.compute.progress import Stages
     from mmdel.engine.finished_run import FinishedRun
-    from mmdel.engine.leak_record import write_leaks
     from mmdel.engine.leakage import check_run, exclude_leaks, exclusion_options
-    from mmdel.progress import Stages
+    from mmdel.images.depth import max_value_of
+    from mmdel.leaks.leak_record import write_leaks
 
     MMLogger.get_instance('mmdel', logger_name='mmdel', log_level='INFO')
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -106,8 +106,8 @@ def show(console, report, subset) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from mmdel.visualization.names import shown
-    from mmdel.visualization.report import doubtful_first
+    from mmdel.report.names import shown
+    from mmdel.report.page import doubtful_first
 
     if not report.pairs:
         return
@@ -129,9 +129,9 @@ def show(console, report, subset) -> None:
 
 def draw(report, paths, folder: Path, max_value: int | None) -> Path:
     """The pairs side by side, the image of the pool first."""
-    from mmdel.files import atomic
-    from mmdel.visualization.plots import plot_pictures
-    from mmdel.visualization.report import doubtful_first
+    from mmdel.compute.files import atomic
+    from mmdel.report.page import doubtful_first
+    from mmdel.report.plots import plot_pictures
 
     shown, files = [], {}
     for pair in doubtful_first(report)[:DRAWN]:
@@ -147,7 +147,7 @@ def draw(report, paths, folder: Path, max_value: int | None) -> Path:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.command_line import end_with
+    from mmdel.compute.exits import end_with
 
     end_with(run, args, 'vectors made so far are kept, and the same command goes on from there')
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mmdel.arguments import ArgumentParser, cosine, share
+from mmdel.cli.arguments import ArgumentParser, cosine, share
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 ENCODERS = CONFIGS / '_base_' / 'embedders'
@@ -122,12 +122,12 @@ def parse_args() -> argparse.Namespace:
 
 
 def names(folder: Path) -> str:
-    # not by mmdel.config_file: importing it would slow --help down
+    # not by mmdel.config.config_file: importing it would slow --help down
     return ', '.join(sorted(path.stem for path in folder.glob('*.py')))
 
 
 def load_config(args: argparse.Namespace):
-    from mmdel.config_file import merge_options, read_config, read_part
+    from mmdel.config.config_file import merge_options, read_config, read_part
     from mmdel.errors import ConfigError
 
     cfg = read_config(args.config)
@@ -213,12 +213,12 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mmdel import sharing
+    from mmdel.compute import sharing
+    from mmdel.compute.progress import Stages
     from mmdel.engine import DedupRunner
     from mmdel.engine.run_log import logged
     from mmdel.engine.work_dir import SKIPPED
-    from mmdel.progress import Stages
-    from mmdel.visualization.names import shown
+    from mmdel.report.names import shown
 
     # by every process, since the config may import what is shared later
     cfg = load_config(args)
@@ -278,7 +278,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def run_together(args: argparse.Namespace) -> None:
-    from mmdel import sharing
+    from mmdel.compute import sharing
 
     with sharing.joined(args.launcher):
         run(args)
@@ -289,7 +289,7 @@ def main() -> None:
     if args.launcher != 'none':
         # read when torch is imported: the C++ traces of a lost connection would bury what is said about it
         os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
-    from mmdel.command_line import end_with
+    from mmdel.compute.exits import end_with
 
     end_with(run_together, args, 'vectors made so far are kept in cache_dir, and the same command goes on from there')
 

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from mmdel.arguments import ArgumentParser
+from mmdel.cli.arguments import ArgumentParser
 
 WORK = Path('work_dirs/demo')
 LOGS = WORK / 'logs'

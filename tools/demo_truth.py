@@ -9,7 +9,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from mmdel.arguments import ArgumentParser
+from mmdel.cli.arguments import ArgumentParser
 
 KINDS = ('frame', 'black', 'washed_out', 'blurred', 'text', 'copy', 'unreadable')
 COLUMNS = ('far', 'duplicate', 'unreadable', 'other')
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.command_line import end_with
+    from mmdel.compute.exits import end_with
 
     end_with(run, args)
 

@@ -6,7 +6,7 @@ python tools/export_subset.py work_dirs/RUN/subset.parquet --root my/frames --ou
 import argparse
 import sys
 
-from mmdel.arguments import ArgumentParser, at_least, cosine, share
+from mmdel.cli.arguments import ArgumentParser, at_least, cosine, share
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from mmdel.datasets import export
-    from mmdel.progress import Stages
+    from mmdel import export
+    from mmdel.compute.progress import Stages
     from mmdel.subset import Subset
 
     progress = Stages(Console(stderr=True))
@@ -98,7 +98,7 @@ def report(line: str, problems) -> None:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.command_line import end_with
+    from mmdel.compute.exits import end_with
 
     end_with(run, args)
 

@@ -6,7 +6,7 @@ python tools/make_demo_data.py --out data/demo
 import argparse
 from pathlib import Path
 
-from mmdel.arguments import ArgumentParser, at_least
+from mmdel.cli.arguments import ArgumentParser, at_least
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,8 +19,8 @@ def parse_args() -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from mmdel.compute.progress import Stages
     from mmdel.datasets.synthetic import write_demo_data
-    from mmdel.progress import Stages
 
     out = write_demo_data(args.out, args.seed, Stages(Console(stderr=True)))
     for kind, folder in (('pool', Path('pool')), ('segmentation', Path('segmentation', 'kvasir-seg', 'images'))):
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.command_line import end_with
+    from mmdel.compute.exits import end_with
 
     end_with(run, args)
 

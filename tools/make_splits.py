@@ -5,7 +5,7 @@ python tools/make_splits.py data/datadel/kvasir-seg data/datadel/cvc-clinicdb
 
 import argparse
 
-from mmdel.arguments import ArgumentParser
+from mmdel.cli.arguments import ArgumentParser
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mmdel.datasets.splits import write_splits
+    from mmdel.datadel.splits import write_splits
 
     console = Console()
     for folder in args.folders:
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.command_line import end_with
+    from mmdel.compute.exits import end_with
 
     end_with(run, args)
 

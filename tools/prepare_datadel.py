@@ -5,7 +5,7 @@ python tools/prepare_datadel.py --raw downloads --out data/datadel
 
 import argparse
 
-from mmdel.arguments import ArgumentParser
+from mmdel.cli.arguments import ArgumentParser
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mmdel.datasets.catalog import find
+    from mmdel.datadel.catalog import find
 
     args.only = [find(name).id for name in args.only]
     if args.list:
@@ -51,8 +51,8 @@ def show_catalog(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from mmdel.datasets import catalog_page
-    from mmdel.datasets.catalog import CATALOG
+    from mmdel.datadel import catalog_page
+    from mmdel.datadel.catalog import CATALOG
 
     if args.format == 'markdown':
         print(catalog_page.markdown(), end='')
@@ -78,10 +78,10 @@ def show_catalog(args: argparse.Namespace) -> int:
 def load(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from mmdel.datasets.catalog import find
-    from mmdel.datasets.download import download, size_of
+    from mmdel.compute.progress import Stages
+    from mmdel.datadel.catalog import find
+    from mmdel.datadel.download import download, size_of
     from mmdel.errors import ConfigError
-    from mmdel.progress import Stages
 
     entry = find(args.download)
     if not entry.links:
@@ -111,8 +111,8 @@ def agreed() -> bool:
 def prepare(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from mmdel.datasets.converters import assemble
-    from mmdel.progress import Stages
+    from mmdel.compute.progress import Stages
+    from mmdel.datadel.converters import assemble
 
     reports, strays = assemble(args.raw, args.out, args.only, args.copy, Stages(Console(stderr=True)))
     lines = show(reports, args.out)
@@ -127,9 +127,9 @@ def verify(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from mmdel.datasets.converters import verify as look
+    from mmdel.compute.progress import Stages
+    from mmdel.datadel.converters import verify as look
     from mmdel.errors import DatasetError
-    from mmdel.progress import Stages
 
     if not Path(args.out).is_dir():
         raise DatasetError(f'{args.out} is not there. Assemble it first: --raw DOWNLOADS')
@@ -147,7 +147,7 @@ def show(reports, out: str, ledger: bool = True) -> list[str]:
     from rich.console import Console
     from rich.table import Table
 
-    from mmdel.datasets.catalog_page import amounts
+    from mmdel.datadel.catalog_page import amounts
 
     heads = ('dataset', 'expected', 'found', 'unreadable', 'missing', 'extra', 'status')
     table = Table(*heads, title=out, show_edge=False)
@@ -178,7 +178,7 @@ def say(lines: list[str]) -> None:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.command_line import end_with
+    from mmdel.compute.exits import end_with
 
     end_with(run, args, 'datasets that are whole are kept; the same command goes on with the others')
 

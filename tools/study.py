@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmdel.arguments import ArgumentParser, at_least
+from mmdel.cli.arguments import ArgumentParser, at_least
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -149,7 +149,7 @@ def as_time(seconds: float | None) -> str:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.command_line import end_with
+    from mmdel.compute.exits import end_with
 
     end_with(run, args, 'runs that have ended are recorded; the same command goes on with the others')
 

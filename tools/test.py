@@ -8,7 +8,7 @@ import argparse
 import os
 from pathlib import Path
 
-from mmdel.arguments import ArgumentParser, at_least
+from mmdel.cli.arguments import ArgumentParser, at_least
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,7 +53,7 @@ def parse_args() -> argparse.Namespace:
 
 def load_config(args: argparse.Namespace):
     from mmdel.errors import ConfigError
-    from mmdel.training import command_line
+    from mmdel.training import training_config as command_line
 
     cfg = command_line.read_training_config(args.config, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
@@ -80,9 +80,9 @@ def run(args: argparse.Namespace) -> None:
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
-    from mmdel import distributed
-    from mmdel.training.command_line import mistakes_of
-    from mmdel.weights import check_checkpoint
+    from mmdel.compute import distributed
+    from mmdel.compute.weights import check_checkpoint
+    from mmdel.training.training_config import mistakes_of
 
     check_checkpoint(args.checkpoint)
     cfg = load_config(args)
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.command_line import end_with
+    from mmdel.compute.exits import end_with
 
     end_with(run, args)
 

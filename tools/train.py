@@ -10,7 +10,7 @@ import argparse
 import os
 from pathlib import Path
 
-from mmdel.arguments import ArgumentParser, at_least
+from mmdel.cli.arguments import ArgumentParser, at_least
 
 
 def parse_args() -> argparse.Namespace:
@@ -61,7 +61,8 @@ def parse_args() -> argparse.Namespace:
 
 def load_config(args: argparse.Namespace):
     from mmdel.errors import ConfigError
-    from mmdel.training import command_line, equal_compute
+    from mmdel.training import equal_compute
+    from mmdel.training import training_config as command_line
 
     cfg = command_line.read_training_config(args.config, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
@@ -92,8 +93,8 @@ def run(args: argparse.Namespace) -> None:
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
-    from mmdel import distributed
-    from mmdel.training.command_line import mistakes_of
+    from mmdel.compute import distributed
+    from mmdel.training.training_config import mistakes_of
 
     cfg = load_config(args)
     distributed.prepare(cfg, args.launcher)
@@ -104,7 +105,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.command_line import end_with
+    from mmdel.compute.exits import end_with
 
     end_with(run, args, 'checkpoints written so far are kept; the same command with --resume goes on from the last one')
 

@@ -15,10 +15,10 @@ from mmdel.datasets.endoscopy_seg import (
     KvasirSessileDataset,
     PolypGenDataset,
 )
-from mmdel.datasets.frames import LoadFrame
 from mmdel.datasets.load_cached import LoadCached
-from mmdel.datasets.masks import LoadMask
 from mmdel.datasets.meddel_dataset import MedDELDataset
+from mmdel.images.frames import LoadFrame
+from mmdel.images.masks import LoadMask
 
 __all__ = [
     'CVC300Dataset',

@@ -15,16 +15,17 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from numpy.typing import NDArray
 
-from mmdel import plain_lists, storage
-from mmdel.datasets import keys, metadata_table
-from mmdel.datasets.catalog import CATALOG
-from mmdel.datasets.listing import EXCLUDED, MASK, Listing, by_folder, file_problem, list_images, masks_among, select
-from mmdel.datasets.video_listing import list_frames, with_pages
-from mmdel.datasets.videos import FrameStep, frame_path, is_video, read_index, split_frame
+from mmdel.compute import storage
+from mmdel.datadel.catalog import CATALOG
 from mmdel.errors import ConfigError, DatasetError, UnreadableImage
+from mmdel.images import keys, metadata_table
 from mmdel.images.formats.pages import is_page_file
 from mmdel.images.ignored import Exclusion
+from mmdel.images.listing import EXCLUDED, MASK, Listing, by_folder, file_problem, list_images, masks_among, select
+from mmdel.images.video_listing import list_frames, with_pages
+from mmdel.images.videos import FrameStep, frame_path, is_video, read_index, split_frame
 from mmdel.registry import DATASETS
+from mmdel.subset import plain_lists
 
 LAYOUTS = {
     'gastrovision': re.compile(r'(?P<label>[^/]+)/[^/]+'),
@@ -84,7 +85,7 @@ class DataDEL(BaseDataset):
     Attributes:
         ledger (tuple[tuple[str, str], ...]): ``(key, reason)`` of files that cannot be used, once the items are loaded.
         skipped (Mapping[str, tuple[str, ...]]): Keys of all other files by the reason why they are no items, see
-            :class:`~mmdel.datasets.listing.Listing`.
+            :class:`~mmdel.images.listing.Listing`.
         notes (tuple[str, ...]): What else was seen, for people.
 
     Examples:

@@ -31,8 +31,8 @@ from filelock import FileLock
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
+from mmdel.compute.files import TEMPORARY, process_runs
 from mmdel.errors import ConfigError
-from mmdel.files import TEMPORARY, process_runs
 
 FORMAT = 2
 """Version of the entries, raised too when mmdel itself decodes in another way."""

@@ -9,7 +9,7 @@
 
 Pipelines load the masks with ``mmdel.LoadMask``. The classes are plain mmengine datasets, so that they are there without
 mmseg, whose transforms, metrics and wrappers take them as they are. Where a docstring says that no official split exists,
-the lists are cut 80/10/10 by :mod:`mmdel.datasets.splits`.
+the lists are cut 80/10/10 by :mod:`mmdel.datadel.splits`.
 """
 
 import os
@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from mmdel.datasets.image_folder import by_stem, counted, read_list, three, unmatched
 from mmdel.errors import ConfigError, DatasetError
+from mmdel.images.image_folder import by_stem, counted, read_list, three, unmatched
 from mmdel.registry import DATASETS
 
 _POLYP: dict[str, Any] = dict(classes=('background', 'polyp'), palette=[[0, 0, 0], [0, 255, 0]])

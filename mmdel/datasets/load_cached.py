@@ -22,10 +22,10 @@ import numpy as np
 import PIL
 from mmcv.transforms import BaseTransform
 
-from mmdel.datasets import frames
-from mmdel.datasets.contents import content_of
 from mmdel.datasets.decoded_store import FORMAT, DecodedStore
 from mmdel.errors import ConfigError
+from mmdel.images import frames
+from mmdel.images.contents import content_of
 from mmdel.registry import TRANSFORMS
 
 READS = (

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from mmengine.dataset import BaseDataset
 from numpy.typing import NDArray
 
-from mmdel.blocks import blocks
-from mmdel.datasets import keys
+from mmdel.compute.blocks import blocks
+from mmdel.images import keys
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from mmdel.datasets.contents import content_of
+from mmdel.compute.file_state import file_state
 from mmdel.errors import DatasetError
-from mmdel.file_state import file_state
+from mmdel.images.contents import content_of
 from mmdel.subset import Subset
 
 COMPARED = 64

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmdel import storage
+from mmdel.compute import storage
 from mmdel.embedding.vectors import row_numbers
 from mmdel.errors import VectorError
 

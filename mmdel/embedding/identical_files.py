@@ -18,13 +18,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mmdel import storage
-from mmdel.datasets import videos
-from mmdel.datasets.contents import CONTENT_BYTES, content_of, digest_of
+from mmdel.compute import storage
+from mmdel.compute.file_state import tells_nothing
+from mmdel.compute.progress import SILENT, Stages, Tick
 from mmdel.embedding.store import STATE
 from mmdel.errors import StorageError
-from mmdel.file_state import tells_nothing
-from mmdel.progress import SILENT, Stages, Tick
+from mmdel.images import videos
+from mmdel.images.contents import CONTENT_BYTES, content_of, digest_of
 
 READERS = 16
 """Files read at once: on a network drive each is waited for."""
@@ -38,7 +38,7 @@ Group = list[int]
 
 
 def contents_of(paths: Sequence[str], tick: Tick = lambda done: None) -> pa.Array:
-    """:func:`~mmdel.datasets.contents.content_of` each, null where it is None; several are read at once.
+    """:func:`~mmdel.images.contents.content_of` each, null where it is None; several are read at once.
 
     Args:
         paths (Sequence[str]): [n], image files and frames.

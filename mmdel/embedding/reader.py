@@ -26,13 +26,13 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmdel import storage
-from mmdel.cores import usable_cores
-from mmdel.datasets import frames, videos
-from mmdel.datasets.contents import content_of
+from mmdel.compute import storage
+from mmdel.compute.cores import usable_cores
+from mmdel.compute.file_state import NO_FILE, FileState
 from mmdel.embedding import reading_processes
 from mmdel.errors import ConfigError, MmdelError, StorageError
-from mmdel.file_state import NO_FILE, FileState
+from mmdel.images import frames, videos
+from mmdel.images.contents import content_of
 
 MAX_WORKERS = 4
 """Workers unless a number is given: four decode faster than all but large GPUs embed."""
@@ -46,9 +46,9 @@ class FileNote:
     """What is known of one file after it was read.
 
     Args:
-        state (FileState): Of the file just before reading, :data:`~mmdel.file_state.NO_FILE` where the outcome should not be
-            remembered.
-        content (bytes, optional): What it held, see :func:`~mmdel.datasets.contents.content_of`; None where it may have
+        state (FileState): Of the file just before reading, :data:`~mmdel.compute.file_state.NO_FILE` where the outcome should
+            not be remembered.
+        content (bytes, optional): What it held, see :func:`~mmdel.images.contents.content_of`; None where it may have
             changed while it was read.
         reason (str, optional): Why it cannot be used; None if it can.
         width, height, bytes: Of the image in the file, upright; None if it cannot be used.
@@ -243,7 +243,7 @@ def _read_into(slot: NDArray[np.uint8], path: str, transforms: Sequence[Any]) ->
 
 
 def file_state(path: str, losses: storage.Losses | None = None) -> FileState:
-    """As :func:`mmdel.datasets.frames.file_state`; :data:`~mmdel.file_state.NO_FILE` without a file.
+    """As :func:`mmdel.images.frames.file_state`; :data:`~mmdel.compute.file_state.NO_FILE` without a file.
 
     Args:
         path (str): Of an image.

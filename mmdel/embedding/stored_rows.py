@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmdel import storage
+from mmdel.compute import storage
 from mmdel.embedding.array_file import fill, runs
 from mmdel.errors import StoreError
 

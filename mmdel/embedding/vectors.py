@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mmdel.compute.progress import SILENT, Stages
 from mmdel.errors import VectorError
-from mmdel.progress import SILENT, Stages
 
 BLOCK_BYTES = 1 << 20
 """Raw bytes read at a time when every vector is visited: what is made of them stays in the cache."""

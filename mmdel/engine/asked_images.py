@@ -21,14 +21,15 @@ from typing import Any
 from filelock import FileLock
 from mmengine.logging import print_log
 
-from mmdel import disk_space, plain_lists
-from mmdel.datasets import videos
-from mmdel.datasets.archives import ARCHIVE_SUFFIXES, FOREIGN_ARCHIVES, is_archive, open_source
-from mmdel.datasets.file_source import Source
+from mmdel.compute import disk_space
+from mmdel.compute.files import write_text
 from mmdel.errors import ConfigError, UnreadableImage
-from mmdel.files import write_text
+from mmdel.images import videos
+from mmdel.images.archives import ARCHIVE_SUFFIXES, FOREIGN_ARCHIVES, is_archive, open_source
+from mmdel.images.file_source import Source
 from mmdel.images.ignored import is_rubbish
 from mmdel.images.kinds import FOREIGN, IMAGE, ending_of, image_endings, kind_by_first_bytes
+from mmdel.subset import plain_lists
 
 ARCHIVES = Path('work_dirs/.archives')
 """Where archives are unpacked, each once."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mmdel import datasets, embedding, selection
-from mmdel.config_check import arguments, describe
+from mmdel.config.config_check import arguments, describe
 from mmdel.engine.dedup_config import EXCLUDE_NEAR, KEYS, REQUIRED
-from mmdel.engine.leak_check import ExcludeNear
-from mmdel.findings import LeakRule
+from mmdel.leaks.leak_check import ExcludeNear
+from mmdel.selection.findings import LeakRule
 from mmdel.selection.guards import Guards
 from mmdel.selection.selector import BaseSelector
 

@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mmdel.compute.files import csv_text
+from mmdel.compute.progress import SILENT, Stages, Tick
 from mmdel.embedding.vectors import Vectors
 from mmdel.engine.ranking_cache import cached_ranking
-from mmdel.files import csv_text
-from mmdel.progress import SILENT, Stages, Tick
 from mmdel.registry import SELECTORS
 from mmdel.selection.selector import build_selector
 from mmdel.similarity import nearest

@@ -16,10 +16,10 @@ from typing import Any
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import DATASETS, MODELS, TRANSFORMS, Registry
 
-from mmdel.config_check import Arguments, arguments, check_keys, check_value, nearest
+from mmdel.config.config_check import Arguments, arguments, check_keys, check_value, nearest
 from mmdel.errors import ConfigError, MmdelError
-from mmdel.findings import CONFLICT_THRESHOLD, LeakRule
 from mmdel.registry import CLUSTERERS, EMBEDDERS, SELECTORS
+from mmdel.selection.findings import CONFLICT_THRESHOLD, LeakRule
 from mmdel.selection.guards import COLUMNS, Guards
 
 REQUIRED = inspect.Parameter.empty

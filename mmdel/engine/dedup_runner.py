@@ -23,17 +23,15 @@ from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
 import mmdel
-from mmdel.datasets.image_table import Files, ImageTable, dataset_digest, image_table, masked_images
-from mmdel.datasets.keys import absolute_folder, common_folder
-from mmdel.devices import find_device
-from mmdel.embedding.base_embedder import BaseEmbedder
-from mmdel.embedding.embedder import Embedded, embed_images
+from mmdel.compute.devices import find_device
+from mmdel.compute.progress import SILENT, Stages
+from mmdel.embedding.embed import Embedded, embed_images
+from mmdel.embedding.embedders.base_embedder import BaseEmbedder
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
 from mmdel.engine import pixel_range, update
 from mmdel.engine.dedup_config import KEYS, build_part, check_dedup_config
 from mmdel.engine.finished_run import FinishedRun, Origin
 from mmdel.engine.given_vectors import read_given_vectors
-from mmdel.engine.leak_check import ExcludeNear, check_leaks
 from mmdel.engine.ranking_cache import cached_ranking
 from mmdel.engine.reporting import report
 from mmdel.engine.request import Request, dataset_of
@@ -50,9 +48,11 @@ from mmdel.engine.work_dir import (
     write_skipped,
 )
 from mmdel.errors import ConfigError, GuardError, LockedError, SubsetError
-from mmdel.findings import CONFLICT_THRESHOLD, LeakReport
 from mmdel.images.formats.raster import MANY
-from mmdel.progress import SILENT, Stages
+from mmdel.images.image_table import Files, ImageTable, dataset_digest, image_table, masked_images
+from mmdel.images.keys import absolute_folder, common_folder
+from mmdel.leaks.leak_check import ExcludeNear, check_leaks
+from mmdel.selection.findings import CONFLICT_THRESHOLD, LeakReport
 from mmdel.selection.guards import Guards
 from mmdel.selection.selector import BaseSelector, Ranking, build_selector
 from mmdel.subset import Subset, check_eta, size_at
@@ -86,7 +86,7 @@ class DedupRunner:
         report (bool): Write ``report/``. Defaults to True.
         guards (dict, optional): What must stay and what must not, see :class:`~mmdel.selection.guards.Guards`. Defaults to None.
         exclude_near (dict, optional): Test images whose copies take no part, see
-            :class:`~mmdel.engine.leak_check.ExcludeNear`. Defaults to None.
+            :class:`~mmdel.leaks.leak_check.ExcludeNear`. Defaults to None.
         conflict_threshold (float): Cosine above which differently labelled images are listed as conflicts. Defaults to 0.95.
         update (str, optional): An old subset whose decisions stay: only images that it does not list are decided, see
             :mod:`mmdel.engine.update`. Defaults to None.

@@ -23,18 +23,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mmdel.compute.files import csv_rows, write_text
+from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.identical_files import unchanged
 from mmdel.embedding.reader import file_state
 from mmdel.embedding.store import STATE, UNKNOWN, EmbeddingStore
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
 from mmdel.engine.given_vectors import read_given_vectors
-from mmdel.engine.leak_record import read_leaks
 from mmdel.errors import StoreError, SubsetError, UnreadableImage
-from mmdel.files import csv_rows, write_text
-from mmdel.findings import LeakReport
-from mmdel.progress import SILENT, Stages
+from mmdel.leaks.leak_record import read_leaks
+from mmdel.report.pictures import file_below
+from mmdel.selection.findings import LeakReport
 from mmdel.subset import Subset
-from mmdel.visualization.pictures import file_below
 
 ORIGIN = 'origin.json'
 

@@ -5,11 +5,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mmdel import plain_lists
 from mmdel.embedding.array_file import ArrayFile
-from mmdel.embedding.embedder import Embedded
+from mmdel.embedding.embed import Embedded
 from mmdel.embedding.vectors import ChosenRows, RowSource
 from mmdel.errors import DatasetError
+from mmdel.subset import plain_lists
 
 
 def read_given_vectors(embeddings: str, keys: str | None) -> Embedded:
@@ -17,8 +17,9 @@ def read_given_vectors(embeddings: str, keys: str | None) -> Embedded:
 
     Args:
         embeddings (str): A .npy file with floats [N, D].
-        keys (str, optional): A text file with one key a line, row by row, read as :mod:`mmdel.plain_lists` reads lists; blanks
-            round a key do not count. None: row numbers, padded with zeros so that the order of the keys is the order of the rows.
+        keys (str, optional): A text file with one key a line, row by row, read as :mod:`mmdel.subset.plain_lists` reads
+            lists; blanks round a key do not count. None: row numbers, padded with zeros so that the order of the keys is the
+            order of the rows.
 
     Raises:
         VectorError: The file is not a two-dimensional array of floats, or holds a pickle.
@@ -63,7 +64,7 @@ def _read_keys(path: str, rows: int, embeddings: str) -> pa.ChunkedArray:
 
 
 def _trimmed(lines: pa.StringArray) -> pa.StringArray:
-    """:func:`mmdel.plain_lists.trimmed` of each."""
+    """:func:`mmdel.subset.plain_lists.trimmed` of each."""
     return pc.utf8_trim_whitespace(pc.utf8_trim(pc.utf8_trim_whitespace(lines), plain_lists.MARK))
 
 

@@ -15,14 +15,14 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mmdel.datasets import keys
+from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.vectors import Vectors
 from mmdel.engine.finished_run import FinishedRun
 from mmdel.errors import DatasetError, StoreError, VectorError
-from mmdel.progress import SILENT, Stages
+from mmdel.images import keys
+from mmdel.report.names import shown
 from mmdel.similarity import canonical_cosine
 from mmdel.subset import effective_eta
-from mmdel.visualization.names import shown
 
 BLOCK = 4096
 """Vectors read at a time."""

@@ -16,19 +16,19 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
-from mmdel.config_file import read_config
-from mmdel.datasets.depth import max_value_of
-from mmdel.datasets.image_table import SCHEMA, ImageTable
-from mmdel.embedding.embedder import embed_images
+from mmdel.compute.progress import SILENT, Stages
+from mmdel.config.config_file import read_config
+from mmdel.embedding.embed import embed_images
 from mmdel.engine.dedup_runner import DedupRunner
 from mmdel.engine.finished_run import FinishedRun
-from mmdel.engine.leak_check import ExcludeNear, check_leaks
 from mmdel.engine.pixel_range import use_range
 from mmdel.engine.plain_config import check_harmless, plain_config
 from mmdel.errors import ConfigError, DatasetError
-from mmdel.findings import LeakReport, LeakRule
-from mmdel.progress import SILENT, Stages
+from mmdel.images.depth import max_value_of
+from mmdel.images.image_table import SCHEMA, ImageTable
+from mmdel.leaks.leak_check import ExcludeNear, check_leaks
 from mmdel.registry import EMBEDDERS
+from mmdel.selection.findings import LeakReport, LeakRule
 from mmdel.subset import Subset
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmdel.datasets.depth import find_max_value, max_value_of
-from mmdel.datasets.frames import MAX_PIXELS
-from mmdel.embedding.base_embedder import BaseEmbedder
+from mmdel.compute.progress import SILENT, Stages
+from mmdel.embedding.embedders.base_embedder import BaseEmbedder
 from mmdel.errors import ConfigError
+from mmdel.images.depth import find_max_value, max_value_of
 from mmdel.images.formats.raster import FULL_RANGE
-from mmdel.progress import SILENT, Stages
+from mmdel.images.frames import MAX_PIXELS
 
 _LOADERS = ('mmdel.LoadFrame', 'LoadFrame')
 

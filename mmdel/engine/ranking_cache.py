@@ -18,10 +18,10 @@ import numpy as np
 import pyarrow as pa
 
 from mmdel import similarity
-from mmdel.blocks import BLOCK
+from mmdel.compute.blocks import BLOCK
+from mmdel.compute.files import atomic
+from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.vectors import Vectors
-from mmdel.files import atomic
-from mmdel.progress import SILENT, Stages
 from mmdel.selection.selector import BaseSelector, Ranking
 
 _ARRAYS = ('rank', 'cluster', 'distance', 'redundancy', 'removed_by', 'gains', 'centroids')

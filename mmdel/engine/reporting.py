@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError, ReportError
-from mmdel.findings import CONFLICT_THRESHOLD, NearestKept
-from mmdel.progress import SILENT, Stages
+from mmdel.report.page import Findings, write_report
 from mmdel.selection.conflicts import list_conflicts
+from mmdel.selection.findings import CONFLICT_THRESHOLD, NearestKept
 from mmdel.subset import Subset
-from mmdel.visualization.report import Findings, write_report
 
 
 def report(
@@ -30,7 +30,7 @@ def report(
         nearest (NearestKept): The most similar kept image of each removed one.
         threshold (float): Cosine above which differently labelled images are in conflict. Defaults to 0.95.
         progress (Stages): Shows the stages. Defaults to ``SILENT``.
-        **findings: Further fields of :class:`~mmdel.visualization.report.Findings`.
+        **findings: Further fields of :class:`~mmdel.report.page.Findings`.
 
     Returns:
         Path: The page.

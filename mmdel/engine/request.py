@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmdel.file_state import file_state
-from mmdel.files import write_text
+from mmdel.compute.file_state import file_state
+from mmdel.compute.files import write_text
 from mmdel.subset import Subset, is_frame
 
 REQUEST = 'request.json'

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mmdel.compute.progress import SILENT, Stages, Tick
 from mmdel.embedding.vectors import Vectors
 from mmdel.engine import coverage
-from mmdel.findings import NearestKept, orphans
-from mmdel.progress import SILENT, Stages, Tick
+from mmdel.report.names import shown
+from mmdel.report.numbers import retention_tables, warnings
+from mmdel.selection.findings import NearestKept, orphans
 from mmdel.selection.nearest_kept import nearest_kept
 from mmdel.selection.selector import BaseSelector, Ranking
 from mmdel.subset import Subset, effective_eta
-from mmdel.visualization.names import shown
-from mmdel.visualization.numbers import retention_tables, warnings
 
 NAMED = 5
 """Groups named in one warning."""

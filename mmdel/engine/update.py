@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 
 import mmdel
 from mmdel import subset as subsets
-from mmdel.datasets.image_table import dataset_digest
-from mmdel.embedding.embedder import Embedded
+from mmdel.compute.files import csv_text, file_digest, write_text
+from mmdel.compute.progress import SILENT, Stages
+from mmdel.embedding.embed import Embedded
 from mmdel.embedding.vectors import ChosenRows, RowSource, StackedRows, Vectors
 from mmdel.engine.finished_run import CHANGES, FinishedRun
 from mmdel.engine.request import difference
 from mmdel.errors import ConfigError, DatasetError, StoreError, SubsetError
-from mmdel.files import csv_text, file_digest, write_text
-from mmdel.progress import SILENT, Stages
+from mmdel.images.image_table import dataset_digest
 from mmdel.selection.selector import BaseSelector, Decided, Ranking
 from mmdel.subset import Subset, effective_eta
 

@@ -15,15 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mmengine.logging import MMLogger
 
-from mmdel import disk_space
+from mmdel.compute import disk_space
+from mmdel.compute.files import atomic, csv_text, file_digest, write_text
 from mmdel.embedding.vectors import Vectors
 from mmdel.engine.finished_run import CHANGES, Origin
-from mmdel.engine.leak_record import remove_leaks, write_leaks
 from mmdel.engine.request import Request, metadata, stated, still_there
 from mmdel.engine.update import Changes
 from mmdel.errors import ConfigError, SubsetError
-from mmdel.files import atomic, csv_text, file_digest, write_text
-from mmdel.findings import LeakReport
+from mmdel.leaks.leak_record import remove_leaks, write_leaks
+from mmdel.selection.findings import LeakReport
 from mmdel.selection.selector import Ranking
 from mmdel.subset import Subset
 

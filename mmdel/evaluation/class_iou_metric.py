@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mmdel.files import csv_text, write_text
+from mmdel.compute.files import csv_text, write_text
 from mmdel.registry import METRICS
 
 PER_IMAGE = ('image', 'class', 'intersection', 'union')

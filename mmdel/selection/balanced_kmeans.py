@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.vectors import ArraySource, Vectors
 from mmdel.errors import ConfigError
-from mmdel.progress import SILENT, Stages
 from mmdel.registry import CLUSTERERS, SELECTORS
 from mmdel.selection.clustering import Clustering
 from mmdel.selection.selector import BaseSelector, Ranking, ranking_of

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
+from mmdel.compute.progress import SILENT, Stages, Tick
 from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError
-from mmdel.progress import SILENT, Stages, Tick
 from mmdel.registry import CLUSTERERS
 from mmdel.similarity import nearest_centroid
 

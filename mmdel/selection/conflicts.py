@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.vectors import Vectors
-from mmdel.findings import CONFLICT_THRESHOLD, Conflict
-from mmdel.progress import SILENT, Stages
+from mmdel.selection.findings import CONFLICT_THRESHOLD, Conflict
 from mmdel.similarity import Neighbours, nearest_elsewhere
 from mmdel.subset import Subset
 

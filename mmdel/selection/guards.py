@@ -22,10 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mmdel import plain_lists
-from mmdel.datasets import keys as spelling
 from mmdel.errors import ConfigError, DatasetError, GuardError
-from mmdel.subset import Subset
+from mmdel.images import keys as spelling
+from mmdel.subset import Subset, plain_lists
 
 COLUMNS = ('label', 'source', 'centre', 'patient', 'video')
 """What images can be grouped by; an image without a value is in no group of that column."""
@@ -350,7 +349,7 @@ def _known(name: str, wanted: Sequence[str], images: pa.ChunkedArray) -> tuple[s
 
 
 def _matched(wanted: Sequence[str], images: pa.ChunkedArray) -> tuple[str, ...]:
-    """:func:`mmdel.datasets.keys.meant` of each."""
+    """:func:`mmdel.images.keys.meant` of each."""
     names = pa.array(map(spelling.normalise, wanted), pa.string())
     known = set(names.filter(pc.is_in(names, images)).to_pylist())
     return tuple(spelling.meant(name, known) for name in wanted)

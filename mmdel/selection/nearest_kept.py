@@ -9,9 +9,9 @@ What removed an image may be gone itself, so ``removed_by`` of the subset does n
 import numpy as np
 from numpy.typing import NDArray
 
+from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.vectors import Vectors
-from mmdel.findings import NearestKept
-from mmdel.progress import SILENT, Stages
+from mmdel.selection.findings import NearestKept
 from mmdel.similarity import nearest
 from mmdel.subset import Subset
 

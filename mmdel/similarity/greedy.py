@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mmdel.progress import Tick
+from mmdel.compute.progress import Tick
 from mmdel.similarity.canonical import Rows, float32_error, pair_cosines
 from mmdel.similarity.exclusion import Exclusion
 from mmdel.similarity.neighbours import Neighbours

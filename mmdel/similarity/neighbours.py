@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mmdel.progress import Tick
+from mmdel.compute.progress import Tick
 from mmdel.similarity.canonical import Rows, pair_cosines
 from mmdel.similarity.exclusion import Exclusion
 from mmdel.similarity.pool import UnitArray, UnitVectors

@@ -3,8 +3,8 @@
     task = Task([Comparison(rows, columns)])
     task.compute(vectors, unit)                          # a pure function of the task and the unit: rows, cosines and partners
 
-The processes of a job get the same task and the same units, and share these (:mod:`mmdel.sharing`). So it does not matter what
-machine computes a unit, how many cores it has, or how its own sums would have cut the work.
+The processes of a job get the same task and the same units, and share these (:mod:`mmdel.compute.sharing`). So it does not
+matter what machine computes a unit, how many cores it has, or how its own sums would have cut the work.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mmdel import sharing
-from mmdel.cores import usable_cores
-from mmdel.progress import Tick
+from mmdel.compute import sharing
+from mmdel.compute.cores import usable_cores
+from mmdel.compute.progress import Tick
 from mmdel.similarity.canonical import Rows
 from mmdel.similarity.exclusion import Exclusion
 from mmdel.similarity.pool import ForEach, Pool, UnitVectors, in_order

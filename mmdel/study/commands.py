@@ -11,7 +11,7 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
-from mmdel.files import write_text
+from mmdel.compute.files import write_text
 from mmdel.study.outputs import MissingOutput, encoder_file
 from mmdel.study.plan import EVALUATE, FINETUNE, METRICS, PRETRAIN, SELECT, SUBSET, Plan, Run
 from mmdel.study.records import read_record

@@ -16,14 +16,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmdel.datasets.image_table import image_table
+from mmdel.compute.files import atomic
 from mmdel.errors import MmdelError
-from mmdel.files import atomic
+from mmdel.images.image_table import image_table
+from mmdel.report.plots import plot_pictures
 from mmdel.study.plan import SELECT, SUBSET, Plan
 from mmdel.study.results import Results
 from mmdel.study.statistics import Key, Sample, samples
 from mmdel.subset import Subset
-from mmdel.visualization.plots import plot_pictures
 
 PAIRS = 24
 """Deleted images in Figure 5."""

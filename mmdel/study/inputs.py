@@ -17,7 +17,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmdel.files import file_digest
+from mmdel.compute.files import file_digest
 
 COUNTED = frozenset(
     {

@@ -8,12 +8,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mmdel.compute.files import file_digest
+from mmdel.compute.weights import read_weights, state_digest
 from mmdel.errors import DatasetError, SubsetError
 from mmdel.evaluation.training_log import read_log
-from mmdel.files import file_digest
 from mmdel.study.plan import EVALUATE, FINETUNE, METRICS, PER_IMAGE, PRETRAIN, SELECT, SUBSET, Run
 from mmdel.subset import Subset
-from mmdel.weights import read_weights, state_digest
 
 _CHECKPOINT = re.compile(r'(epoch|iter)_(\d+)\.pth')
 

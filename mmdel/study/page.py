@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 
 import mmdel
-from mmdel.files import write_text
+from mmdel.compute.files import write_text
 from mmdel.study import figures
 from mmdel.study.paper_tables import paper_tables
 from mmdel.study.plan import Plan

@@ -18,7 +18,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmdel.config_file import merge_values, read_config
+from mmdel.config.config_file import merge_values, read_config
 from mmdel.engine.dedup_config import check_dedup_config
 from mmdel.errors import ConfigError
 from mmdel.study.inputs import Inputs

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmdel.files import file_digest, write_text
+from mmdel.compute.files import file_digest, write_text
 from mmdel.study.plan import Run
 
 DONE, FAILED, STARTED = 'done', 'failed', 'started'

@@ -23,9 +23,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 import mmdel
+from mmdel.compute.files import atomic, file_digest
 from mmdel.errors import DatasetError
 from mmdel.evaluation.class_iou_metric import PER_IMAGE as PER_IMAGE_COLUMNS
-from mmdel.files import atomic, file_digest
 from mmdel.study.outputs import encoder_file
 from mmdel.study.plan import EVALUATE, FINETUNE, PER_IMAGE, PRETRAIN, SELECT, Cell, Plan
 from mmdel.study.records import DONE, FAILED, Record, read_record, record_path

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mmdel.compute.files import write_text
 from mmdel.errors import ConfigError
-from mmdel.files import write_text
 from mmdel.study.plan import Plan, Run
 from mmdel.study.records import record_path
 

@@ -27,8 +27,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmdel.config_check import check_keys, check_value
-from mmdel.config_file import read_config
+from mmdel.config.config_check import check_keys, check_value
+from mmdel.config.config_file import read_config
 from mmdel.errors import ConfigError
 from mmdel.subset import size_at
 

@@ -8,7 +8,7 @@ import html
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmdel.files import csv_text, write_text
+from mmdel.compute.files import csv_text, write_text
 
 _LATEX = {
     **{character: f'\\{character}' for character in '&%$#_{}'},

@@ -9,9 +9,9 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, find_latest_checkpoint
 from torch import Tensor, nn
 
+from mmdel.compute.weights import check_checkpoint, read_weights
 from mmdel.errors import WeightsError
 from mmdel.registry import HOOKS
-from mmdel.weights import check_checkpoint, read_weights
 
 _RESIZED = ('pos_embed', 'relative_position_bias_table')
 """Weights that vision transformers resize to the image while they load."""

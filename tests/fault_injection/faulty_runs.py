@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmdel import storage
+from mmdel.compute import storage
 from mmdel.engine import DedupRunner
 from mmdel.errors import MmdelError
 

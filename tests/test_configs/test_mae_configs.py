@@ -16,7 +16,7 @@ from mmengine.registry import DATASETS, EVALUATOR, METRICS, MODELS, PARAM_SCHEDU
 from mmengine.runner import Runner
 from PIL import Image
 
-from mmdel.datasets.splits import write_splits
+from mmdel.datadel.splits import write_splits
 from mmdel.registry import EMBEDDERS
 from mmdel.subset import Subset
 from mmdel.training.equal_compute import set_epochs

@@ -15,7 +15,7 @@ from mmseg.registry import DATASETS, EVALUATOR, METRICS, MODELS
 from modelindex.load_model_index import load
 from PIL import Image
 
-from mmdel.datasets.splits import write_splits
+from mmdel.datadel.splits import write_splits
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'configs' / 'segmentation'

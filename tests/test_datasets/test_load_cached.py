@@ -16,8 +16,9 @@ from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 
-from mmdel.datasets import DataDEL, LoadCached, LoadFrame, decoded_store, videos
+from mmdel.datasets import DataDEL, LoadCached, LoadFrame, decoded_store
 from mmdel.errors import ConfigError, DatasetError, UnreadableImage
+from mmdel.images import videos
 from mmdel.registry import TRANSFORMS
 
 IMAGE = [dict(type='LoadImageFromFile')]

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mmengine.dataset import BaseDataset
 
-from mmdel.datasets import keys, matching
+from mmdel.datasets import matching
+from mmdel.images import keys
 
 FOLDERS = st.sampled_from(['/d/one/img', '/d/one', '/d/img/img', '/d/img', '/d/two', '/e'])
 NAMES = st.sampled_from(['1.jpg', '2.jpg', 'img/1.jpg', 'e\u0301.jpg', '\u00e9.jpg', 'a\\b.jpg', 'two\nlines.jpg'])

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Subset as TorchSubset
 
 from mmdel.datasets import DataDEL, MedDELDataset
-from mmdel.datasets.image_table import image_table
 from mmdel.errors import ConfigError, DatasetError, SubsetError
+from mmdel.images.image_table import image_table
 
 NAMES = [f'{name}/{number}.jpg' for name in 'ab' for number in range(5)]
 KEPT = ['a/0.jpg', 'a/3.jpg', 'a/4.jpg', 'b/1.jpg', 'b/2.jpg', 'b/4.jpg']

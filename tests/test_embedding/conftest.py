@@ -9,8 +9,8 @@ import pytest
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
-from mmdel.datasets.image_table import SCHEMA, ImageTable
 from mmdel.embedding import BaseEmbedder
+from mmdel.images.image_table import SCHEMA, ImageTable
 
 TableOf = Callable[..., ImageTable]
 

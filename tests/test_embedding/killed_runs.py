@@ -17,8 +17,8 @@ import pyarrow as pa
 import torch
 from torch import nn
 
-from mmdel.datasets.image_table import SCHEMA, ImageTable
 from mmdel.embedding import BaseEmbedder, embed_images
+from mmdel.images.image_table import SCHEMA, ImageTable
 
 
 class Colours(BaseEmbedder):

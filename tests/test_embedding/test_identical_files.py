@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
 
-from mmdel.embedding import Embedded, embed_images, embedder, identical_files
+from mmdel.embedding import Embedded, embed_images, identical_files
+from mmdel.embedding import embed as embedder
 from mmdel.embedding.identical_files import first_identical
 from mmdel.engine import DedupRunner
 

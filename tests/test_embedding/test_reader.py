@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image, features
 
-from mmdel.datasets import frames
-from mmdel.datasets.frames import LoadFrame
 from mmdel.embedding.reader import read_batches
 from mmdel.embedding.store import EmbeddingStore
+from mmdel.images import frames
+from mmdel.images.frames import LoadFrame
 
 
 def batches(folder: Path, *names: list[str]) -> list[pa.Array]:

@@ -3,11 +3,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from mmdel.datasets import DataDEL, videos
-from mmdel.datasets.frames import LoadFrame, read_frame, resize
-from mmdel.datasets.image_table import image_table
+from mmdel.datasets import DataDEL
 from mmdel.embedding import PixelEmbedder, embed_images
 from mmdel.embedding import reader as reader_module
+from mmdel.images import videos
+from mmdel.images.frames import LoadFrame, read_frame, resize
+from mmdel.images.image_table import image_table
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdel.config_file import read_config
+from mmdel.config.config_file import read_config
 from mmdel.engine import config_page
 from mmdel.engine.dedup_config import KEYS, build_part, check_dedup_config
 from mmdel.errors import ConfigError

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmdel import plain_lists
 from mmdel.embedding.vectors import Vectors
 from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.errors import DatasetError
-from mmdel.selection.meddel import MedDEL
+from mmdel.selection.methods.meddel import MedDEL
+from mmdel.subset import plain_lists
 
 
 def ranked(raw, names, selector, center):

@@ -7,7 +7,7 @@ import pytest
 from mmdel.embedding.vectors import ArraySource, Vectors
 from mmdel.engine import summary
 from mmdel.engine.summary import missed_share, summarise
-from mmdel.selection.meddel import MedDEL
+from mmdel.selection.methods.meddel import MedDEL
 from mmdel.subset import Subset
 
 

@@ -318,7 +318,7 @@ def test_images__of_another_encoder_are_refused_by_name(grown):
 def test_images__the_updated_subset_is_read_by_what_reads_subsets(grown, tmp_path):
     from mmengine.registry import DATASETS, init_default_scope
 
-    from mmdel.datasets.export import export_images
+    from mmdel.export import export_images
 
     # the folder has moved: vectors are made again, and new images that copy a test image are set aside
     tests = tmp_path / 'tests'

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmdel.datasets.image_file import read_image_file
+from mmdel.images.image_file import read_image_file
 from mmdel.images.kinds import IMAGE, ending_of, image_endings, kind_by_first_bytes
 
 

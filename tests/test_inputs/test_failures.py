@@ -21,16 +21,17 @@ import pyarrow.parquet as pq
 import pytest
 from mmengine.config import Config
 
-from mmdel import command_line, storage
-from mmdel.datasets import videos
-from mmdel.datasets.frames import LoadFrame
-from mmdel.datasets.listing import list_images
-from mmdel.datasets.videos import index
+from mmdel.compute import exits as command_line
+from mmdel.compute import storage
+from mmdel.compute.file_state import NO_FILE
 from mmdel.embedding import reader, reading_processes
 from mmdel.embedding.store import ROWS, EmbeddingStore
 from mmdel.engine import DedupRunner
 from mmdel.errors import LostReaderError, ReportError, StorageError, StoreError
-from mmdel.file_state import NO_FILE
+from mmdel.images import videos
+from mmdel.images.frames import LoadFrame
+from mmdel.images.listing import list_images
+from mmdel.images.videos import index
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULTS = ROOT / 'tests' / 'fault_injection'
@@ -348,7 +349,7 @@ def full(*args, **options):
 
 
 def test_no_space_for_the_report(pool, tmp_path, monkeypatch):
-    monkeypatch.setattr('mmdel.visualization.report.write_text', full)
+    monkeypatch.setattr('mmdel.report.page.write_text', full)
     with pytest.raises(ReportError, match=r'No space left on device.*make_report\.py .*out'):
         runner(pool, tmp_path, report=True).run()
     assert (tmp_path / 'out' / 'keep.txt').exists() and (tmp_path / 'out' / 'subset.parquet').exists()
@@ -370,7 +371,7 @@ def test_no_space_for_results(pool, tmp_path, monkeypatch, capsys):
     assert 'Traceback' not in said and said.count('\n') == 1
     monkeypatch.undo()
     known = []
-    monkeypatch.setattr('mmdel.embedding.embedder.read_batches', lambda *args: known.append(args))
+    monkeypatch.setattr('mmdel.embedding.embed.read_batches', lambda *args: known.append(args))
     assert runner(pool, tmp_path).run().count('unreadable') == 0
     assert not known  # no image was read again
 
@@ -422,7 +423,7 @@ def test_memory_is_used_up(capsys):
 
 
 def test_bug(capfd):
-    script = 'from mmdel.command_line import end_with\nend_with(lambda args: 1 / 0, None)'
+    script = 'from mmdel.compute.exits import end_with\nend_with(lambda args: 1 / 0, None)'
     ended = subprocess.run(
         [sys.executable, '-c', script], env={**os.environ, 'PYTHONPATH': str(ROOT)}, capture_output=True, text=True
     )
@@ -433,7 +434,7 @@ def test_bug(capfd):
 
 
 def test_closed_pipe():
-    script = 'from mmdel.command_line import end_with\nend_with(lambda args: [print(i) for i in range(10**6)] and None, None)'
+    script = 'from mmdel.compute.exits import end_with\nend_with(lambda args: [print(i) for i in range(10**6)] and None, None)'
     command = f'{sys.executable} -c "$0" | head -1'
     ended = subprocess.run(
         ['bash', '-c', command, script], env={**os.environ, 'PYTHONPATH': str(ROOT)}, capture_output=True, text=True
@@ -529,7 +530,7 @@ def test_stopped_by_a_signal__the_same_command_goes_on(pool, tmp_path, stage, nu
     staged = tmp_path / 'staged.py'
     staged.write_text(
         f'import sys, time\nsys.path.insert(0, {str(ROOT / "tools")!r})\n'
-        'from contextlib import contextmanager\nimport dedup\nfrom mmdel.progress import Stages\nplain = Stages.stage\n'
+        'from contextlib import contextmanager\nimport dedup\nfrom mmdel.compute.progress import Stages\nplain = Stages.stage\n'
         '@contextmanager\ndef stage(self, name, *args, **options):\n'
         '    with plain(self, name, *args, **options) as tick:\n'
         '        def told(done):\n            tick(done)\n            wait(name)\n'

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from mmdel.datasets import keys
 from mmdel.engine import DedupRunner
+from mmdel.images import keys
 from mmdel.subset import Subset
 
 IMAGE, LEDGER, SKIPPED = 'image', 'ledger', 'skipped'

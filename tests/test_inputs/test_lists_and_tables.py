@@ -20,17 +20,16 @@ import pytest
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mmdel import plain_lists
+from mmdel.datadel.converters.class_masks import foreground
 from mmdel.datasets import DataDEL
-from mmdel.datasets.converters.class_masks import foreground
-from mmdel.datasets.export import export_coco, export_images, filter_annotations
-from mmdel.datasets.image_folder import by_stem, read_list
-from mmdel.datasets.masks import read_mask
 from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.errors import ConfigError, DatasetError, GuardError, SubsetError, UnreadableImage
-from mmdel.selection.from_file import FromFile
+from mmdel.export import export_coco, export_images, filter_annotations
+from mmdel.images.image_folder import by_stem, read_list
+from mmdel.images.masks import read_mask
 from mmdel.selection.guards import Guards
-from mmdel.subset import COLUMNS, SCHEMA, Subset
+from mmdel.selection.methods.from_file import FromFile
+from mmdel.subset import COLUMNS, SCHEMA, Subset, plain_lists
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -705,7 +704,7 @@ def test_csv_on_every_python__holds_any_character(tmp_path):
     code = (
         'import importlib.util, sys, types\n'
         'sys.modules["mmdel"] = mmdel = types.ModuleType("mmdel")\n'  # bare interpreters lack what the package needs
-        'mmdel.storage = None\n'
+        'mmdel.compute.storage = None\n'
         f'spec = importlib.util.spec_from_file_location("files", {str(ROOT / "mmdel" / "files.py")!r})\n'
         'files = importlib.util.module_from_spec(spec); spec.loader.exec_module(files)\n'
         'parts = ["a", "\\"", ",", "\\n", "\\r", "\\0", "\\ufdd0", "0", " ", "", "\\\\"]\n'

@@ -22,14 +22,14 @@ from torch import Tensor
 import mmdel
 from mmdel import similarity
 from mmdel.datasets import DataDEL, MedDELDataset
-from mmdel.datasets.depth import find_max_value
-from mmdel.datasets.image_table import image_table
-from mmdel.datasets.videos import index
 from mmdel.embedding import PixelEmbedder, embed_images
 from mmdel.engine import DedupRunner
 from mmdel.errors import ConfigError, DatasetError
-from mmdel.selection import leaks
-from mmdel.selection.meddel import MedDEL
+from mmdel.images.depth import find_max_value
+from mmdel.images.image_table import image_table
+from mmdel.images.videos import index
+from mmdel.leaks import search as leaks
+from mmdel.selection.methods.meddel import MedDEL
 from mmdel.subset import Subset
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -587,7 +587,7 @@ def test_changed_algorithm__of_the_leak_check(tmp_path: Path, choose: Choose, mo
     images, tests = pictures(tmp_path / 'images', range(8)), pictures(tmp_path / 'tests', range(2))
     looked: list[str] = []
     find = leaks.find_leaks
-    monkeypatch.setattr('mmdel.engine.leak_check.find_leaks', lambda *arguments: looked.append('x') or find(*arguments))
+    monkeypatch.setattr('mmdel.leaks.leak_check.find_leaks', lambda *arguments: looked.append('x') or find(*arguments))
 
     def times() -> int:
         looked.clear()

@@ -15,15 +15,15 @@ from mmengine.registry import init_default_scope
 from PIL import Image, features
 
 from mmdel.datasets import DataDEL, MedDELDataset
-from mmdel.datasets.export import export_images
-from mmdel.datasets.frames import LoadFrame, read_frame
-from mmdel.datasets.image_table import image_table
 from mmdel.engine import DedupRunner
 from mmdel.engine.finished_run import FinishedRun
-from mmdel.engine.leak_check import ExcludeNear
 from mmdel.engine.leakage import check_run
 from mmdel.errors import ConfigError, DatasetError, UnreadableImage
+from mmdel.export import export_images
 from mmdel.images.formats import tiff
+from mmdel.images.frames import LoadFrame, read_frame
+from mmdel.images.image_table import image_table
+from mmdel.leaks.leak_check import ExcludeNear
 
 PIXELS = dict(type='mmdel.PixelEmbedder')
 ADVICE = 'take them as frames with --videos all'
@@ -479,7 +479,7 @@ def test_all_sixteen_bits(tmp_path: Path) -> None:
 
 def test_eight_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is decoded to find a range, and JPEG files are not even opened."""
-    from mmdel.datasets import depth
+    from mmdel.images import depth
 
     pool = write_pool(tmp_path / 'pool', plain)
     Image.fromarray(colours(7)).save(pool / 'x.jpg')

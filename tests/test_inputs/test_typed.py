@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmdel import arguments
+from mmdel.cli import arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / 'tools'
@@ -248,7 +248,7 @@ def test_unknown_key_of_a_training(refused, program, option, nearest):
 
 
 def test_unknown_key_of_a_training__what_mmengine_knows_passes():
-    from mmdel.training.command_line import read_training_config
+    from mmdel.training.training_config import read_training_config
 
     options = ['resume=True', 'find_unused_parameters=True', 'train_dataloader.prefetch_factor=2', '_mine=1']
     options += ['optim_wrapper.paramwise_cfg.norm_decay_mult=0.0', 'train_dataloader.dataset.indices=4']

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, Vectors
 from mmdel.errors import SubsetError
-from mmdel.selection.baselines import RandomSelector
-from mmdel.selection.meddel import KEEPS, MedDEL
+from mmdel.selection.methods.baselines import RandomSelector
+from mmdel.selection.methods.meddel import KEEPS, MedDEL
+from mmdel.selection.methods.semdedup import SemDeDup
 from mmdel.selection.selector import Decided
-from mmdel.selection.semdedup import SemDeDup
 
 
 def pool(size, seed):

@@ -8,10 +8,10 @@ from mmdel.embedding.vectors import ArraySource, Vectors
 from mmdel.errors import DatasetError
 from mmdel.selection.balanced_kmeans import BalancedKMeans, in_turn
 from mmdel.selection.clustering import FaissKMeans
-from mmdel.selection.density_quota import DensityQuota, quotas, shares, turns_by_quota
-from mmdel.selection.from_file import FromFile
-from mmdel.selection.k_center_greedy import KCenterGreedy
-from mmdel.selection.kmeans_medoids import KMeansMedoids
+from mmdel.selection.methods.density_quota import DensityQuota, quotas, shares, turns_by_quota
+from mmdel.selection.methods.from_file import FromFile
+from mmdel.selection.methods.k_center_greedy import KCenterGreedy
+from mmdel.selection.methods.kmeans_medoids import KMeansMedoids
 from mmdel.subset import Subset
 
 # --- k-center

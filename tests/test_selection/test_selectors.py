@@ -59,7 +59,7 @@ def test_rank__same_for_any_thread_count_and_block(make_pool, name, monkeypatch)
     wanted = size_for(selector, 150)
     expected = selector.rank(vectors, table, wanted).rank
     threads = faiss.omp_get_max_threads()
-    monkeypatch.setattr('mmdel.selection.k_center_greedy.BLOCK', 23)
+    monkeypatch.setattr('mmdel.selection.methods.k_center_greedy.BLOCK', 23)
     small = Tuning(tile_rows=17, tile_columns=13, least_rows=19, most_rows=40, whole_rows=20)
     try:
         faiss.omp_set_num_threads(1)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmdel import sharing, similarity
+from mmdel import similarity
+from mmdel.compute import sharing
 from mmdel.embedding.vectors import ArraySource, Vectors
 from mmdel.similarity import Tuning, tuned
 from mmdel.similarity.exclusion import Exclusion

@@ -23,8 +23,8 @@ from mmengine.registry import DATASETS, init_default_scope
 import mmdel.datasets
 import mmdel.embedding
 import mmdel.selection.clustering
+from mmdel.compute.progress import Stages
 from mmdel.engine import DedupRunner
-from mmdel.progress import Stages
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ('list', 'cache', 'embed', 'read', 'k-means', 'assign', 'compare', 'write', 'verify', 'report')

@@ -14,8 +14,8 @@ from pathlib import Path
 import killed_runs
 from mmengine.config import Config
 
+from mmdel.compute.progress import Stages
 from mmdel.engine import DedupRunner
-from mmdel.progress import Stages
 
 MOMENTS = {
     'never': None,

@@ -13,8 +13,8 @@ import pytest
 
 from mmdel.engine.finished_run import FinishedRun
 from mmdel.engine.inspection import inspect
+from mmdel.report.plots import plot_pictures
 from mmdel.subset import Subset
-from mmdel.visualization.plots import plot_pictures
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mmdel.datasets import download
-from mmdel.datasets.catalog import CATALOG
+from mmdel.datadel import download
+from mmdel.datadel.catalog import CATALOG
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'prepare_datadel.py'
 

@@ -215,7 +215,7 @@ def test_demo_study__the_images_add_up_to_the_metric(real):
 @pytest.mark.timeout(1700)
 def test_demo_study__killed_and_not_killed_give_the_same_number(real, demo_data):
     """The killed pre-training began again: trained by hand without a stop, the encoder is the one in the table."""
-    from mmdel.weights import read_weights, state_digest
+    from mmdel.compute.weights import read_weights, state_digest
 
     work = real / 'work_dirs' / 'study' / 'demo'
     with open(work / 'results.csv', newline='') as file:

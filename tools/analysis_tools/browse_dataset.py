@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mmdel.arguments import ArgumentParser, at_least
+from mmdel.cli.arguments import ArgumentParser, at_least
 
 PHASES = ('train', 'val', 'test')
 CELL, MARGIN, LINE = 240, 8, 16
@@ -93,7 +93,7 @@ def record(dataset: Any, loaded: list[Loaded]) -> None:
     """Put recorders behind the loading transforms of every dataset at the bottom of the nest."""
     from mmengine.dataset import Compose
 
-    from mmdel.datasets import wrappers
+    from mmdel.images import wrappers
 
     for leaf in wrappers.leaf_datasets(dataset):
         steps = leaf.pipeline.transforms
@@ -129,8 +129,8 @@ def build_dataset(cfg: Any, phase: str) -> Any:
 
 def check_output(folder: Path, dataset: Any) -> None:
     """Pictures inside the image folders would be taken for images the next time."""
-    from mmdel.datasets import keys, wrappers
     from mmdel.errors import ConfigError
+    from mmdel.images import keys, wrappers
 
     for leaf in wrappers.leaf_datasets(dataset):
         paths = [keys.absolute_paths(wrappers.image_paths(leaf))]
@@ -267,8 +267,8 @@ def draw_sheet(pictures: list[NDArray], captions: list[list[str]], title: str) -
 
 def show_item(dataset: Any, index: int, mode: str, loaded: list[Loaded]) -> tuple[NDArray, list[str], str]:
     """One item: its picture, its caption, and what its inputs are."""
-    from mmdel.datasets.frames import read_frame
     from mmdel.errors import DatasetError, UnreadableImage
+    from mmdel.images.frames import read_frame
 
     loaded.clear()
     path = dataset.get_data_info(index).get('img_path', '')
@@ -306,8 +306,8 @@ def show_item(dataset: Any, index: int, mode: str, loaded: list[Loaded]) -> tupl
 
 def describe(dataset: Any) -> str:
     """The nest of datasets, from the outside in."""
-    from mmdel.datasets import wrappers
     from mmdel.datasets.meddel_dataset import MedDELDataset
+    from mmdel.images import wrappers
 
     outer = [
         repr(each) if isinstance(each, MedDELDataset) else f'{type(each).__name__} ({len(each)})'
@@ -318,7 +318,7 @@ def describe(dataset: Any) -> str:
 
 
 def write_picture(path: Path, picture: NDArray) -> None:
-    from mmdel.files import atomic
+    from mmdel.compute.files import atomic
 
     with atomic(path) as temporary:
         temporary.write_bytes(cv2.imencode(path.suffix, picture)[1].tobytes())
@@ -328,8 +328,8 @@ def run(args: argparse.Namespace) -> None:
     from mmengine.runner import set_random_seed
     from rich.console import Console
 
-    from mmdel.progress import Stages
-    from mmdel.training.command_line import mistakes_of, read_training_config
+    from mmdel.compute.progress import Stages
+    from mmdel.training.training_config import mistakes_of, read_training_config
 
     cfg = read_training_config(args.config, args.cfg_options)
     with mistakes_of(cfg):
@@ -362,7 +362,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.command_line import end_with
+    from mmdel.compute.exits import end_with
 
     end_with(run, args)
 

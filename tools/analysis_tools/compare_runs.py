@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from mmdel.arguments import ArgumentParser, at_least
+from mmdel.cli.arguments import ArgumentParser, at_least
 
 if TYPE_CHECKING:
     from mmdel.evaluation.training_log import Log
@@ -237,7 +237,7 @@ def print_sweep(rows: Sequence[Row], args: argparse.Namespace, scale: str, conso
 
 
 def write_csv(rows: Sequence[Row], path: str) -> None:
-    from mmdel.files import csv_text, write_text
+    from mmdel.compute.files import csv_text, write_text
 
     classes = list(dict.fromkeys(name for row in rows for name in row.classes))
     columns = ['name', 'last', 'median', 'low', 'high', 'best', 'best_step']
@@ -289,7 +289,7 @@ def number_or_file(text: str) -> float | str:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.command_line import end_with
+    from mmdel.compute.exits import end_with
 
     end_with(run, args)
 

@@ -8,7 +8,7 @@ Nothing is trained: seconds, once the vectors are there.
 import argparse
 from pathlib import Path
 
-from mmdel.arguments import ArgumentParser, at_least, share
+from mmdel.cli.arguments import ArgumentParser, at_least, share
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 ENCODERS = CONFIGS / '_base_' / 'embedders'
@@ -48,16 +48,16 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mmdel.config_file import merge_options, read_config, read_part
+    from mmdel.compute.files import atomic, write_text
+    from mmdel.compute.progress import Stages
+    from mmdel.config.config_file import merge_options, read_config, read_part
     from mmdel.engine import coverage
     from mmdel.engine.asked_images import asked_images
     from mmdel.engine.dedup_config import KEYS, check_dedup_config
     from mmdel.errors import ConfigError
-    from mmdel.files import atomic, write_text
-    from mmdel.progress import Stages
+    from mmdel.report.coverage_plot import plot_coverage
     from mmdel.selection.selector import build_selector
     from mmdel.subset import size_at
-    from mmdel.visualization.coverage_plot import plot_coverage
 
     for ratio in args.ratios:
         size_at(ratio, 1_000_000_000)
@@ -105,12 +105,12 @@ def load_judges(cfg, encoders, cache_dir, device, progress):
     """The table of the images and a judge for each encoder, all with the same rows."""
     from mmengine.registry import DATASETS, init_default_scope
 
-    from mmdel.datasets.image_table import image_table
-    from mmdel.embedding.embedder import embed_images
+    from mmdel.embedding.embed import embed_images
     from mmdel.embedding.vectors import Vectors
     from mmdel.engine.coverage import Judge
     from mmdel.engine.pixel_range import set_range
     from mmdel.errors import DatasetError
+    from mmdel.images.image_table import image_table
     from mmdel.registry import EMBEDDERS
 
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
@@ -131,7 +131,7 @@ def load_judges(cfg, encoders, cache_dir, device, progress):
 
 def main() -> None:
     args = parse_args()
-    from mmdel.command_line import end_with
+    from mmdel.compute.exits import end_with
 
     end_with(run, args)
 

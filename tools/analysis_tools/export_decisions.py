@@ -6,7 +6,7 @@ python tools/analysis_tools/export_decisions.py work_dirs/RUN --format csv --out
 import argparse
 import sys
 
-from mmdel.arguments import ArgumentParser, cosine, share
+from mmdel.cli.arguments import ArgumentParser, cosine, share
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,9 +34,9 @@ def parse_args() -> argparse.Namespace:
 def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from mmdel.datasets import export
+    from mmdel import export
+    from mmdel.compute.progress import Stages
     from mmdel.engine.finished_run import FinishedRun
-    from mmdel.progress import Stages
 
     finished = FinishedRun.open(args.subset, args.images)
     subset = finished.subset
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.command_line import end_with
+    from mmdel.compute.exits import end_with
 
     end_with(run, args)
 

@@ -8,7 +8,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from mmdel.arguments import ArgumentParser, at_least
+from mmdel.cli.arguments import ArgumentParser, at_least
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,12 +33,12 @@ def default_out(folder: Path, key: str) -> Path:
 def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from mmdel.datasets.depth import max_value_of
+    from mmdel.compute.files import atomic
+    from mmdel.compute.progress import Stages
     from mmdel.engine.finished_run import FinishedRun
     from mmdel.engine.inspection import inspect
-    from mmdel.files import atomic
-    from mmdel.progress import Stages
-    from mmdel.visualization.plots import plot_pictures
+    from mmdel.images.depth import max_value_of
+    from mmdel.report.plots import plot_pictures
 
     finished = FinishedRun.open(args.subset, args.images)
     found = inspect(finished, args.key, args.neighbours, Stages(Console(stderr=True)))
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.command_line import end_with
+    from mmdel.compute.exits import end_with
 
     end_with(run, args)
 

@@ -6,7 +6,7 @@ python tools/analysis_tools/make_report.py work_dirs/meddel_eta08
 import argparse
 from pathlib import Path
 
-from mmdel.arguments import ArgumentParser, at_least
+from mmdel.cli.arguments import ArgumentParser, at_least
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,10 +27,10 @@ def parse_args() -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from mmdel.compute.progress import Stages
     from mmdel.engine.finished_run import FinishedRun
     from mmdel.engine.reporting import report
     from mmdel.errors import ConfigError
-    from mmdel.progress import Stages
     from mmdel.selection.nearest_kept import nearest_kept
 
     options = {name: getattr(args, name) for name in ('images_per_second', 'epochs') if getattr(args, name) is not None}
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    from mmdel.command_line import end_with
+    from mmdel.compute.exits import end_with
 
     end_with(run, args)
 

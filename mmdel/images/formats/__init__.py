@@ -5,5 +5,5 @@
     pages.count(file)                        # how many pictures an open file holds
     tiff.read_pages(file)                    # the pages of a TIFF file, each of which can be cut out as a file of its own
 
-Nothing here knows paths: what the system says of a file is the business of :mod:`mmdel.datasets.image_file`.
+Nothing here knows paths: what the system says of a file is the business of :mod:`mmdel.images.image_file`.
 """

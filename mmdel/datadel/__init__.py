@@ -1,0 +1,1 @@
+"""The paper's fourteen sets: catalogue, downloads, converters, splits."""

@@ -1,0 +1,164 @@
+"""How many bits the 16-bit images of a pool use.
+
+    find_max_value(paths, 'work_dirs/.embeddings/depth.parquet', max_pixels)     # 4095: 12 bits
+    find_max_value(...)                                                          # None: no such images
+
+Cameras of 10 and 12 bits write files of 16, and most of these do not say so: taken for 16 bits they are nearly black. Where a
+file does not say it itself (:mod:`mmdel.images.formats.raster`), the largest value of all such files of the pool tells. Only
+files that can hold 16 bits are opened, only those that do are decoded, and what was found is remembered.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mmdel.compute import storage
+from mmdel.compute.blocks import values
+from mmdel.compute.cores import usable_cores
+from mmdel.compute.file_state import NO_FILE, FileState, file_state
+from mmdel.compute.files import atomic
+from mmdel.compute.progress import SILENT, Stages
+from mmdel.errors import StorageError, UnreadableImage
+from mmdel.images import videos
+from mmdel.images.formats import raster
+from mmdel.images.frames import file_of
+from mmdel.images.image_file import check_file, reading
+
+BITS = (8, 10, 12, 14, 16)
+"""Depths that cameras and programs use."""
+
+_EIGHT_BITS = '|'.join(
+    re.escape(ending[1:])
+    for ending in (*videos.SUFFIXES, '.jpg', '.jpeg', '.jpe', '.jfif', '.jif', '.jfi', '.mpo', '.bmp', '.dib', '.gif',
+                   '.webp', '.avif', '.avifs')
+)  # fmt: skip
+_NEVER_DEEP = rf'\.(?:{_EIGHT_BITS})(?:#\d+)?$'
+_SHALLOW = -1
+_KEPT = pa.schema(
+    [
+        ('path', pa.string()),
+        *((name, pa.int64()) for name in ('size', 'mtime_ns', 'ctime_ns', 'inode', 'maximum')),
+    ]
+)
+
+
+def find_max_value(
+    paths: pa.ChunkedArray, kept: str | os.PathLike[str], max_pixels: int, progress: Stages = SILENT
+) -> int | None:
+    """What the values of 16-bit images go up to, rounded up to a usual depth.
+
+    Args:
+        paths (pa.ChunkedArray): Of images, frames and pages.
+        kept (str): The file in which the maximum of each image is remembered.
+        max_pixels (int): Larger images are refused by the loader and do not count.
+        progress (Stages): Shows the reading. Defaults to ``SILENT``.
+
+    Returns:
+        int | None: 255, 1023, 4095, 16383, or 65535 where all bits are used; None where no image has an open range.
+    """
+    chosen = paths.filter(pc.invert(pc.match_substring_regex(paths, _NEVER_DEEP, ignore_case=True)))
+    if not len(chosen):
+        return None
+    found = _maxima(list(values(chosen)), Path(kept), max_pixels, progress)
+    maximum = max((value for value in found if value <= raster.FULL_RANGE), default=_SHALLOW)
+    return None if maximum == _SHALLOW else next(2**bits - 1 for bits in BITS if maximum < 2**bits)
+
+
+def max_value_of(embedder: Any) -> int | None:
+    """The range that the fingerprint of an embedder names, None where it names none.
+
+    Args:
+        embedder: From the metadata of a subset, so anything.
+    """
+    pipeline = embedder.get('pipeline') if isinstance(embedder, Mapping) else None
+    loader = pipeline[0] if isinstance(pipeline, list) and pipeline else None
+    found = loader.get('max_value') if isinstance(loader, Mapping) else None
+    return found if isinstance(found, int) and found > 0 else None
+
+
+# --- private
+
+
+def _maxima(paths: list[str], kept: Path, max_pixels: int, progress: Stages) -> list[int]:
+    known = _load(kept)
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        states = dict(zip(paths, pool.map(_state, paths), strict=True))
+        rows = {
+            path: known[path]
+            for path, state in states.items()
+            if path in known and known[path][:-1] == state and state.tells
+        }
+        unknown = [path for path in paths if path not in rows]
+        if not unknown:
+            return [row[-1] for row in rows.values()]
+        look: Callable[[str], int | StorageError | None] = lambda path: _maximum(path, max_pixels)  # noqa: E731
+        losses = storage.Losses()
+        with progress.stage('depth', total=len(unknown)) as tick:
+            for path, maximum in zip(unknown, pool.map(look, unknown), strict=True):
+                if isinstance(maximum, StorageError):
+                    losses.add(maximum)  # a few are a loss; who reads them to embed them says so
+                elif maximum is not None:
+                    losses.good()
+                    rows[path] = (*states[path], maximum)
+                tick(1)
+    _save(kept, rows)
+    return [row[-1] for row in rows.values()]
+
+
+def _maximum(path: str, max_pixels: int) -> int | StorageError | None:
+    """The largest value of an image with an open range, -1 for every other one; None, or why not, for what cannot be read."""
+    try:
+        frame = videos.frame_at(path)
+        maximum = videos.open_maximum(*frame, max_pixels) if frame else _of_file(path, max_pixels)
+    except UnreadableImage:
+        return None
+    except StorageError as error:
+        return error
+    return _SHALLOW if maximum is None else maximum
+
+
+def _of_file(path: str, max_pixels: int) -> int | None:
+    check_file(path)
+    with reading(path), closing(storage.PatientFile(path)) as file:
+        try:
+            if not raster.may_be_open(file):
+                return None
+            file.seek(0)
+            return raster.open_maximum(file.read(), max_pixels)
+        finally:
+            file.check()
+
+
+def _state(path: str) -> FileState:
+    try:
+        return file_state(file_of(path))
+    except StorageError:
+        return NO_FILE
+
+
+def _load(kept: Path) -> dict[str, tuple[int, ...]]:
+    try:
+        table = pq.read_table(kept, schema=_KEPT)
+    except (OSError, ValueError, pa.ArrowException):  # absent, or damaged in whatever way: it is made again
+        return {}
+    columns = [table[name].to_pylist() for name in _KEPT.names]
+    return {path: tuple(numbers) for path, *numbers in zip(*columns, strict=True)}
+
+
+def _save(kept: Path, rows: dict[str, tuple[int, ...]]) -> None:
+    whole = [(path, *row) for path, row in rows.items() if row[:-1] != NO_FILE]
+    columns = zip(*whole, strict=True) if whole else [[] for _ in _KEPT]
+    table = pa.table([pa.array(column, field.type) for column, field in zip(columns, _KEPT, strict=True)], _KEPT)
+    try:
+        with atomic(kept) as temporary:
+            pq.write_table(table, temporary)
+    except OSError:  # a folder that is not ours, or is full: it is found again
+        return

@@ -1,0 +1,1 @@
+"""Ways to rank images, one file a method."""
