@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmdel.compute.file_state import FileState
-from mmdel.datadel.converters import checks
+from mmdel.datadel.assembly import checks
+from mmdel.datadel.assembly.manifest import Journal, Placed
 from mmdel.datadel.converters.converter import Put, Row, Task
-from mmdel.datadel.converters.manifest import Journal, Placed
 from mmdel.datadel.converters.raw import RawFile
 from mmdel.errors import DatasetError, UnreadableImage
 
