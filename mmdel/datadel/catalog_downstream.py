@@ -48,8 +48,8 @@ DOWNSTREAM = (
         notes=(
             'All of them are images of Kvasir-SEG, with the same names.',
             'Layout: page, and public users of the folder sessile-main-Kvasir-SEG. No checksum was found.',
-            'Citation (pp. 2029-2040): the record of the publication at simula.no, and reference lists for 25(6). The '
-            'abstract has the 196 sessile or flat polyps below 10 mm as a part of Kvasir-SEG.',
+            'Citation (pp. 2029-2040): the record of the publication at simula.no, and reference lists for 25(6). '
+            'The abstract has the 196 sessile or flat polyps below 10 mm as a part of Kvasir-SEG.',
             'Licence: the page offers the archive beside Kvasir-SEG, and its terms name Kvasir-SEG alone; that they '
             'hold for this part too is taken for granted.',
         ),
@@ -157,9 +157,8 @@ DOWNSTREAM = (
         classes=_POLYP,
         converter=PairConverter(by_folder('CVC-300')),
         notes=(
-            'The 60 images are the test part of EndoScene. The folder CVC-300 of EndoScene itself (bbdd, '
-            'gtpolyp) has 300 frames, '
-            'those of CVC-ColonDB, and is taken for that.',
+            'The 60 images are the test part of EndoScene. The folder CVC-300 of EndoScene itself (bbdd, gtpolyp) '
+            'has 300 frames, those of CVC-ColonDB, and is taken for that.',
             'Layout: README and published results of PraNet.',
             'Citation: the record of the publication at refbase.cvc.uab.es (2940), and copies of the article. That '
             'the 60 are the test part of EndoScene rests on several public users of the test set, not on the article.',
@@ -174,8 +173,8 @@ DOWNSTREAM = (
         centres=None,
         frames=380,
         disease='polyp',
-        citation='Bernal et al., Towards automatic polyp detection with a polyp appearance model, Pattern Recognition '
-        '45, 2012',
+        citation='Bernal et al., Towards automatic polyp detection with a polyp appearance model, Pattern '
+        'Recognition 45, 2012',
         licence=_UNCONFIRMED,
         page='http://mv.cvc.uab.es/projects/colon-qa/cvccolondb',
         archives=(_TEST_SET, 'CVC-ColonDB.zip', 'CVC-EndoSceneStill.zip'),
@@ -207,9 +206,9 @@ DOWNSTREAM = (
             'The field tests on 380 frames; the first release and EndoScene have 300, which then count as partial.',
             'Layout: PraNet; bbdd and gtpolyp as public loaders of EndoScene read them. That the first release has '
             '300 frames and names masks pN is what its page says; of the suffixes it names only .bmp.',
-            'Citation (45(9), pp. 3166-3182): its page. Public lists cite Tajbakhsh et al., Automated Polyp Detection '
-            'in Colonoscopy Videos Using Shape and Context Information, IEEE TMI 35(2), 2016 for the set in its '
-            'place; which of the two describes the 380 frames is not confirmed.',
+            'Citation (45(9), pp. 3166-3182): its page. Public lists cite Tajbakhsh et al., Automated Polyp '
+            'Detection in Colonoscopy Videos Using Shape and Context Information, IEEE TMI 35(2), 2016 for the set '
+            'in its place; which of the two describes the 380 frames is not confirmed.',
             'Licence: not confirmed. What could be read of the page has no terms; the publication of PolypGen lists '
             'the 380 frames as available by request (its table at datasetninja.com/polypgen).',
         ),
@@ -255,8 +254,8 @@ DOWNSTREAM = (
         centres=6,
         frames=3_762,
         disease='polyp',
-        citation='Ali et al., A multi-centre polyp detection and segmentation dataset for generalisability assessment, '
-        'Scientific Data 10:75, 2023',
+        citation='Ali et al., A multi-centre polyp detection and segmentation dataset for generalisability '
+        'assessment, Scientific Data 10:75, 2023',
         licence='CC BY 4.0',
         page='https://www.synapse.org/#!Synapse:syn26376615/wiki/613312',
         archives=('PolypGen2021_MultiCenterData_v3.zip',),
@@ -285,9 +284,8 @@ DOWNSTREAM = (
         ),
         grouping=groupings.POLYPGEN,
         notes=(
-            '1,537 single frames and 2,225 frames of 23 positive sequences; 4,275 negative frames have no masks '
-            'and are no part of '
-            'the 3,762.',
+            '1,537 single frames and 2,225 frames of 23 positive sequences; 4,275 negative frames have no masks and '
+            'are no part of the 3,762.',
             'Names repeat between centres and sequences, so each keeps a folder: images/C1/NAME.jpg. groups.csv '
             'holds sequence and centre.',
             'Layout: README of github.com/DebeshJha/PolypGen and public scripts that inspect the release.',
@@ -334,15 +332,15 @@ DOWNSTREAM = (
         ),
         grouping=groupings.EAD2019,
         notes=(
-            'Only a part of the 2,991 frames has masks; how many is not stated by Table 1. Frames without a mask '
-            'are left out, and counted.',
-            'EAD2019.md of github.com/openmedlab/Awesome-Medical-Dataset counts 2,147 + 195 + 52 frames for detection '
-            'and 475 + 122 for segmentation, 2,991 together: at most 597 masks, of which the 122 are the test set. No '
-            'source of the organisers was found for these numbers.',
+            'Only a part of the 2,991 frames has masks; how many is not stated by Table 1. Frames without a mask are '
+            'left out, and counted.',
+            'EAD2019.md of github.com/openmedlab/Awesome-Medical-Dataset counts 2,147 + 195 + 52 frames for '
+            'detection and 475 + 122 for segmentation, 2,991 together: at most 597 masks, of which the 122 are the '
+            'test set. No source of the organisers was found for these numbers.',
             'A mask is a TIFF of five channels in the order instrument, specularity, artefact, bubbles, saturation: '
             'jsonViaAnnotation_maskImage.py of github.com/sharib-vision/EAD2019 writes NAME_mask.tif so.',
-            'The names of the archives and folders could not be confirmed, so any folders below a name with '
-            'EAD2019 are taken.',
+            'The names of the archives and folders could not be confirmed, so any folders below a name with EAD2019 '
+            'are taken.',
             'The same list and public users of the release have '
             'trainingData_semanticSegmentation/0_original_images/NAME.jpg with '
             'trainingData_semanticSegmentation/NAME.tif: names without _mask are taken too, below a folder with '
@@ -393,11 +391,11 @@ DOWNSTREAM = (
         ),
         notes=(
             'Table 1 and the publication count 380 frames; the release has 386.',
-            'Classes BE, suspicious, HGD, cancer, polyp. Where they overlap, the more severe counts: cancer over '
-            'HGD over suspicious over '
-            'polyp over BE.',
-            'Layout: README of github.com/sharib-vision/EDD2020 (NAME_CLASS_REGION.tif) and a public converter of the '
-            'release (NAME_CLASS.tif). Another version of that README says NAME_CLASS_mask.tif, which is read, too.',
+            'Classes BE, suspicious, HGD, cancer, polyp. Where they overlap, the more severe counts: cancer over HGD '
+            'over suspicious over polyp over BE.',
+            'Layout: README of github.com/sharib-vision/EDD2020 (NAME_CLASS_REGION.tif) and a public converter of '
+            'the release (NAME_CLASS.tif). Another version of that README says NAME_CLASS_mask.tif, which is read, '
+            'too.',
             'Citation: the references of later publications, which name the page. 386: '
             'github.com/dataset-ninja/edd2020 and the publication of PolypGen (its table at '
             'datasetninja.com/polypgen).',
@@ -412,8 +410,9 @@ DOWNSTREAM = (
         centres=1,
         frames=66_662,
         disease='polyp',
-        citation='Ionescu et al., Overview of the ImageCLEF 2023, CLEF 2023, LNCS 14163; and Hicks et al., Overview of '
-        'ImageCLEFmedical 2023 - Medical Visual Question Answering for Gastrointestinal Tract, CLEF 2023 Working Notes',
+        citation='Ionescu et al., Overview of the ImageCLEF 2023, CLEF 2023, LNCS 14163; and Hicks et al., Overview '
+        'of ImageCLEFmedical 2023 - Medical Visual Question Answering for Gastrointestinal Tract, CLEF 2023 Working '
+        'Notes',
         licence='not confirmed; terms of the campaign, read them on the page',
         page='https://www.imageclef.org/',
         archives=('ImageCLEFmed-MEDVQA-GI-2023-Development-Dataset.zip', 'other years: keep "ImageCLEF" in the name'),
@@ -434,8 +433,8 @@ DOWNSTREAM = (
             rest=r'.*\.json',
         ),
         notes=(
-            'Which release Table 1 counts with 66,662 frames is not said and could not be found; no public '
-            'release of that size is known.',
+            'Which release Table 1 counts with 66,662 frames is not said and could not be found; no public release '
+            'of that size is known.',
             'Layout: public users of the MEDVQA-GI 2023 development set (images/, masks/, gt.json).',
             'The citations are those of the 2023 release (library records and reference lists); which year Table 1 '
             'means is not confirmed.',
@@ -480,8 +479,8 @@ DOWNSTREAM = (
         ),
         grouping=groupings.CVC_CLINICDB,
         notes=(
-            'Table 1 prints "CVC-12k (CVC-ClinicDB)" for the set of 612 frames; CVC-12k, a video set of about '
-            '12,000 frames, is another.',
+            'Table 1 prints "CVC-12k (CVC-ClinicDB)" for the set of 612 frames; CVC-12k, a video set of about 12,000 '
+            'frames, is another.',
             'A .rar has to be unpacked by hand: nothing here reads that format.',
             'The 62 images of TestDataset/CVC-ClinicDB are a part of it and are not taken for it.',
             'Layout: the terms on the page name the folders Original and Ground Truth.',

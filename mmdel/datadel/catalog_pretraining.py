@@ -102,8 +102,8 @@ PRETRAINING = (
         notes=(
             'Table 1 and the abstract of the paper count 374 videos; the official list and the page have 373 '
             '(1,059,519 frames).',
-            'The images of Kvasir-SEG stand among the labelled polyps, as the page says: check a pre-training '
-            'for [leaks](leaks.md).',
+            'The images of Kvasir-SEG stand among the labelled polyps, as the page says: check a pre-training for '
+            '[leaks](leaks.md).',
             'Layout: page and lists of github.com/simula/hyper-kvasir. Sizes and checksums of the archives are not '
             'published. The publication is CC BY 4.0, the data as above.',
         ),
@@ -136,11 +136,10 @@ PRETRAINING = (
         converter=KvasirCapsule(),
         notes=(
             'The official splits hold 11 of the 14 classes: 47,161 rows, 47,153 names; 8 names carry two labels.',
-            'The store packs labelled_images.zip anew for every request, so it has no fixed size or checksum, '
-            'and no direct link is offered here.',
-            'Layout: README of github.com/simula/kvasir-capsule and public loaders that unpack the tar files. '
-            'The README speaks of '
-            'PNG, its splits of .jpg: both are taken.',
+            'The store packs labelled_images.zip anew for every request, so it has no fixed size or checksum, and no '
+            'direct link is offered here.',
+            'Layout: README of github.com/simula/kvasir-capsule and public loaders that unpack the tar files. The '
+            'README speaks of PNG, its splits of .jpg: both are taken.',
         ),
     ),
     Entry(
@@ -167,12 +166,10 @@ PRETRAINING = (
         ),
         notes=(
             'The 8,000 images have 7,933 names: some stand in two classes, so a key needs the class folder.',
-            'The layout and the counts rest on GastroVision_metadata.csv of github.com/DebeshJha/GastroVision; '
-            'the name of the '
-            'archive is not written there, so it is recognised by its class folders.',
+            'The layout and the counts rest on GastroVision_metadata.csv of github.com/DebeshJha/GastroVision; the '
+            'name of the archive is not written there, so it is recognised by its class folders.',
             'Four classes are named like classes of Kvasir-Capsule (Angiectasia, Erythema, Pylorus, Ulcer); the '
-            'names of the '
-            'files tell the two apart.',
+            'names of the files tell the two apart.',
         ),
     ),
 )

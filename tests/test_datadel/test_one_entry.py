@@ -58,9 +58,10 @@ def made():
 def test_class__has_the_name_the_docstring_and_the_classes_of_the_entry(made):
     assert (made.__name__, made.__doc__) == ('GutUlcersDataset', ENTRY.about)
     assert issubclass(made, EndoscopySegDataset)
-    assert dict(
-        classes=('background', 'ulcer', 'scar'), palette=[[0, 0, 0], [0, 255, 255], [255, 255, 0]]
-    ) == made.METAINFO
+    assert (
+        dict(classes=('background', 'ulcer', 'scar'), palette=[[0, 0, 0], [0, 255, 255], [255, 255, 0]])
+        == made.METAINFO
+    )
 
 
 def test_download__is_recognised_assembled_split_and_read_by_the_config(entry, made, tmp_path, monkeypatch):

@@ -63,34 +63,6 @@ class Report:
         return sum(row.kind == kind for row in self.rows)
 
 
-@dataclass(frozen=True)
-class Recognised:
-    """The files of each dataset, and those of none.
-
-    Args:
-        claimed (dict[str, list[Claimed]]): By dataset.
-        unclaimed (tuple[RawFile, ...]): Files that nobody claims.
-    """
-
-    claimed: dict[str, list[Claimed]]
-    unclaimed: tuple[RawFile, ...]
-
-
-def recognise(raw: Raw) -> Recognised:
-    """Which datasets are there, by the names of files and folders."""
-    claimed: dict[str, list[Claimed]] = defaultdict(list)
-    unclaimed = []
-    for file in raw.files:
-        for entry in ASKED:
-            claim = entry.converter.claim(file.key)
-            if claim:
-                claimed[entry.id].append(Claimed(file, claim))
-                break
-        else:
-            unclaimed.append(file)
-    return Recognised(dict(claimed), tuple(unclaimed))
-
-
 def assemble(
     downloads: Sequence[str | Path],
     out: str | Path,
@@ -151,14 +123,14 @@ def count_found(entry: Entry, manifest: Manifest, out: Path) -> dict[str, int]:
 def _assemble(
     raw: Raw, out: Path, entries: Sequence[Entry], copy: bool, progress: Stages
 ) -> tuple[dict[str, Report], list[str]]:
-    seen = recognise(raw)
+    claimed, unclaimed = _recognise(raw)
     manifests = {entry.id: manifest_of(out, entry.id) for entry in CATALOG.values()}
     plans = {
-        entry.id: entry.converter.plan(seen.claimed[entry.id], manifests[entry.id].form, tuple(entry.classes))
+        entry.id: entry.converter.plan(claimed[entry.id], manifests[entry.id].form, tuple(entry.classes))
         for entry in ASKED
-        if entry.id in seen.claimed
+        if entry.id in claimed
     }
-    strays = _share_out(raw, seen, plans)
+    strays = _share_out(raw, unclaimed, plans)
     reports = {}
     for entry in entries:
         report = Report(entry)
@@ -176,6 +148,21 @@ def _assemble(
             _write_ledger(out / LEDGERS / f'{entry.id}.csv', report.rows)
         reports[entry.id] = report
     return reports, strays
+
+
+def _recognise(raw: Raw) -> tuple[dict[str, list[Claimed]], list[RawFile]]:
+    """The files of each dataset, by the names of files and folders, and those that nobody claims."""
+    claimed: dict[str, list[Claimed]] = defaultdict(list)
+    unclaimed = []
+    for file in raw.files:
+        for entry in ASKED:
+            claim = entry.converter.claim(file.key)
+            if claim:
+                claimed[entry.id].append(Claimed(file, claim))
+                break
+        else:
+            unclaimed.append(file)
+    return claimed, unclaimed
 
 
 def _place(plan: Plan, manifest: Manifest, out: Path, copy: bool, report: Report, progress: Stages) -> None:
@@ -198,11 +185,11 @@ def _place(plan: Plan, manifest: Manifest, out: Path, copy: bool, report: Report
     manifest.write()
 
 
-def _share_out(raw: Raw, seen: Recognised, plans: dict[str, Plan]) -> list[str]:
+def _share_out(raw: Raw, unclaimed: Sequence[RawFile], plans: dict[str, Plan]) -> list[str]:
     """Give unknown files and problems to the dataset below whose root they lie; the others become notes."""
     owners = {root: name for name, plan in plans.items() for root in plan.roots}
     strays: list[str] = []
-    for file in seen.unclaimed:
+    for file in unclaimed:
         name, root = _owner(file.key, owners)
         if not name:
             strays.append(file.path)
