@@ -15,9 +15,9 @@ from hypothesis import settings
 from mmengine.dataset import BaseDataset, base_dataset
 
 from mmdel.compute.file_state import FileState
-from mmdel.datasets.synthetic import render_pool, render_segmentation
 from mmdel.images.videos import index
 from mmdel.subset import Subset
+from synthetic import render_pool, render_segmentation
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
 

@@ -21,6 +21,7 @@ from mmdel.errors import ConfigError, DatasetError, UnreadableImage
 from mmdel.images import keys, metadata_table
 from mmdel.images.formats.pages import is_page_file
 from mmdel.images.ignored import Exclusion
+from mmdel.images.image_folder import counted
 from mmdel.images.listing import EXCLUDED, MASK, Listing, by_folder, file_problem, list_images, masks_among, select
 from mmdel.images.video_listing import list_frames, with_pages
 from mmdel.images.videos import FrameStep, frame_path, is_video, read_index, split_frame
@@ -165,7 +166,7 @@ class DataDEL(BaseDataset):
                 listing, skipped={**listing.skipped, 'video, of which no frames are taken': listing.videos}
             )
             notes.append(
-                f'{_count(len(listing.videos), "video")} left out. Take frames of them with videos=, for instance --videos 1fps'
+                f'{counted(len(listing.videos), "video")} left out. Take frames of them with videos=, for instance --videos 1fps'
             )
         self.ledger, self.notes, self.skipped = tuple(sorted(ledger)), tuple(notes), listing.skipped
         if not names:
@@ -281,7 +282,7 @@ class DataDEL(BaseDataset):
             )
         notes: list[str] = []
         if excluded:
-            notes.append(f'{_count(sum(map(len, excluded.values())), "file")} of the list left out by --exclude')
+            notes.append(f'{counted(sum(map(len, excluded.values())), "file")} of the list left out by --exclude')
         if self.masks == 'auto':
             masks, of_masks = masks_among(by_folder(images), self.data_root, [*chain(*excluded.values())])
             notes += of_masks
@@ -427,14 +428,10 @@ def _about_labels(counts: Counter[str], images: int) -> str:
     most = ', '.join(f'{name} {count:,}' for name, count in counts.most_common(5)) + ', ...' * (len(counts) > 5)
     lone = images - counts.total()
     return (
-        f'{_count(counts.total(), "image")} with a label, {len(counts):,} different ones'
+        f'{counted(counts.total(), "image")} with a label, {len(counts):,} different ones'
         + (f' ({most})' if counts else '')
-        + (f'; {_count(lone, "image")} without' if lone else '')
+        + (f'; {counted(lone, "image")} without' if lone else '')
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f'{number:,} {noun}' if number == 1 else f'{number:,} {noun}s'
 
 
 def _examples(ledger: Sequence[tuple[str, str]]) -> str:

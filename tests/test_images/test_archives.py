@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from mmdel.datadel.converters import assemble
+from mmdel.datadel.assembly import assemble
 from mmdel.errors import UnreadableImage
 from mmdel.images import archives
 from mmdel.images.archives import open_source

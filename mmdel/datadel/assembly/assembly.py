@@ -16,41 +16,13 @@ from filelock import FileLock, Timeout
 
 from mmdel.compute.files import csv_text, write_text
 from mmdel.compute.progress import SILENT, Stages
-from mmdel.datadel.catalog import CATALOG, Entry
-from mmdel.datadel.converters import lists
-from mmdel.datadel.converters.converter import Claimed, Converter, Plan, Row
-from mmdel.datadel.converters.cvc_clinicdb import CVCClinicDB
-from mmdel.datadel.converters.ead2019 import EAD2019
-from mmdel.datadel.converters.edd2020 import EDD2020
-from mmdel.datadel.converters.gastrovision import GastroVision
-from mmdel.datadel.converters.hyper_kvasir import HyperKvasir
-from mmdel.datadel.converters.kvasir_capsule import KvasirCapsule
-from mmdel.datadel.converters.manifest import Journal, Manifest
-from mmdel.datadel.converters.pairs import PairConverter
-from mmdel.datadel.converters.placing import Placer, clean
-from mmdel.datadel.converters.plain_pairs import CVC300, ImageCLEFmed, KvasirInstrument, KvasirSEG, KvasirSessile
-from mmdel.datadel.converters.polypgen import PolypGen
+from mmdel.datadel.assembly import lists
+from mmdel.datadel.assembly.manifest import Journal, Manifest
+from mmdel.datadel.assembly.placing import Placer, clean
+from mmdel.datadel.catalog import ASKED, CATALOG, Entry
+from mmdel.datadel.converters.converter import Claimed, Plan, Row
 from mmdel.datadel.converters.raw import Raw, RawFile
-from mmdel.datadel.converters.test_sets import ETIS, CVCColonDB
 from mmdel.errors import LockedError
-
-CONVERTERS: tuple[Converter, ...] = (
-    HyperKvasir(),
-    KvasirCapsule(),
-    GastroVision(),
-    KvasirSessile(),
-    KvasirSEG(),
-    KvasirInstrument(),
-    CVC300(),
-    CVCColonDB(),
-    ETIS(),
-    PolypGen(),
-    EAD2019(),
-    EDD2020(),
-    ImageCLEFmed(),
-    CVCClinicDB(),
-)
-"""In the order in which they are asked: the first that claims a file has it."""
 
 STATE = '.manifest'
 """The folder of what a second run needs, below the result; hidden, so that no listing of images looks into it."""
@@ -89,34 +61,6 @@ class Report:
     def count(self, kind: str) -> int:
         """Rows of a kind: 'unreadable', 'missing' or 'extra'."""
         return sum(row.kind == kind for row in self.rows)
-
-
-@dataclass(frozen=True)
-class Recognised:
-    """The files of each dataset, and those of none.
-
-    Args:
-        claimed (dict[str, list[Claimed]]): By dataset.
-        unclaimed (tuple[RawFile, ...]): Files that nobody claims.
-    """
-
-    claimed: dict[str, list[Claimed]]
-    unclaimed: tuple[RawFile, ...]
-
-
-def recognise(raw: Raw) -> Recognised:
-    """Which datasets are there, by the names of files and folders."""
-    claimed: dict[str, list[Claimed]] = defaultdict(list)
-    unclaimed = []
-    for file in raw.files:
-        for converter in CONVERTERS:
-            claim = converter.claim(file.key)
-            if claim:
-                claimed[converter.id].append(Claimed(file, claim))
-                break
-        else:
-            unclaimed.append(file)
-    return Recognised(dict(claimed), tuple(unclaimed))
 
 
 def assemble(
@@ -179,20 +123,20 @@ def count_found(entry: Entry, manifest: Manifest, out: Path) -> dict[str, int]:
 def _assemble(
     raw: Raw, out: Path, entries: Sequence[Entry], copy: bool, progress: Stages
 ) -> tuple[dict[str, Report], list[str]]:
-    seen = recognise(raw)
+    claimed, unclaimed = _recognise(raw)
     manifests = {entry.id: manifest_of(out, entry.id) for entry in CATALOG.values()}
-    plans: dict[str, Plan] = {}
-    for converter in CONVERTERS:
-        if converter.id in seen.claimed:
-            plans[converter.id] = converter.plan(seen.claimed[converter.id], manifests[converter.id].form)
-    strays = _share_out(raw, seen, plans)
+    plans = {
+        entry.id: entry.converter.plan(claimed[entry.id], manifests[entry.id].form, tuple(entry.classes))
+        for entry in ASKED
+        if entry.id in claimed
+    }
+    strays = _share_out(raw, unclaimed, plans)
     reports = {}
     for entry in entries:
         report = Report(entry)
         manifest = manifests[entry.id]
         if entry.id in plans:
-            converter = next(item for item in CONVERTERS if item.id == entry.id)
-            _place(converter, plans[entry.id], manifest, out, copy, report, progress)
+            _place(plans[entry.id], manifest, out, copy, report, progress)
         elif manifest.placed:
             report.notes.append('not among these downloads; as it was assembled before')
         report.found = count_found(entry, manifest, out)
@@ -206,19 +150,27 @@ def _assemble(
     return reports, strays
 
 
-def _place(
-    converter: Converter,
-    plan: Plan,
-    manifest: Manifest,
-    out: Path,
-    copy: bool,
-    report: Report,
-    progress: Stages,
-) -> None:
-    folder, staging = out / converter.id, out / STATE / 'staging'
-    placer = Placer(folder, staging, copy, converter.classes)
+def _recognise(raw: Raw) -> tuple[dict[str, list[Claimed]], list[RawFile]]:
+    """The files of each dataset, by the names of files and folders, and those that nobody claims."""
+    claimed: dict[str, list[Claimed]] = defaultdict(list)
+    unclaimed = []
+    for file in raw.files:
+        for entry in ASKED:
+            claim = entry.converter.claim(file.key)
+            if claim:
+                claimed[entry.id].append(Claimed(file, claim))
+                break
+        else:
+            unclaimed.append(file)
+    return claimed, unclaimed
+
+
+def _place(plan: Plan, manifest: Manifest, out: Path, copy: bool, report: Report, progress: Stages) -> None:
+    entry = report.entry
+    folder, staging = out / entry.id, out / STATE / 'staging'
+    placer = Placer(folder, staging, copy, len(entry.classes))
     manifest.form, manifest.left_out = plan.form or manifest.form, plan.left_out or manifest.left_out
-    with Journal(manifest) as journal, progress.stage(converter.id, len(plan.tasks), 'files') as tick:
+    with Journal(manifest) as journal, progress.stage(entry.id, len(plan.tasks), 'files') as tick:
         for task in plan.tasks:
             if not placer.is_done(task, journal):
                 if not journal.changed:
@@ -228,27 +180,26 @@ def _place(
             tick(1)
     if not (journal.changed or not manifest.finished) or not manifest.placed:
         return
-    if isinstance(converter, PairConverter):
-        report.notes += lists.write(folder, converter.id, plan, manifest)
+    if entry.classes:
+        report.notes += lists.write(folder, entry.id, plan, manifest)
     manifest.write()
 
 
-def _share_out(raw: Raw, seen: Recognised, plans: dict[str, Plan]) -> list[str]:
+def _share_out(raw: Raw, unclaimed: Sequence[RawFile], plans: dict[str, Plan]) -> list[str]:
     """Give unknown files and problems to the dataset below whose root they lie; the others become notes."""
     owners = {root: name for name, plan in plans.items() for root in plan.roots}
     strays: list[str] = []
-    for file in seen.unclaimed:
+    for file in unclaimed:
         name, root = _owner(file.key, owners)
         if not name:
             strays.append(file.path)
             continue
         inside = file.key[len(root) + 1 :]
-        converter = next(item for item in CONVERTERS if item.id == name)
+        entry = CATALOG[name]
         listed = lists.name_of(inside)
-        rest = converter.rest if isinstance(converter, PairConverter) else None
-        if listed and isinstance(converter, PairConverter):
+        if listed and entry.classes:
             plans[name].lists.setdefault(listed, file)
-        elif rest is None or not rest.fullmatch(inside):
+        elif not entry.converter.is_rest(inside):
             plans[name].rows.append(Row(file.path, 'extra', 'is no file of the dataset that is known'))
     notes = []
     for key, path, reason in raw.problems:

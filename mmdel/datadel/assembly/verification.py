@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmdel.compute.progress import SILENT, Stages
+from mmdel.datadel.assembly import checks
+from mmdel.datadel.assembly.assembly import Report, count_found, manifest_of
+from mmdel.datadel.assembly.manifest import Placed
 from mmdel.datadel.catalog import CATALOG
-from mmdel.datadel.converters import checks
-from mmdel.datadel.converters.assembly import CONVERTERS, Report, count_found, manifest_of
 from mmdel.datadel.converters.converter import Row
-from mmdel.datadel.converters.manifest import Placed
 from mmdel.errors import UnreadableImage
 
 
@@ -35,11 +35,10 @@ def verify(out: str | Path, only: Sequence[str] = (), progress: Stages = SILENT)
         report = Report(entry, count_found(entry, manifest, out))
         if not manifest.finished:
             report.notes.append('was not assembled to its end: run again with --raw')
-        labels = next(converter.classes for converter in CONVERTERS if converter.id == entry.id)
         sizes: dict[str, set[tuple[int, int]]] = defaultdict(set)
         with progress.stage(entry.id, len(manifest.placed), 'files') as tick:
             for placed in manifest.placed.values():
-                report.rows += _look(out / entry.id, placed, labels, sizes)
+                report.rows += _look(out / entry.id, placed, len(entry.classes), sizes)
                 tick(1)
         for stem, found in sorted(sizes.items()):
             if len(found) > 1:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mmdel.datasets.synthetic.tube import COLUMNS, LENGTH, ROWS, Array, Picture, Tube
+from synthetic.tube import COLUMNS, LENGTH, ROWS, Array, Picture, Tube
 
 PYRAMID = ((4, 32), (2, 6), (1, 4))
 """Rays are traced for every fourth pixel first, and what they found is sharpened: stride and steps."""

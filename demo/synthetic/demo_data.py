@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 
 from mmdel.compute.files import csv_text, write_text
 from mmdel.compute.progress import SILENT, Stages, Tick
-from mmdel.datasets.synthetic.camera import Camera, develop, look
-from mmdel.datasets.synthetic.rubbish import burn_in, report_card, spoil
-from mmdel.datasets.synthetic.tube import COLON, OESOPHAGUS, SMALL_BOWEL, STOMACH, Picture, Style, Tube
 from mmdel.errors import DatasetError
+from synthetic.camera import Camera, develop, look
+from synthetic.rubbish import burn_in, report_card, spoil
+from synthetic.tube import COLON, OESOPHAGUS, SMALL_BOWEL, STOMACH, Picture, Style, Tube
 
 SIZE = 256
 """Width and height of every picture in pixels."""

@@ -6,8 +6,8 @@ from os.path import splitext
 from pathlib import Path
 
 from mmdel.compute.files import csv_rows, csv_text, write_text
+from mmdel.datadel.assembly.manifest import Manifest
 from mmdel.datadel.converters.converter import Plan
-from mmdel.datadel.converters.manifest import Manifest
 from mmdel.datadel.converters.raw import RawFile
 from mmdel.datadel.splits import write_splits
 from mmdel.errors import DatasetError, UnreadableImage

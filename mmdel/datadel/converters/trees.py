@@ -13,25 +13,25 @@ class Part:
 
     Args:
         name (str): What it is counted as; '' for what is left out.
-        pattern (re.Pattern): Matches a whole key; the group ``root`` is what lies outside, ``target`` the path below the
-            dataset's folder.
+        pattern (str): Matches a key below outer folders; the group ``target`` is the path below the dataset's folder.
         kind (str): 'image' or 'video'. Defaults to 'image'.
     """
 
     name: str
-    pattern: re.Pattern[str]
+    pattern: str
     kind: str = 'image'
 
 
 class TreeConverter(Converter):
     """Takes the parts of a tree from wherever they lie, in several archives too, and puts them together again."""
 
-    parts: tuple[Part, ...] = ()
+    def __init__(self, *parts: Part) -> None:
+        self.parts = tuple((part, re.compile(rf'(?P<root>(?:.*/)?){part.pattern}')) for part in parts)
 
     def claim(self, key: str) -> Claim | None:
         """By the parts, in order."""
-        for part in self.parts:
-            match = part.pattern.fullmatch(key)
+        for part, pattern in self.parts:
+            match = pattern.fullmatch(key)
             if match:
                 root = match['root'].rstrip('/')
                 if not part.name:
@@ -43,7 +43,7 @@ class TreeConverter(Converter):
         """The path below the dataset's folder."""
         return match['target']
 
-    def plan(self, claimed: Sequence[Claimed], form: str = '') -> Plan:
+    def plan(self, claimed: Sequence[Claimed], form: str = '', classes: Sequence[str] = ()) -> Plan:
         """Each file by itself; of two with one target the first counts."""
         plan = Plan(roots=tuple(sorted({item.claim.root for item in claimed})))
         taken: dict[str, Claimed] = {}

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from mmdel.compute.progress import Stages
-from mmdel.datasets.synthetic import demo_data
-from mmdel.datasets.synthetic.demo_data import CLIPS, SIZE, Truth, render_pool, render_segmentation
 from mmdel.errors import DatasetError
+from synthetic import demo_data
+from synthetic.demo_data import CLIPS, SIZE, Truth, render_pool, render_segmentation
 
 IMAGES = {'.jpg', '.png'}
 EMPTY = hashlib.sha256(b'').hexdigest()

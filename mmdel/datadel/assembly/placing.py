@@ -3,14 +3,13 @@
 import filecmp
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmdel.compute.file_state import FileState
-from mmdel.datadel.converters import checks
+from mmdel.datadel.assembly import checks
+from mmdel.datadel.assembly.manifest import Journal, Placed
 from mmdel.datadel.converters.converter import Put, Row, Task
-from mmdel.datadel.converters.manifest import Journal, Placed
 from mmdel.datadel.converters.raw import RawFile
 from mmdel.errors import DatasetError, UnreadableImage
 
@@ -70,8 +69,7 @@ class Placer:
             for number, (put, path) in enumerate(ready):
                 journal.add(self._move(put, path, task.part if number == 0 else ''))
         finally:
-            for left in self.staging.glob('incoming*'):
-                left.unlink(missing_ok=True)
+            clean(self.staging)
         return []
 
     # --- private
@@ -125,18 +123,8 @@ class Placer:
             os.replace(incoming if how == 'copy' else path, target)
         state = FileState.of(os.stat(target))
         sources = '; '.join(source.path for source in put.sources)
-        return Placed(
-            put.target,
-            part,
-            put.kind,
-            how,
-            state.size,
-            state.mtime_ns,
-            sources,
-            _signature(put),
-            state.ctime_ns,
-            state.inode,
-        )
+        stamps = state.size, state.mtime_ns, sources, _signature(put), state.ctime_ns, state.inode
+        return Placed(put.target, part, put.kind, how, *stamps)
 
 
 class _Blame(Exception):
@@ -164,9 +152,7 @@ def _signature(put: Put) -> str:
     return '; '.join(source.signature for source in put.sources)
 
 
-def clean(staging: Path) -> Sequence[Path]:
-    """Remove what a killed run left in staging."""
-    left = list(staging.glob('incoming*'))
-    for path in left:
+def clean(staging: Path) -> None:
+    """Remove what a task, or a run that was killed, left in staging."""
+    for path in staging.glob('incoming*'):
         path.unlink(missing_ok=True)
-    return left

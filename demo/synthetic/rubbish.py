@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from mmdel.datasets.synthetic.tube import Array, Picture
+from synthetic.tube import Array, Picture
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
