@@ -12,6 +12,7 @@ from typing import Any
 
 from mmdel.errors import DatasetError
 from mmdel.images import keys as spelling
+from mmdel.images.formats import split_frame
 from mmdel.subset import plain_tables
 
 KEYS = ('key', 'image', 'path', 'file', 'filename', 'file_name', 'img_path')
@@ -46,8 +47,8 @@ class MetadataTable:
     def of(self, key: str) -> Mapping[str, Any]:
         """What it says of an image: non-empty cells by the name of their column, ``frame`` as a number."""
         found = self.rows.get(key)
-        if found is None and '#' in key:
-            found = self.rows.get(key.rpartition('#')[0])
+        if found is None and (frame := split_frame(key)):
+            found = self.rows.get(frame[0])
         return found or {}
 
 
