@@ -18,13 +18,22 @@ from numpy.typing import NDArray
 from mmdel.compute import storage
 from mmdel.datadel.catalog import CATALOG
 from mmdel.errors import ConfigError, DatasetError, UnreadableImage
-from mmdel.images import keys, metadata_table
-from mmdel.images.formats.pages import is_page_file
+from mmdel.images import formats, keys, metadata_table
+from mmdel.images.formats import frame_path, is_video, split_frame
+from mmdel.images.frame_files import read_index
 from mmdel.images.ignored import Exclusion
-from mmdel.images.image_folder import counted
-from mmdel.images.listing import EXCLUDED, MASK, Listing, by_folder, file_problem, list_images, masks_among, select
-from mmdel.images.video_listing import list_frames, with_pages
-from mmdel.images.videos import FrameStep, frame_path, is_video, read_index, split_frame
+from mmdel.images.listing import (
+    EXCLUDED,
+    MASK,
+    Listing,
+    by_folder,
+    counted,
+    file_problem,
+    list_images,
+    masks_among,
+    select,
+)
+from mmdel.images.sampling import FrameStep, list_frames, with_pages
 from mmdel.registry import DATASETS
 from mmdel.subset import plain_lists
 
@@ -154,12 +163,12 @@ class DataDEL(BaseDataset):
         self._refuse_downstream(listing)
         names, ledger, notes = listing.keys, [*listing.ledger], [*listing.notes]
         if self._step is not None:
-            pages = with_pages([(key, listing.path(key)) for key in names if is_page_file(key)])
+            pages = with_pages([(key, listing.path(key)) for key in names if formats.may_have_pages(key)])
             videos, unusable = list_frames([*((key, listing.path(key)) for key in listing.videos), *pages], self._step)
             ledger += unusable
             of_pages = {key for key, _ in pages}
             names = tuple(name for name in names if name not in of_pages) if of_pages else names
-            frames = (frame_path(video.key, number) for video in videos for number in video.frames.tolist())
+            frames = (frame_path(key, number) for key, numbers in videos for number in numbers.tolist())
             names = tuple(name for name, _ in groupby(sorted(chain(names, frames))))
         elif listing.videos:
             listing = replace(
@@ -330,7 +339,8 @@ class DataDEL(BaseDataset):
         return file_problem(path)
 
     def _item(self, key: str, listing: Listing, labels: Mapping[str, int]) -> dict[str, Any]:
-        item = {'img_path': listing.path(key), **self._told(key)}
+        path = listing.path(key)
+        item = {'img_path': path, **formats.metadata(path), **self._told(key)}
         if 'label' in item:
             item['gt_label'] = labels[item.pop('label')]
         return item

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from mmdel.errors import DatasetError
 from mmdel.images import keys as spelling
+from mmdel.images.formats import split_frame
 from mmdel.subset import plain_tables
 from mmdel.subset.columns import SCHEMA, TOLD
 
@@ -46,8 +47,8 @@ class MetadataTable:
     def of(self, key: str) -> Mapping[str, Any]:
         """What it says of an image: non-empty cells by the name of their column, numbers (``frame``) as such."""
         found = self.rows.get(key)
-        if found is None and '#' in key:
-            found = self.rows.get(key.rpartition('#')[0])
+        if found is None and (frame := split_frame(key)):
+            found = self.rows.get(frame[0])
         return found or {}
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 from mmdel.errors import DatasetError, UnreadableImage
-from mmdel.images import frames, masks, videos
+from mmdel.images import frame_files, frames, masks
+from mmdel.images.formats import video
 
 _TAIL = 1 << 12
 _ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND\xaeB`\x82'}
@@ -31,7 +32,7 @@ def check(path: Path, kind: str, labels: int | None = None) -> tuple[int, int] |
     if os.path.getsize(path) == 0:
         raise UnreadableImage('is empty (0 bytes)')
     if kind == 'video':
-        videos.first_frame(str(path))
+        video.first_frame(str(path))
         return None
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # what Pillow warns of is found below, and belongs in the ledger
@@ -41,7 +42,7 @@ def check(path: Path, kind: str, labels: int | None = None) -> tuple[int, int] |
 def decode(path: Path, kind: str, labels: int | None = None) -> tuple[int, int] | None:
     """As :func:`check`, and every pixel of an image is decoded, and every packet of a video read."""
     if kind == 'video':
-        videos.read_index(str(path))
+        frame_files.read_index(str(path))
     if kind != 'image':
         return check(path, kind, labels)
     height, width = frames.read_frame(str(path)).image.shape[:2]

@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 
 from mmdel.errors import UnreadableImage
-from mmdel.images import videos
-from mmdel.images.videos import index as index_module
+from mmdel.images import formats, frame_files
 
 
 def test_count__is_what_a_decoder_gives(video):
-    index = videos.read_index(video)
+    index = frame_files.read_index(video)
     with av.open(video) as container:
         assert index.count == sum(1 for _ in container.decode(video=0)) == 100
     assert index.nbytes.min() > 0
@@ -20,30 +19,31 @@ def test_count__is_what_a_decoder_gives(video):
 def test_kept_index__is_the_same_and_is_made_again_when_the_video_changes(tmp_path, render_video, monkeypatch):
     path = render_video(tmp_path / 'a.mp4', frames=20)
     made = []
-    monkeypatch.setattr(index_module, '_make', lambda path, make=index_module._make: made.append(path) or make(path))
-    monkeypatch.setattr(index_module, 'INDEX_DIR', str(tmp_path / 'kept'))
-    first = videos.read_index(str(path))
-    index_module._read_index.cache_clear()
-    again = videos.read_index(str(path))
+    make = formats.VIDEO.index
+    monkeypatch.setattr(formats.Video, 'index', lambda self, path: made.append(path) or make(path))
+    monkeypatch.setattr(frame_files, 'INDEX_DIR', str(tmp_path / 'kept'))
+    first = frame_files.read_index(str(path))
+    frame_files._read_index.cache_clear()
+    again = frame_files.read_index(str(path))
     assert len(made) == 1
     for name, value in vars(first).items():
         assert np.array_equal(value, vars(again)[name]), name
     [kept] = (tmp_path / 'kept').iterdir()
     kept.write_bytes(kept.read_bytes()[:50])
-    index_module._read_index.cache_clear()
-    assert videos.read_index(str(path)).count == 20
+    frame_files._read_index.cache_clear()
+    assert frame_files.read_index(str(path)).count == 20
     assert len(made) == 2
     render_video(path, frames=7)
-    assert videos.read_index(str(path)).count == 7
+    assert frame_files.read_index(str(path)).count == 7
     assert len(made) == 3
     assert len(list((tmp_path / 'kept').iterdir())) == 1
 
 
 def test_folder_that_cannot_be_written__does_no_harm(tmp_path, render_video, monkeypatch):
     (tmp_path / 'file').write_text('')
-    monkeypatch.setattr(index_module, 'INDEX_DIR', str(tmp_path / 'file' / 'kept'))
+    monkeypatch.setattr(frame_files, 'INDEX_DIR', str(tmp_path / 'file' / 'kept'))
     path = render_video(tmp_path / 'a.mp4', frames=5)
-    assert videos.read_index(str(path)).count == 5
+    assert frame_files.read_index(str(path)).count == 5
 
 
 def test_what_is_no_video__says_why(tmp_path, render_video):
@@ -65,10 +65,10 @@ def test_what_is_no_video__says_why(tmp_path, render_video):
         ('gone.avi', 'does not exist'),
     ):
         with pytest.raises(UnreadableImage, match=words) as error:
-            videos.read_index(str(tmp_path / name))
+            frame_files.read_index(str(tmp_path / name))
         assert str(tmp_path) not in error.value.reason
         with pytest.raises(UnreadableImage, match=words):
-            videos.read(str(tmp_path / name), 0, 10**8)
+            frame_files.read(str(tmp_path / name), 0, 10**8)
 
 
 @pytest.mark.parametrize(
@@ -79,22 +79,22 @@ def test_a_tail_that_is_cut_off__leaves_the_frames_before_it(tmp_path, render_vi
     data = whole.read_bytes()
     cut = tmp_path / name
     cut.write_bytes(data[: len(data) // 2])
-    index = videos.read_index(str(cut))
+    index = frame_files.read_index(str(cut))
     assert 10 < index.count < 60
     lost = []
     for number in range(index.count):
         try:
-            image, _ = videos.read(str(cut), number, 10**8)
+            image, _ = frame_files.read(str(cut), number, 10**8)
         except UnreadableImage:
             lost.append(number)
         else:
-            assert np.array_equal(image, videos.read(str(whole), number, 10**8)[0])
+            assert np.array_equal(image, frame_files.read(str(whole), number, 10**8)[0])
     assert set(lost) <= {index.count - 1}  # the one that is cut in two
 
 
 def test_names__a_frame_is_told_from_a_file():
-    assert videos.split_frame('a/clip.AVI#000123') == ('a/clip.AVI', 123)
-    assert videos.split_frame('a/x#1.avi#1000000') == ('a/x#1.avi', 1_000_000)
+    assert formats.split_frame('a/clip.AVI#000123') == ('a/clip.AVI', 123)
+    assert formats.split_frame('a/x#1.avi#1000000') == ('a/x#1.avi', 1_000_000)
     for path in ('clip.avi', 'clip.avi#12', 'clip.jpg#000123', 'clip.avi#000123.jpg', '#000001', 'clip.avi#00012x'):
-        assert videos.split_frame(path) is None
-    assert videos.frame_path('clip.avi', 7) == 'clip.avi#000007'
+        assert formats.split_frame(path) is None
+    assert formats.frame_path('clip.avi', 7) == 'clip.avi#000007'

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from mmdel.errors import UnreadableImage
-from mmdel.images import videos
+from mmdel.images import formats, frame_files
 from mmdel.images.frames import LoadFrame, read_frame
-from mmdel.images.videos import reader
 
 LIMIT = 10**8
 
@@ -23,13 +22,13 @@ def decoded(path):
 def outcome(path, number):
     """The bytes of a frame, or why there are none."""
     try:
-        return videos.read(path, number, LIMIT)[0].tobytes()
+        return frame_files.read(path, number, LIMIT)[0].tobytes()
     except UnreadableImage as error:
         return error.reason
 
 
 def fresh(path, number):
-    reader._forget()
+    frame_files._forget()
     return outcome(path, number)
 
 
@@ -49,7 +48,7 @@ def test_damage__takes_the_frames_that_rest_on_it_and_no_other(tmp_path, render_
     options = dict(b_frames=2, options={'x264-params': 'scenecut=0'}) if kind == 'h264' else dict(codec='mjpeg')
     path = render_video(tmp_path / ('clip.mp4' if kind == 'h264' else 'clip.mov'), frames=60, size=(96, 64), **options)
     whole = [frame.tobytes() for frame in decoded(str(path))]
-    index = videos.read_index(str(path))
+    index = frame_files.read_index(str(path))
     with av.open(str(path)) as container:
         packets = [(packet.pts, packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
     times = [time for time, _, _ in packets]
@@ -74,7 +73,7 @@ def test_damage__takes_the_frames_that_rest_on_it_and_no_other(tmp_path, render_
 def test_damage__without_times_nothing_false_is_believed(tmp_path, render_video):
     path = render_video(tmp_path / 'clip.avi', frames=120, size=(96, 64), b_frames=2)
     whole = [frame.tobytes() for frame in decoded(str(path))]
-    assert not videos.read_index(str(path)).timed
+    assert not frame_files.read_index(str(path)).timed
     with av.open(str(path)) as container:
         sizes = [packet.size for packet in container.demux(video=0) if packet.size]
     data = bytearray(path.read_bytes())
@@ -92,7 +91,7 @@ def test_no_such_frame__says_how_many_there_are(tmp_path, render_video):
     path = str(render_video(tmp_path / 'clip.mp4', frames=5))
     for number in (5, 10**9):
         with pytest.raises(UnreadableImage, match='it has 5, counted from 0'):
-            videos.read(path, number, LIMIT)
+            frame_files.read(path, number, LIMIT)
 
 
 def test_a_changed_video__is_read_anew(tmp_path, render_video):
@@ -106,7 +105,7 @@ def test_a_changed_video__is_read_anew(tmp_path, render_video):
 def test_a_huge_frame__is_refused(tmp_path, render_video):
     path = str(render_video(tmp_path / 'clip.mp4', frames=2))
     with pytest.raises(UnreadableImage, match='48 x 32 pixels'):
-        videos.read(path, 0, 48 * 32 - 1)
+        frame_files.read(path, 0, 48 * 32 - 1)
 
 
 def test_a_turned_video__is_shown_upright(tmp_path, render_video):
@@ -119,16 +118,16 @@ def test_a_turned_video__is_shown_upright(tmp_path, render_video):
             if packet.size:
                 packet.stream = stream
                 target.mux(packet)
-    upright = videos.read(str(turned), 1, LIMIT)[0]
+    upright = frame_files.read(str(turned), 1, LIMIT)[0]
     assert upright.shape == (48, 32, 3)
-    assert np.array_equal(upright, np.rot90(videos.read(str(plain), 1, LIMIT)[0]))
+    assert np.array_equal(upright, np.rot90(frame_files.read(str(plain), 1, LIMIT)[0]))
 
 
 def test_read_frame__and_load_frame_read_files_and_frames_alike(tmp_path, render_video):
     path = str(render_video(tmp_path / 'clip.mp4', frames=5))
     frame = read_frame(f'{path}#000003')
     assert np.array_equal(frame.image, decoded(path)[3])
-    assert frame.nbytes == videos.read_index(path).nbytes[3]
+    assert frame.nbytes == frame_files.read_index(path).nbytes[3]
     loaded = LoadFrame().transform({'img_path': f'{path}#000003'})
     assert np.array_equal(loaded['img'], frame.image)
     assert loaded['ori_shape'] == (32, 48)
@@ -137,10 +136,10 @@ def test_read_frame__and_load_frame_read_files_and_frames_alike(tmp_path, render
 
 def test_cuts__are_where_decoding_can_begin(tmp_path, render_video):
     path = str(render_video(tmp_path / 'clip.mp4', frames=100, keys_every=10, options={'x264-params': 'scenecut=0'}))
-    frames = [videos.frame_path(path, number) for number in range(100)]
-    assert videos.cuts(frames, 16) == [0, 20, 40, 60, 80, 100]
-    assert videos.cuts(frames, 1) == list(range(0, 101, 10))
-    assert videos.cuts(frames[5:], 16) == [0, 25, 45, 65, 85, 95]
+    frames = [formats.frame_path(path, number) for number in range(100)]
+    assert frame_files.cuts(frames, 16) == [0, 20, 40, 60, 80, 100]
+    assert frame_files.cuts(frames, 1) == list(range(0, 101, 10))
+    assert frame_files.cuts(frames[5:], 16) == [0, 25, 45, 65, 85, 95]
     images = [f'{number}.jpg' for number in range(10)]
-    assert videos.cuts(images + frames[:30] + images, 4) == [0, 4, 8, 10, 20, 30, 40, 44, 48, 50]
-    assert videos.cuts([], 4) == [0]
+    assert frame_files.cuts(images + frames[:30] + images, 4) == [0, 4, 8, 10, 20, 30, 40, 44, 48, 50]
+    assert frame_files.cuts([], 4) == [0]

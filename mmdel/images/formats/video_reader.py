@@ -12,10 +12,7 @@ Videos without reliable times are decoded from their start, always, and their fr
 """
 
 import itertools
-import os
-import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,15 +22,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmdel.compute import storage
-from mmdel.compute.file_state import FileState, file_state
-from mmdel.errors import StorageError, UnreadableImage
-from mmdel.images.image_file import check_file, check_size
-from mmdel.images.videos.index import VideoIndex, open_container, open_file, read_index, video_stream
-from mmdel.images.videos.names import is_video, split_frame
-from mmdel.images.videos.page_files import PageReader
+from mmdel.errors import UnreadableImage
+from mmdel.images.formats.format import FrameIndex, FrameReader, check_size
+from mmdel.images.reasons import reason_of
 
-OPEN_VIDEOS = 4
-"""Videos that a thread keeps open."""
+BUFFER = 1 << 17
+"""Bytes that are read at a time."""
+
+CHECKS = 'crccheck+bitstream+buffer'
+"""What decoders check. Most of them go on after an error with a picture made up unless they are told to give up, too."""
+
+_REPORTING = ('h264', 'hevc')
+"""Decoders that report errors anyway, and would also give up where decoding begins at a key frame inside an open group: the
+frame after it names references that are not there and that it does not use."""
+
+# FFmpeg writes what it thinks of a file to the terminal; what matters arrives as exceptions
+av.logging.set_level(av.logging.PANIC)
 
 SKIPPED_FRAMES = 1_000
 """Up to so many frames packets are passed over; a longer way is sought through the index of the file."""
@@ -41,120 +45,11 @@ SKIPPED_FRAMES = 1_000
 LONGEST_DELAY = 16
 """Frames that a decoder holds back at most until they can be put into order (H.264's limit)."""
 
-LONGEST_RUN = 256
-"""Frames that are read at once at most, where no key frame comes."""
 
+class VideoReader(FrameReader):
+    """One open video; it is opened when the first frame is read."""
 
-def read(path: str, number: int, max_pixels: int, max_value: int | None = None) -> tuple[NDArray[np.uint8], int]:
-    """One frame of a video, or page of an image file.
-
-    Args:
-        path (str): The video or image file.
-        number (int): Of the frame, from 0.
-        max_pixels (int): Width times height above which it is refused.
-        max_value (int, optional): White in 16-bit pages that do not say it themselves. Defaults to None: 65,535.
-
-    Returns:
-        tuple: The frame, uint8 [H, W, 3], BGR, upright; and the bytes that it takes in the video.
-
-    Raises:
-        UnreadableImage: There is no such frame, or it cannot be decoded in full; ``reason`` holds no path.
-        StorageError: The storage failed.
-    """
-    with _using(path) as reader:
-        return reader.read(number, max_pixels, max_value)
-
-
-def open_maximum(path: str, number: int, max_pixels: int) -> int | None:
-    """See :func:`mmdel.images.formats.raster.open_maximum`; None for a frame of a video, which is of 8 bits."""
-    with _using(path) as reader:
-        return reader.open_maximum(number, max_pixels) if isinstance(reader, PageReader) else None
-
-
-@contextmanager
-def _using(path: str) -> Iterator['_Reader | PageReader']:
-    """The reader of a file that this thread keeps open, unless the storage fails."""
-    check_file(path)
-    state = file_state(path)
-    readers: OrderedDict[str, _Reader | PageReader] = _open.__dict__.setdefault('readers', OrderedDict())
-    reader = readers.pop(path, None)
-    if reader is None or reader.state != state:
-        reader = (_Reader if is_video(path) else PageReader)(path, state, read_index(path))
-    readers[path] = reader
-    while len(readers) > OPEN_VIDEOS:
-        readers.popitem(last=False)
-    try:
-        yield reader
-    finally:
-        try:
-            reader.check()
-        except StorageError:
-            del readers[path]
-            raise
-
-
-def cuts(paths: Sequence[str], step: int) -> list[int]:
-    """Where a list of images and frames may be cut, so that several processes can read the parts and none decodes twice.
-
-    Args:
-        paths (Sequence[str]): Paths of images and of frames.
-        step (int): How long a part should be.
-
-    Returns:
-        list[int]: Ascending places from 0 to ``len(paths)``. Images are cut after each ``step``; frames of one video at the next
-        place where decoding can begin.
-    """
-    places = [0]
-    video, index, key = '', None, -1
-    for place, path in enumerate(paths):
-        length = place - places[-1]
-        frame = split_frame(path)
-        if frame is None or frame[0] != video:
-            before = video
-            video = '' if frame is None else frame[0]
-            index = _index_of(video) if video else None
-            begins = bool(video or before) or length >= step
-        else:
-            begins = length >= LONGEST_RUN
-        if frame is not None and index is not None:
-            last, key = key, index.key_before(frame[1])
-            begins |= key != last and length >= step
-        if begins and length:
-            places.append(place)
-    return [*places, len(paths)] if len(paths) else places
-
-
-# --- private
-
-
-@dataclass(frozen=True)
-class _Error:
-    """A packet that could not be decoded.
-
-    Args:
-        place (int): At which it went in.
-        number (int): Its frame, -1 where that is not known.
-        key (int): The frame of the last key frame that had gone in, -1 likewise.
-    """
-
-    place: int
-    number: int
-    key: int
-
-    def reaches(self, number: int, place: int, shown_key: int) -> bool:
-        """Whether a frame may rest on the damage; ``shown_key`` is the place of the last key frame that has come out.
-
-        What went in after a key frame and is shown before it ends with it: no frame behind the key frame rests on that. (Where
-        decoding begins at such a key frame, these lack what they rest on.)
-        """
-        return shown_key <= self.place <= place and not self.number < self.key <= number
-
-
-class _Reader:
-    """One open video."""
-
-    def __init__(self, path: str, state: FileState, index: VideoIndex) -> None:
-        self.state = state
+    def __init__(self, path: str, index: FrameIndex) -> None:
         self._path = path
         self._index = index
         self._file: storage.PatientFile | None = None
@@ -165,9 +60,7 @@ class _Reader:
         self._next = 0
         self._fed = -1
 
-    def read(self, number: int, max_pixels: int, max_value: int | None = None) -> tuple[NDArray[np.uint8], int]:
-        if not 0 <= number < self._index.count:
-            raise UnreadableImage(f'has no frame {number}: it has {self._index.count:,}, counted from 0')
+    def read(self, number: int, max_pixels: int, max_value: int | None) -> NDArray[np.uint8]:
         frame, damaged = self._find(number)
         if damaged:
             raise UnreadableImage('the frame is damaged, or rests on a damaged one before it')
@@ -176,10 +69,9 @@ class _Reader:
             image = frame.to_ndarray(format='bgr24')
         except (av.error.FFmpegError, ValueError) as error:
             raise UnreadableImage('the frame has pixels of a kind that cannot be converted') from error
-        return _upright(image, frame), int(self._index.nbytes[number])
+        return _upright(image, frame)
 
     def check(self) -> None:
-        """Raise the StorageError that there was, which the library takes for the end of the file."""
         if self._file is not None:
             self._file.check()
 
@@ -301,30 +193,86 @@ class _Reader:
         return place if place < self._index.count and self._index.timestamps[place] == time else -1
 
 
+@contextmanager
+def opened(path: str) -> Iterator[tuple[Any, Any]]:
+    """The container and the video stream of a file, see :func:`video_stream`.
+
+    Raises:
+        UnreadableImage: It is no video, or cannot be decoded.
+        StorageError: The storage failed, which the library takes for the end of the file.
+    """
+    file = open_file(path)
+    try:
+        with open_container(file) as container:
+            yield container, video_stream(container)
+    finally:
+        file.close()
+        file.check()
+
+
+def open_file(path: str) -> storage.PatientFile:
+    """Open a file for :func:`open_container`; what is wrong with it is an UnreadableImage."""
+    try:
+        return storage.PatientFile(path)
+    except OSError as error:
+        raise UnreadableImage(f'cannot be opened: {reason_of(error, path)}') from error
+
+
+def open_container(file: storage.PatientFile) -> Any:
+    """Open a file as a video; what is wrong with it is an UnreadableImage."""
+    try:
+        return av.open(file, metadata_errors='replace', buffer_size=BUFFER)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise UnreadableImage(f'is not a video, or is damaged: {reason_of(error, "")}') from error
+
+
+def video_stream(container: Any) -> Any:
+    """The first stream with moving pictures (a cover picture of a sound file is none), its decoder made strict."""
+    streams = [
+        stream for stream in container.streams.video if not stream.disposition & av.stream.Disposition.attached_pic
+    ]
+    if not streams:
+        raise UnreadableImage('holds sound, but no pictures' if container.streams.audio else 'holds no pictures')
+    stream = streams[0]
+    if stream.codec_context is None:
+        raise UnreadableImage('is coded in a way that cannot be decoded here')
+    decoder = stream.codec_context
+    # threads hand out errors at varying moments, and there is a process for each core already
+    decoder.thread_type = 'NONE'
+    decoder.thread_count = 1
+    checks = CHECKS if decoder.codec.name in _REPORTING else f'{CHECKS}+explode'
+    # strict: H.264 waits for all frames that may still come earlier, and not for as many as it has seen so far
+    decoder.options = {'err_detect': checks, 'strict': '1'}
+    return stream
+
+
+# --- private
+
+
+@dataclass(frozen=True)
+class _Error:
+    """A packet that could not be decoded.
+
+    Args:
+        place (int): At which it went in.
+        number (int): Its frame, -1 where that is not known.
+        key (int): The frame of the last key frame that had gone in, -1 likewise.
+    """
+
+    place: int
+    number: int
+    key: int
+
+    def reaches(self, number: int, place: int, shown_key: int) -> bool:
+        """Whether a frame may rest on the damage; ``shown_key`` is the place of the last key frame that has come out.
+
+        What went in after a key frame and is shown before it ends with it: no frame behind the key frame rests on that. (Where
+        decoding begins at such a key frame, these lack what they rest on.)
+        """
+        return shown_key <= self.place <= place and not self.number < self.key <= number
+
+
 def _upright(image: NDArray[np.uint8], frame: Any) -> NDArray[np.uint8]:
     """Turned as the video says; other angles than quarters are left."""
     quarters, rest = divmod(round(frame.rotation), 90)
     return np.ascontiguousarray(np.rot90(image, quarters % 4)) if not rest and quarters % 4 else image
-
-
-def _index_of(video: str) -> VideoIndex | None:
-    try:
-        return read_index(video)
-    except UnreadableImage:
-        return None
-
-
-_open = threading.local()
-_inherited: list[Any] = []
-
-
-def _forget() -> None:
-    """A child process shares the place in every open file with its parent, so it opens them anew."""
-    global _open
-    # kept, not closed: some decoders would wait for threads of their own, which only the parent has
-    _inherited.append(_open)
-    _open = threading.local()
-
-
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_forget)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmdel.images.image_file import read_image_file
-from mmdel.images.kinds import IMAGE, ending_of, image_endings, kind_by_first_bytes
+from mmdel.images.formats import IMAGE, ending_of, endings, kind_by_first_bytes
+from mmdel.images.frames import read_frame
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ KINDS = ['JPEG', 'PNG', 'BMP', 'TIFF', 'WEBP', 'GIF', 'PPM', 'JPEG2000', 'AVIF']
 def test_first_bytes__of_every_format_that_is_decoded(kind, tmp_path):
     (tmp_path / 'x').write_bytes(encoded(kind))
     assert kind_by_first_bytes(tmp_path / 'x') == IMAGE
-    read_image_file(str(tmp_path / 'x'), 10**6)
+    read_frame(str(tmp_path / 'x'), 10**6)
 
 
 @pytest.mark.parametrize(
@@ -66,5 +66,5 @@ def test_endings__are_those_that_pillow_decodes_by():
         '.pgm',
         '.tif',
         '.webp',
-    } <= image_endings()
-    assert image_endings().isdisjoint({'.eps', '.tga', '.pdf', '.dcm', '.mp4', ''})
+    } <= endings(videos=False)
+    assert endings(videos=False).isdisjoint({'.eps', '.tga', '.pdf', '.dcm', '.mp4', ''})

@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 
 from mmdel.errors import ConfigError, UnreadableImage
-from mmdel.images.videos import FrameStep, VideoIndex, read_index
+from mmdel.images.formats.format import FrameIndex
+from mmdel.images.frame_files import read_index
+from mmdel.images.sampling import FrameStep
 
 
 def index_of(milliseconds, rate=0.0):
     n = len(milliseconds)
-    return VideoIndex(np.array(milliseconds, np.int64), np.ones(n, np.int64), np.arange(n), (1, 1000), rate)
+    return FrameIndex(np.array(milliseconds, np.int64), np.ones(n, np.int64), np.arange(n), (1, 1000), rate)
 
 
 def reference(milliseconds, rate):
@@ -52,7 +54,7 @@ def test_rate__real_files_with_and_without_times(tmp_path, render_video):
 
 
 def test_rate__without_any_times_is_refused():
-    index = VideoIndex(np.empty(0, np.int64), np.ones(5, np.int64), np.empty(0, np.int64), (0, 1), 0.0)
+    index = FrameIndex(np.empty(0, np.int64), np.ones(5, np.int64), np.empty(0, np.int64), (0, 1), 0.0)
     with pytest.raises(UnreadableImage, match='every n-th'):
         FrameStep('1fps').choose(index)
     assert FrameStep(2).choose(index).tolist() == [0, 2, 4]

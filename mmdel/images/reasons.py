@@ -1,9 +1,10 @@
-"""An image file becomes pixels, or a reason in words why it cannot.
+"""Why a file cannot be used, in words: whatever is wrong with it is raised as :class:`~mmdel.errors.UnreadableImage`.
 
-    image, nbytes, _ = read_image_file('data/pool/img/0001.jpg', max_pixels=10**8)     # uint8 [H, W, 3], BGR, upright
+    check_file(path)                          # there is a file with something in it
+    with decoding(): ...                      # what decoders raise
+    with patient_file(path) as file: ...      # all that goes wrong while it is read and decoded piece by piece
 
-A file is read once and decoded from memory, see :mod:`mmdel.images.formats.raster`. Whatever is wrong with a file is raised as
-:class:`~mmdel.errors.UnreadableImage`; only what is not the file's fault (memory, the storage, an interrupt) passes through.
+Only what is not the file's fault (memory, the storage, an interrupt) passes through. Reasons hold no paths.
 """
 
 import errno
@@ -11,53 +12,11 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
-
-import numpy as np
-from numpy.typing import NDArray
+from contextlib import closing, contextmanager
+from typing import Any
 
 from mmdel.compute import storage
 from mmdel.errors import MmdelError, UnreadableImage
-from mmdel.images.formats import raster
-from mmdel.images.formats.pages import is_page_file
-from mmdel.images.formats.raster import check_size
-
-__all__ = ['check_file', 'check_size', 'decoding', 'plain_words', 'read_image_file', 'reading']
-
-
-def read_image_file(
-    path: str, max_pixels: int, reduce_to: int | None = None, max_value: int | None = None
-) -> tuple[NDArray[np.uint8], int, tuple[int, int]]:
-    """Read and decode one image file, which must hold a single picture.
-
-    Images of more than 8 bits are scaled, not cut off. Alpha is dropped without blending, as training loaders do.
-
-    Args:
-        path (str): The file.
-        max_pixels (int): Width times height above which the file is refused from its header alone.
-        reduce_to (int, optional): A JPEG may be decoded at a half, a quarter or an eighth of its size, in a fraction of the
-            time, as long as both sides stay at or above this. Defaults to None (never).
-        max_value (int, optional): White in 16-bit images that do not say it themselves. Defaults to None: 65,535.
-
-    Returns:
-        tuple: The image, uint8 [H, W, 3], BGR, EXIF rotation applied; the size of the file in bytes; and height and width of the
-            upright image in the file, which are the image's own unless it was reduced.
-
-    Raises:
-        UnreadableImage: The file cannot be used; ``reason`` says why and holds no path.
-        StorageError: The storage failed.
-    """
-    check_file(path)
-    data = _read_bytes(path)
-    try:
-        with decoding():
-            image, full_shape = raster.decode(data, max_pixels, reduce_to, max_value)
-    except UnreadableImage as error:
-        if error.reason.endswith(raster.MANY) and not is_page_file(path):
-            ending = 'give its name the ending of its kind (.tif, .gif, .webp, .png or .avif) and '
-            raise UnreadableImage(error.reason.replace(raster.MANY, ending + raster.MANY)) from None
-        raise
-    return image, len(data), full_shape
 
 
 def check_file(path: str) -> None:
@@ -67,12 +26,30 @@ def check_file(path: str) -> None:
         UnreadableImage: It is missing, empty, no regular file, or closed to us.
         StorageError: The storage failed.
     """
-    with _reasons(path):
+    with _system(path):
         # a named pipe would block the run for ever when it is opened
         if not stat.S_ISREG((state := storage.stat(path)).st_mode):
             raise UnreadableImage('is a directory' if stat.S_ISDIR(state.st_mode) else 'is not a regular file')
     if not state.st_size:
         raise UnreadableImage('is empty (0 bytes)')
+
+
+def read_bytes(path: str) -> bytes:
+    """The whole file; raises as :func:`check_file` does."""
+    check_file(path)
+    with _system(path):
+        return storage.read(path)
+
+
+@contextmanager
+def patient_file(path: str) -> Iterator[Any]:
+    """An open file for a decoder; raises as :func:`check_file` does, and makes what the decoder raises the file's outcome."""
+    check_file(path)
+    with reading(path), closing(storage.PatientFile(path)) as file:
+        try:
+            yield file
+        finally:
+            file.check()
 
 
 @contextmanager
@@ -89,7 +66,7 @@ def decoding() -> Iterator[None]:
 @contextmanager
 def reading(path: str) -> Iterator[None]:
     """Make what goes wrong while a file is read and decoded piece by piece its outcome."""
-    with _reasons(path):
+    with _system(path):
         try:
             with decoding():
                 yield
@@ -98,6 +75,15 @@ def reading(path: str) -> Iterator[None]:
             if isinstance(cause, OSError) and cause.errno is not None:  # the system speaks, not the decoder
                 raise cause from None
             raise
+
+
+def reason_of(error: Exception, path: str) -> str:
+    """Why any loader failed on a file: one line for people, without paths and object addresses."""
+    if isinstance(error, UnreadableImage):
+        return error.reason
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return plain_words(error, path)
 
 
 def plain_words(error: BaseException, path: str = '') -> str:
@@ -109,16 +95,8 @@ def plain_words(error: BaseException, path: str = '') -> str:
     return ' '.join(text.split()) or type(error).__name__
 
 
-# --- private
-
-
-def _read_bytes(path: str) -> bytes:
-    with _reasons(path):
-        return storage.read(path)
-
-
 @contextmanager
-def _reasons(path: str) -> Iterator[None]:
+def _system(path: str) -> Iterator[None]:
     """What the system says of a file, as reasons for people."""
     try:
         yield
