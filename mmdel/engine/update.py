@@ -1,6 +1,6 @@
 """A dataset that has grown: new images are decided beside old decisions that stay (``tools/dedup.py CONFIG --update OLD``).
 
-    old = OldRun.open('work_dirs/old', selector, embedder_type, center)
+    old = OldRun.open(request)
     changes = old.compare(images.table['image'].to_pylist(), ())     # which images are new, and which are gone
     table, vectors = merge(old, source, embedded)                    # of the old and the new readable images
     extended = extend(old, selector, table, vectors, ...)            # the old rows as they are, and the new ones
@@ -10,7 +10,6 @@ by the rule of the selector at the old eta (:meth:`~mmdel.selection.selector.Bas
 decisions rest on: the same encoder and weights, the recorded mean, the centroids, and the very vectors, by their digest.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.embed import Embedded
 from mmdel.embedding.vectors import ChosenRows, RowSource, StackedRows, Vectors
 from mmdel.engine.finished_run import CHANGES, FinishedRun
-from mmdel.engine.request import difference
+from mmdel.engine.request import Request, difference
 from mmdel.errors import ConfigError, DatasetError, StoreError, SubsetError
 from mmdel.images.image_table import dataset_digest
 from mmdel.selection.selector import BaseSelector, Decided, Ranking
@@ -78,25 +77,23 @@ class OldRun:
     eta: float
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], selector: BaseSelector, embedder_type: str, center: bool) -> 'OldRun':
+    def open(cls, request: Request) -> 'OldRun':
         """Open it, and compare what it was asked with what is asked now.
 
         Args:
-            path (str): Its work dir, or the subset file in it.
-            selector (BaseSelector): The method.
-            embedder_type (str): The type of the embedder.
-            center (bool): Whether the mean is subtracted.
+            request (Request): What is asked now; ``update`` is the old work dir, or the subset file in it.
 
         Raises:
             ConfigError: It was chosen in another way; the message says what differs.
             SubsetError: There is no subset, or no eta or centroids that new images could be held to.
         """
-        reason = selector.refuses_to_extend()
+        path, asked = Path(request.update or ''), request.asked()
+        reason = request.selector.refuses_to_extend()
         if reason:
             raise ConfigError(f'{reason} Choose from all images anew, without --update.')
         run = FinishedRun.open(path)
         subset = run.subset
-        now = {'selector': selector.config(), 'embedder_type': embedder_type, 'center': center}
+        now = {name: asked[name] for name in ('selector', 'embedder_type', 'center')}
         refuse_other(run.folder, {name: subset.metadata.get(name) for name in now}, now)
         eta = effective_eta(subset)
         if eta is None:
@@ -104,7 +101,7 @@ class OldRun:
                 f'{run.folder} was cut at a ratio that no eta gives, so there is no similarity that new images could be held to. '
                 'Make the old subset with an eta: python tools/dedup.py CONFIG --eta X'
             )
-        file = run.folder / 'subset.parquet' if Path(path).is_dir() else Path(path)
+        file = run.folder / 'subset.parquet' if path.is_dir() else path
         return cls(run, file_digest(file), _read_centroids(run.folder), eta)
 
     @property

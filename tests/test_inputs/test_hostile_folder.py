@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from PIL import Image, ImageDraw
 
 from mmdel.engine import DedupRunner
@@ -223,14 +224,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Ki
 @pytest.fixture(scope='module')
 def run(folder: tuple[Path, dict[str, Kind]], tmp_path_factory: pytest.TempPathFactory) -> tuple[DedupRunner, Subset]:
     out = tmp_path_factory.mktemp('out')
-    runner = DedupRunner(
+    cfg = dict(
         selector=dict(type='mmdel.MedDEL', epsilon=0.9, eta=0.95, scope='global'),
         embedder=dict(type='mmdel.PixelEmbedder'),
         dataset=dict(type='mmdel.DataDEL', data_root=str(folder[0])),
         work_dir=str(out / 'run'),
         cache_dir=str(out / 'cache'),
-        ratio=0.5,
     )
+    runner = DedupRunner.from_cfg(Config(cfg), ratio=0.5)
     return runner, runner.run()
 
 
