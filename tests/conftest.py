@@ -15,9 +15,9 @@ from hypothesis import settings
 from mmengine.dataset import BaseDataset, base_dataset
 
 from mmdel.compute.file_state import FileState
-from mmdel.datasets.synthetic import render_pool, render_segmentation
-from mmdel.images.videos import index
+from mmdel.images import frame_files
 from mmdel.subset import Subset
+from synthetic import render_pool, render_segmentation
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
 
@@ -57,7 +57,7 @@ def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def kept_between_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What is known of videos is kept where the tests' own files are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index, 'INDEX_DIR', str(tmp_path_factory.mktemp('videos')))
+        patch.setattr(frame_files, 'INDEX_DIR', str(tmp_path_factory.mktemp('videos')))
         yield
 
 

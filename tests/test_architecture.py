@@ -52,3 +52,9 @@ def test_imports__run_down_only() -> None:
                     if name in level and name != room and level[name] >= level[room]
                 ]
     assert not wrong, '\n'.join(wrong)
+
+
+def test_imports__nothing_from_outside_the_package() -> None:
+    for path in (ROOT / 'mmdel').rglob('*.py'):
+        text = '' if '.mim' in path.parts else path.read_text(encoding='utf-8')
+        assert not re.search(r'^ *(?:from|import) (?:synthetic|demo|tools)\b', text, re.MULTILINE), path

@@ -459,18 +459,9 @@ class DedupRunner:
 
     def _subset(self, embedded: Embedded, vectors: Vectors, ranking: Ranking, excluded: pa.Table) -> Subset:
         images = embedded.table['image']
-        columns = {
-            name: embedded.table[name] for name in embedded.table.column_names if name not in ('path', 'sharpness')
-        }
-        columns['rank'] = pa.array(ranking.rank)
-        for name in ('cluster', 'distance', 'redundancy'):
-            if getattr(ranking, name) is not None:
-                columns[name] = pa.array(getattr(ranking, name))
-        if ranking.removed_by is not None:
-            missing = ranking.removed_by < 0
-            columns['removed_by'] = images.combine_chunks().take(pa.array(ranking.removed_by, mask=missing))
+        seen = {name: embedded.table[name] for name in embedded.table.column_names}
         subset = Subset.from_ranking(
-            pa.table(columns),
+            pa.table({**seen, **ranking.columns(images.combine_chunks())}),
             self._metadata(embedded, vectors),
             embedded.unreadable,
             ranking.kept,

@@ -30,6 +30,7 @@ from mmdel.leaks.leak_check import ExcludeNear, check_leaks
 from mmdel.registry import EMBEDDERS
 from mmdel.selection.findings import LeakReport, LeakRule
 from mmdel.subset import Subset
+from mmdel.subset.columns import conform
 
 
 def exclusion_options(against: Sequence[str], threshold: float | None, neighbours: int | None) -> ExcludeNear:
@@ -135,10 +136,10 @@ def _images(run: FinishedRun) -> ImageTable:
     if not paths:
         raise DatasetError(f'Where the images of {run.folder} are is not known; name their folder with --images DIR')
     known = [key for key in keys if key in paths]
-    columns: dict[str, Any] = {field.name: pa.nulls(len(known), field.type) for field in SCHEMA}
-    columns['image'] = pa.array(known, pa.string())
-    columns['path'] = pa.array([paths[key] for key in known], pa.string())
-    return ImageTable(run.origin.images, pa.table(columns, schema=SCHEMA), (), (), ())
+    files = pa.table(
+        {'image': pa.array(known, pa.string()), 'path': pa.array([paths[key] for key in known], pa.string())}
+    )
+    return ImageTable(run.origin.images, conform(files, SCHEMA), (), (), ())
 
 
 def _cache_dir(run: FinishedRun, cfg: Config) -> str:

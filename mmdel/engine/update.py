@@ -22,7 +22,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 import mmdel
-from mmdel import subset as subsets
 from mmdel.compute.files import csv_text, file_digest, write_text
 from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.embed import Embedded
@@ -33,10 +32,9 @@ from mmdel.errors import ConfigError, DatasetError, StoreError, SubsetError
 from mmdel.images.image_table import dataset_digest
 from mmdel.selection.selector import BaseSelector, Decided, Ranking
 from mmdel.subset import Subset, effective_eta
+from mmdel.subset.columns import SEEN, conform
 
 HINT = 'This subset was updated: old decisions stay, so it answers no other cut. Choose from all images anew, without --update.'
-
-_SHARPNESS = pa.field('sharpness', pa.float64())
 
 
 @dataclass(frozen=True)
@@ -237,17 +235,11 @@ def extend(
     keep = (ranking.rank < kept) | must
     far = _far(selector, ranking)
     reason = np.where(keep, 'kept', np.where(far, 'far', 'duplicate'))
-    images = table['image'].combine_chunks()
     by: NDArray[np.int64] = ranking.removed_by  # type: ignore[assignment]
-    for name, column in (
-        ('cluster', ranking.cluster),
-        ('distance', ranking.distance),
-        ('redundancy', ranking.redundancy),
-        ('rank', after + ranking.rank),
-        ('reason', reason.astype(object)),
-        ('removed_by', images.take(pa.array(by, mask=by < 0))),
-    ):
-        new = new.append_column(name, pa.array(column))
+    columns = ranking.columns(table['image'].combine_chunks())
+    columns |= {'rank': pa.array(after + ranking.rank), 'reason': pa.array(reason.astype(object))}
+    for name, column in columns.items():
+        new = new.append_column(name, column)
     by_new = second[by] & (reason == 'duplicate')
     counts = {
         'after': after,
@@ -261,7 +253,6 @@ def extend(
         'unreadable': len(unreadable),
     }
     update = {'of': old.digest, **counts, **asked}
-    parts = [part.select([n for n in part.column_names if n in subsets.SCHEMA.names]) for part in (new, set_aside)]
     metadata = {
         'mmdel': mmdel.__version__,
         'vectors': vectors.digest,
@@ -273,7 +264,7 @@ def extend(
         'updates': [*(old.subset.metadata.get('updates') or ()), update],
     }
     return Extended(
-        old.subset.extended(pa.concat_tables(parts, promote_options='default'), metadata, unreadable), whole
+        old.subset.extended(pa.concat_tables([new, set_aside], promote_options='default'), metadata, unreadable), whole
     )
 
 
@@ -329,21 +320,7 @@ def _read_centroids(folder: Path) -> NDArray[np.float32]:
 
 def _seen(table: pa.Table, new: bool) -> pa.Table:
     """The columns that a selector sees; those that are not known are null."""
-    fields = [
-        *(
-            subsets.SCHEMA.field(name)
-            for name in ('image', 'source', 'label', 'patient', 'video', 'frame', 'centre', 'width', 'height', 'bytes')
-        ),
-        _SHARPNESS,
-    ]
-    columns = {
-        field.name: table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(len(table), field.type)
-        for field in fields
-    }
-    columns['new'] = pa.array(np.full(len(table), new))
-    return pa.table(columns)
+    return conform(table, SEEN).append_column('new', pa.array(np.full(len(table), new)))
 
 
 def _decided(old: OldRun, place: NDArray[np.int64], readable: pa.Table) -> Decided:

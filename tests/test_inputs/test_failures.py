@@ -28,10 +28,10 @@ from mmdel.embedding import reader, reading_processes
 from mmdel.embedding.store import ROWS, EmbeddingStore
 from mmdel.engine import DedupRunner
 from mmdel.errors import LostReaderError, ReportError, StorageError, StoreError
-from mmdel.images import videos
+from mmdel.images import frame_files
+from mmdel.images.formats import VIDEO, video_reader
 from mmdel.images.frames import LoadFrame
 from mmdel.images.listing import list_images
-from mmdel.images.videos import index
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULTS = ROOT / 'tests' / 'fault_injection'
@@ -247,24 +247,24 @@ class FailingFile(io.FileIO):
 
 def test_storage_fails_in_a_video(tmp_path, render_video, monkeypatch):
     path = str(render_video(tmp_path / 'clip.mp4', frames=60, size=(320, 240)))
-    whole = index._make(path)
-    image = videos.read(path, 40, 10**8)[0]
-    videos.reader._forget()
-    monkeypatch.setattr(index, 'BUFFER', 4096)
+    whole = VIDEO.index(path)
+    image = frame_files.read(path, 40, 10**8)[0]
+    frame_files._forget()
+    monkeypatch.setattr(video_reader, 'BUFFER', 4096)
     monkeypatch.setattr(storage.io, 'FileIO', FailingFile)
     FailingFile.FROM = os.path.getsize(path) // 2
     for times in (1, 2):
         FailingFile.TIMES = times
-        assert index._make(path).count == whole.count
+        assert VIDEO.index(path).count == whole.count
     FailingFile.TIMES = 1
-    assert np.array_equal(videos.read(path, 40, 10**8)[0], image)
-    videos.reader._forget()
-    for call in (lambda: index._make(path), lambda: videos.read(path, 40, 10**8)):
+    assert np.array_equal(frame_files.read(path, 40, 10**8)[0], image)
+    frame_files._forget()
+    for call in (lambda: VIDEO.index(path), lambda: frame_files.read(path, 40, 10**8)):
         FailingFile.TIMES = -1
         with pytest.raises(StorageError, match=r'clip\.mp4 cannot be read'):
             call()
     FailingFile.TIMES = 0
-    assert np.array_equal(videos.read(path, 40, 10**8)[0], image)
+    assert np.array_equal(frame_files.read(path, 40, 10**8)[0], image)
 
 
 def test_storage_fails_in_a_training(pool, faults):
