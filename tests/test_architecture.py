@@ -1,4 +1,4 @@
-"""The house is as its page says: files that it names exist, and no import runs up."""
+"""The packages are as docs/architecture.md says: the files that it names exist, and no import points upwards."""
 
 import ast
 import re
@@ -22,7 +22,7 @@ ORDER = [
     {'engine'},
     {'study'},
 ]
-"""Rooms from the ground up; one imports itself and what stands below it."""
+"""Packages from the lowest to the highest; each imports itself and lower ones only."""
 
 
 @pytest.mark.parametrize('path', sorted(set(re.findall(r'`((?:mmdel|configs|tools|docs)/[\w/.]*)`', PAGE))))

@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
         '--work-dir', help="where the log and metrics go (default: the config's, or work_dirs/<config>)"
     )
     parser.add_argument(
-        '--out', help='keep the predictions: a folder of index masks for segmentation, a .pkl file for the others'
+        '--out', help='keep the predictions: a folder of index masks for segmentation, a .pkl file otherwise'
     )
     parser.add_argument('--metrics-out', metavar='FILE.json', help='write the metrics to this file')
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""A loader that decodes each file once: later epochs read the pixels as they lie on disk.
+"""A loader that decodes each file once; later epochs read the decoded pixels from disk.
 
     train_pipeline = [
         dict(type='mmdel.LoadCached', load=dict(type='LoadImageFromFile'), limit='20GB'),

@@ -365,7 +365,7 @@ def _embed(job: _Job, claim: sharing.Claim, tick: Tick) -> tuple[int, list[int],
     groups: Iterator[list[pa.Array]] = (
         [job.paths.take(pa.array(batch)) for batch in job.batches(shard)] for shard in ahead
     )
-    if sharing.processes() == 1:
+    if sharing.get_world_size() == 1:
         groups = iter([list(itertools.chain.from_iterable(groups))])  # a run of frames need not end with a shard
     embedder = job.embedder
     stream = read_batches(groups, embedder.build_pipeline(), embedder.batch_size, embedder.input_size, job.num_workers)
@@ -377,7 +377,7 @@ def _embed(job: _Job, claim: sharing.Claim, tick: Tick) -> tuple[int, list[int],
             left += changed
             if job.store.append(rows, vectors, job.first_shard + shard):
                 written.append(job.first_shard + shard)
-            if taken == 1 and sharing.is_leader() and len(rows):
+            if taken == 1 and sharing.is_main_process() and len(rows):
                 # only now the encoder has shown how long its vectors are
                 each = vectors.nbytes // len(rows) + ROW_BYTES
                 disk_space.require(job.store.folder, len(job.keys) * each, 'vectors of new images')

@@ -1,4 +1,4 @@
-"""The kept images of a subset as a folder of plain files, which every dataset reads without a wrapper.
+"""The kept images of a subset as a folder of plain files, which any dataset reads without a wrapper.
 
     exported = export_images(Subset.read('subset.parquet'), root='data/pool', out='data/pool_5_percent')
     exported.problems          # ((key, reason), ...)

@@ -30,7 +30,7 @@ from mmdel.report.names import shown
 from mmdel.report.numbers import EPOCHS, IMAGES_PER_SECOND, LOSS, report_numbers, warnings
 from mmdel.report.pictures import draw
 from mmdel.report.plots import plot_clusters, plot_distance, plot_retention
-from mmdel.selection.findings import CONFLICT_THRESHOLD, Conflict, Leak, LeakReport, NearestKept, orphans
+from mmdel.selection.findings import CONFLICT_THRESHOLD, Conflict, Leak, LeakReport, NearestKept, uncovered
 from mmdel.subset import Subset, effective_eta
 from mmdel.subset.columns import GROUPS
 
@@ -131,7 +131,7 @@ def _render(subset: Subset, findings: Findings, numbers: dict[str, Any], labelle
         eta=effective_eta(subset),
         eta_note=_eta_note(subset),
         epsilon=(subset.metadata.get('selector') or {}).get('epsilon'),
-        orphans=orphans(subset, findings.nearest),
+        uncovered=uncovered(subset, findings.nearest),
         everywhere=findings.nearest.everywhere,
         rate_note=(PAPER_RATE if paper else OWN_RATE) + EQUAL_COMPUTE,
         warnings=warnings(numbers['retention']),

@@ -138,7 +138,7 @@ def fork(number: int, size: int, port: int, work: Callable[[], None], prepare: C
         prepare()
         try:
             with sharing.joined('pytorch'):
-                if sharing.is_leader():
+                if sharing.is_main_process():
                     work()
                 else:
                     sharing.serve()
