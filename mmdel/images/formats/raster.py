@@ -401,9 +401,9 @@ def _opencv_tiff(file: io.BytesIO, page: tiff.Page, bits: int) -> NDArray[Any] |
         return None
     # some versions give the right bits under the wrong type
     kind = page.number(file, tiff.SAMPLE_FORMAT, 1)
-    if (kind, values.dtype) == (1, np.int32):
+    if kind == 1 and values.dtype == np.int32:
         values = values.view(np.uint32)
-    if (kind, values.dtype) == (2, np.uint8):
+    if kind == 2 and values.dtype == np.uint8:
         values = values.view(np.int8)
     # OpenCV shifts packed values to the left
     return _bgr(values >> (16 - bits) if bits in _PACKED else values)
