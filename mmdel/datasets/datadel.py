@@ -33,7 +33,7 @@ from mmdel.images.listing import (
     masks_among,
     select,
 )
-from mmdel.images.sampling import FrameStep, list_frames, with_pages
+from mmdel.images.sampling import FrameStep, list_frames
 from mmdel.registry import DATASETS
 from mmdel.subset import plain_lists
 
@@ -163,12 +163,12 @@ class DataDEL(BaseDataset):
         self._refuse_downstream(listing)
         names, ledger, notes = listing.keys, [*listing.ledger], [*listing.notes]
         if self._step is not None:
-            pages = with_pages([(key, listing.path(key)) for key in names if formats.may_have_pages(key)])
-            videos, unusable = list_frames([*((key, listing.path(key)) for key in listing.videos), *pages], self._step)
+            files = chain(listing.videos, filter(formats.may_have_pages, names))
+            chosen, unusable = list_frames([(key, listing.path(key)) for key in files], self._step)
             ledger += unusable
-            of_pages = {key for key, _ in pages}
-            names = tuple(name for name in names if name not in of_pages) if of_pages else names
-            frames = (frame_path(key, number) for key, numbers in videos for number in numbers.tolist())
+            no_images = {*chosen, *(key for key, _ in unusable)}
+            names = tuple(name for name in names if name not in no_images) if no_images else names
+            frames = (frame_path(key, number) for key, numbers in chosen.items() for number in numbers.tolist())
             names = tuple(name for name, _ in groupby(sorted(chain(names, frames))))
         elif listing.videos:
             listing = replace(

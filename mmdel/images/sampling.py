@@ -70,7 +70,7 @@ class FrameStep:
 
 def list_frames(
     files: Sequence[tuple[str, str]], step: FrameStep
-) -> tuple[list[tuple[str, NDArray[np.int64]]], list[tuple[str, str]]]:
+) -> tuple[dict[str, NDArray[np.int64]], list[tuple[str, str]]]:
     """Choose frames of videos and pages of image files.
 
     Args:
@@ -78,31 +78,27 @@ def list_frames(
         step (FrameStep): Which frames.
 
     Returns:
-        tuple: Key and chosen numbers of the files, in the same order; and ``(key, reason)`` of those that cannot be used.
+        tuple: The chosen numbers of each file but those that hold a single picture, and so are images; and ``(key, reason)`` of
+        those that cannot be used.
     """
     videos = sum(formats.is_video(path) for _, path in files)
     if videos:
         print_log(f'{videos:,} videos: their packets are read to count the frames, and kept in {INDEX_DIR}', 'current')
-    listed, ledger = [], []
     with ThreadPoolExecutor(usable_cores()) as pool:
-        found = pool.map(lambda path: _choose(path, step), [path for _, path in files])
-        for (key, _), frames in zip(files, found, strict=True):
-            if isinstance(frames, str):
-                ledger.append((key, frames))
-            else:
-                listed.append((key, frames))
-    return listed, ledger
+        found = list(pool.map(lambda file: (file[0], _choose(file[1], step)), files))
+    return (
+        {key: numbers for key, numbers in found if isinstance(numbers, np.ndarray)},
+        [(key, reason) for key, reason in found if isinstance(reason, str)],
+    )
 
 
-def with_pages(images: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The image files that hold several pictures, in the same order.
-
-    Args:
-        images (Sequence[tuple[str, str]]): ``(key, path)`` of each; only those are opened whose ending allows for it.
-    """
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        counts = pool.map(_count, [path for _, path in images])
-        return [image for image, count in zip(images, counts, strict=True) if count > 1]
+def _choose(path: str, step: FrameStep) -> NDArray[np.int64] | str | None:
+    if not formats.is_video(path) and _count(path) == 1:
+        return None
+    try:
+        return step.choose(read_index(path))
+    except UnreadableImage as error:
+        return error.reason
 
 
 def _count(path: str) -> int:
@@ -112,10 +108,3 @@ def _count(path: str) -> int:
         return found.count(path) if found and found.has_frames else 1
     except UnreadableImage:
         return 1
-
-
-def _choose(path: str, step: FrameStep) -> NDArray[np.int64] | str:
-    try:
-        return step.choose(read_index(path))
-    except UnreadableImage as error:
-        return error.reason

@@ -33,24 +33,16 @@ FORMATS: tuple[Format, ...] = (VIDEO, Pages(), Raster())
 
 IMAGE = 'image'
 
-FOREIGN = {
-    '.dcm': 'DICOM',
-    '.dicom': 'DICOM',
-    '.nii': 'NIfTI',
-    '.nii.gz': 'NIfTI',
-    '.nrrd': 'NRRD',
-    '.mha': 'MetaImage',
-    '.mhd': 'MetaImage',
-    '.svs': 'whole-slide image',
-    '.ndpi': 'whole-slide image',
-    '.mrxs': 'whole-slide image',
-    '.scn': 'whole-slide image',
-    '.czi': 'microscopy image',
-    '.lif': 'microscopy image',
-    '.nd2': 'microscopy image',
-    '.heic': 'HEIC',
-    '.heif': 'HEIC',
+_FOREIGN = {
+    'DICOM': '.dcm .dicom',
+    'NIfTI': '.nii .nii.gz',
+    'NRRD': '.nrrd',
+    'MetaImage': '.mha .mhd',
+    'whole-slide image': '.svs .ndpi .mrxs .scn',
+    'microscopy image': '.czi .lif .nd2',
+    'HEIC': '.heic .heif',
 }
+FOREIGN = {ending: kind for kind, endings in _FOREIGN.items() for ending in endings.split()}
 """Images that are not read here, by their ending."""
 
 HEAD = 132

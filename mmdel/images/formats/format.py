@@ -1,6 +1,7 @@
 """What every format answers: which files are its own, and how their pictures become pixels.
 
-A new format is a subclass of :class:`Format` in a file beside this one, and its place in :data:`mmdel.images.formats.FORMATS`:
+A new format is a subclass of :class:`Format` in a file beside this one, and its place in :data:`mmdel.images.formats.FORMATS`
+(what was foreign leaves ``_FOREIGN`` there):
 
     class Slides(Format):
         endings = ('.sld',)

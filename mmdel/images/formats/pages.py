@@ -4,7 +4,6 @@ A TIFF page is decoded by itself. The pictures of an animation rest on those bef
 that is damaged there is none. A file with a single picture is an image.
 """
 
-import io
 import os
 from typing import Any, BinaryIO
 
@@ -29,9 +28,6 @@ class Pages(raster.Raster):
     endings = ('.apng', '.avif', '.avifs', '.gif', '.png', '.tif', '.tiff', '.webp')
     eight_bits = ('.avif', '.avifs', '.gif', '.webp')
     has_frames = True
-
-    def accepts(self, head: bytes) -> bool:
-        return False
 
     def count(self, path: str) -> int:
         """How many pictures a file holds; of most files with one, only the header is read."""
@@ -100,7 +96,7 @@ class _Pictures:
     def open_maximum(self, number: int, max_pixels: int) -> int | None:
         """See :meth:`FrameReader.open_maximum`."""
         if self.pages is not None:
-            return _RASTER.open_maximum(io.BytesIO(self._page(self.pages[number], max_pixels)), max_pixels)
+            return raster.open_maximum(self._page(self.pages[number], max_pixels), max_pixels)
         pixels = raster.pixels_of(self.image(number, max_pixels))
         return int(pixels.values.max()) if isinstance(pixels, raster.Deep) else None
 

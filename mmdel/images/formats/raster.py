@@ -131,8 +131,13 @@ class Raster(Format):
         if not _may_be_open(file):
             return None
         file.seek(0)
-        found = _load(file.read(), max_pixels, None)
-        return int(found.values.max()) if isinstance(found, Deep) and found.high is None else None
+        return open_maximum(file.read(), max_pixels)
+
+
+def open_maximum(data: bytes, max_pixels: int) -> int | None:
+    """As :meth:`Raster.open_maximum`, of the bytes of a file."""
+    found = _load(data, max_pixels, None)
+    return int(found.values.max()) if isinstance(found, Deep) and found.high is None else None
 
 
 def open_image(file: Any) -> Image.Image:
