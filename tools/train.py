@@ -61,18 +61,17 @@ def parse_args() -> argparse.Namespace:
 
 def load_config(args: argparse.Namespace):
     from mmdel.errors import ConfigError
-    from mmdel.training import equal_compute
-    from mmdel.training import training_config as command_line
+    from mmdel.training import equal_compute, training_config
 
-    cfg = command_line.read_training_config(args.config, args.cfg_options)
+    cfg = training_config.read_training_config(args.config, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if args.pretrained:
-        command_line.set_pretrained(cfg, args.pretrained)
+        training_config.set_pretrained(cfg, args.pretrained)
     if args.retention is not None:
-        command_line.set_retention(cfg, args.retention)
+        training_config.set_retention(cfg, args.retention)
     if args.equal_compute is not None:
         full = equal_compute.FULL_EPOCHS if args.equal_compute == -1 else args.equal_compute
         budget = equal_compute.equal_compute(cfg, full)

@@ -35,8 +35,7 @@ from typing import Any, NoReturn
 import torch
 from mmengine.dist import broadcast_object_list, gather_object, get_dist_info
 
-from mmdel.compute import distributed
-from mmdel.compute import exits as command_line
+from mmdel.compute import distributed, exits
 from mmdel.compute.progress import Tick
 from mmdel.errors import ConfigError, LostProcessError
 
@@ -127,11 +126,11 @@ def joined(launcher: str) -> Iterator[None]:
     except BaseException as error:
         if isinstance(error, LostProcessError):
             _team.fail(f'error: {error}', own=False)
-        if isinstance(error, command_line.Stopped):
+        if isinstance(error, exits.Stopped):
             _team.fail(error.line, own=False, status=128 + error.number)
-        if (line := command_line.mendable(error)) is not None:
-            _team.fail(f'error: {line}', status=command_line.MISTAKE)
-        _team.fail(command_line.traceback_and_report(error))
+        if (line := exits.mendable(error)) is not None:
+            _team.fail(f'error: {line}', status=exits.MISTAKE)
+        _team.fail(exits.traceback_and_report(error))
     _team = None
     torch.distributed.destroy_process_group()
 

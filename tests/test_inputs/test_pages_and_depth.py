@@ -160,6 +160,7 @@ def run(
             cache_dir=str(tmp_path / 'cache'),
         )
     )
+    cfg.merge_from_dict({name: options.pop(name) for name in ('exclude_near',) if name in options})
     runner = DedupRunner.from_cfg(cfg, **{'report': False, **options})
     return runner, runner.run()
 
