@@ -15,6 +15,7 @@ from PIL import Image, ImageSequence, TiffImagePlugin
 
 from mmdel.datadel.converters.converter import Make
 from mmdel.errors import UnreadableImage
+from mmdel.images.reasons import plain_words
 
 _FORMATS = ('TIFF', 'PNG', 'JPEG', 'BMP')
 _WIDTH, _HEIGHT, _STRIPS, _SAMPLES, _COUNTS, _COMPRESSION, _PLANAR, _BITS = 256, 257, 273, 277, 279, 259, 284, 258
@@ -124,7 +125,9 @@ def read_pages(path: Path) -> Sequence[NDArray[np.uint8]]:
         samples = _samples(path)
         if samples is None:
             reason = (
-                'is empty (0 bytes)' if path.stat().st_size == 0 else f'damaged or truncated: {_plain(error, path)}'
+                'is empty (0 bytes)'
+                if path.stat().st_size == 0
+                else f'damaged or truncated: {plain_words(error, str(path))}'
             )
             raise UnreadableImage(reason) from error
         return samples
@@ -163,7 +166,3 @@ def _samples(path: Path) -> Sequence[NDArray[np.uint8]] | None:
 
 def _size(values: NDArray) -> str:
     return f'{values.shape[1]} x {values.shape[0]}'
-
-
-def _plain(error: BaseException, path: Path) -> str:
-    return ' '.join(str(error).replace(str(path), '').split()) or type(error).__name__
