@@ -9,10 +9,12 @@ from types import SimpleNamespace
 import av
 import cv2
 import numpy as np
+import PIL
 import pyarrow as pa
 import pytest
 from hypothesis import settings
 from mmengine.dataset import BaseDataset, base_dataset
+from packaging.version import Version
 
 from mmdel.compute.file_state import FileState
 from mmdel.images import frame_files
@@ -20,6 +22,16 @@ from mmdel.subset import Subset
 from synthetic import render_pool, render_segmentation
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """``@pytest.mark.reads(pillow=...)``: for images that mmdel refuses with an older library, which cannot decode them."""
+    for mark in item.iter_markers('reads'):
+        for name, least in mark.kwargs.items():
+            found = {'opencv': cv2.__version__, 'pillow': PIL.__version__}[name]
+            if Version(found) < Version(least):
+                pytest.skip(f'{name} {found} lacks kinds of images that {least} reads')
+
 
 settings.register_profile('mmdel', deadline=None, derandomize='CI' in os.environ)
 settings.load_profile('mmdel')

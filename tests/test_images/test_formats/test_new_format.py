@@ -4,7 +4,6 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from mmdel.compute import storage
@@ -89,7 +88,7 @@ def test_slices__are_images_with_what_their_file_tells(pool: Path) -> None:
 
 def test_slices__are_read_at_the_range_of_the_pool(pool: Path) -> None:
     paths = image_table(DataDEL(str(pool), videos='all')).table['path']
-    assert find_max_value(pa.chunked_array(paths), pool.parent / 'depth.parquet', 10**6) == 4095
+    assert find_max_value(paths, pool.parent / 'depth.parquet', 10**6) == 4095
     path = paths[1].as_py()
     values = np.frombuffer(Path(file_of(path)).read_bytes()[8 + SIZE : 8 + 2 * SIZE], np.uint16).reshape(SHAPE)
     loaded = LoadFrame(max_value=4095)({'img_path': path})
