@@ -128,7 +128,7 @@ def test_grey_palette_alpha__become_their_colours(file: Path) -> None:
         assert np.array_equal(read_frame(str(file)).image[..., ::-1], expected), image.mode
 
 
-@pytest.mark.reads(pillow='10.1')
+@pytest.mark.reads(pillow='12.3')
 def test_print_colours__become_rgb(file: Path) -> None:
     red = Image.new('RGB', (32, 16), (200, 30, 30))
     to_lab = ImageCms.buildTransform(ImageCms.createProfile('sRGB'), ImageCms.createProfile('LAB'), 'RGB', 'LAB')
@@ -166,7 +166,7 @@ def test_broken_exif__says_nothing_about_the_pixels(file: Path) -> None:
     assert read_frame(str(file)).image.shape == (40, 60, 3)
 
 
-@pytest.mark.reads(opencv='4.6')
+@pytest.mark.reads(opencv='4.11')
 def test_one_pixel__has_no_sharpness(file: Path) -> None:
     file.write_bytes(encoded(Image.new('RGB', (1, 1), (1, 2, 3)), 'PNG'))
     frame = read_frame(str(file))
@@ -174,7 +174,7 @@ def test_one_pixel__has_no_sharpness(file: Path) -> None:
     assert frame.sharpness == 0
 
 
-@pytest.mark.reads(pillow='11.3')
+@pytest.mark.reads(pillow='12.3')
 def test_animation_and_pages__no_single_picture(file: Path) -> None:
     first, second = Image.new('RGB', (8, 8), (255, 0, 0)), Image.new('RGB', (8, 8), (0, 0, 255))
     for kind, what in (('GIF', 'frames'), ('TIFF', 'pages'), ('WEBP', 'frames'), ('PNG', 'frames'), ('AVIF', 'frames')):
@@ -309,7 +309,7 @@ def test_sharpness__falls_with_blur_and_hardly_with_resolution() -> None:
         (352, 352),
         (257, 811),
         (100, 60),
-        pytest.param((1, 1), marks=pytest.mark.reads(opencv='4.6')),
+        pytest.param((1, 1), marks=pytest.mark.reads(opencv='4.11')),
     ],
 )
 @pytest.mark.parametrize('target', [224, 16])

@@ -41,7 +41,7 @@ KINDS = [
     'GIF',
     'PPM',
     'JPEG2000',
-    pytest.param('AVIF', marks=pytest.mark.reads(pillow='11.3')),
+    pytest.param('AVIF', marks=pytest.mark.reads(pillow='12.3')),
 ]
 
 
