@@ -44,13 +44,8 @@ class UnitArray:
         return np.take(self._unit, rows, axis=0)
 
 
-ForEach = Callable[[Callable[[int], None], Iterable[int]], None]
-
-
-def in_order(work: Callable[[int], None], numbers: Iterable[int]) -> None:
-    """Do pieces of work one after the other, in this thread."""
-    for number in numbers:
-        work(number)
+ForEach = Callable[[Callable[[int], None], Iterable[int]], object]
+"""Does a piece of work for each number, by several threads if it likes."""
 
 
 class Pool:
@@ -60,38 +55,32 @@ class Pool:
         vectors (UnitVectors): All vectors.
         order (NDArray[np.int64]): [n], rows of them, in order of preference; slot i is row ``order[i]``.
         tuning (Tuning): What is read ahead, and projected.
-        for_each (Callable): Goes through blocks of them, by several threads if it likes. Defaults to one after the other.
+        for_each (Callable): Goes through blocks of them. Defaults to one after the other.
 
     Attributes:
-        projection (Projection | None): What columns are pruned by, where that may pay. May be set to None.
-        projected (Projected | None): Every slot, as it leaves it.
+        pruning (tuple[Projection, Projected] | None): What columns are pruned by where that may pay, and every slot as it leaves
+            it. May be set to None.
     """
 
-    def __init__(self, vectors: UnitVectors, order: Rows, tuning: Tuning, for_each: ForEach = in_order) -> None:
+    def __init__(
+        self, vectors: UnitVectors, order: Rows, tuning: Tuning, for_each: ForEach = lambda work, of: [*map(work, of)]
+    ) -> None:
         self.dim = vectors.dim
-        self.projection: Projection | None = None
-        self.projected: Projected | None = None
-        self._vectors = vectors
-        self._order = order
-        self._tuning = tuning
+        self.pruning: tuple[Projection, Projected] | None = None
+        self._vectors, self._order, self._tuning = vectors, order, tuning
         self._on_cpu = tuning.device == 'cpu'
-        size, step = len(order), tuning.tile_rows
-        if (
-            self._on_cpu
-            and self.dim >= tuning.prune_dimensions
-            and tuning.prune_numbers <= size * self.dim
-            and size <= tuning.prune_most
-        ):
-            every = np.arange(0, size, -(-size // step))
-            self.projection = Projection(vectors.read(order[every]), size, tuning)
-            self.projected = self.projection.room(size)
+        size, blocks = len(order), -(-len(order) // tuning.tile_rows)
+        enough = tuning.prune_numbers <= size * self.dim and size <= tuning.prune_most
+        if self._on_cpu and enough and self.dim >= tuning.prune_dimensions:
+            projection = Projection(vectors.read(order[::blocks]), size, tuning)
+            self.pruning = projection, projection.room(size)
         self._unit: Any = None
         if not self._on_cpu and vectors.resident:
             self._unit = torch.empty((size, self.dim), device=tuning.device)
         elif self._on_cpu and size * self.dim * 4 <= tuning.window_bytes:
             self._unit = np.empty((size, self.dim), np.float32)
-        if self._unit is not None or self.projection is not None:
-            for_each(self._prepare, range(-(-size // step)))
+        if self._unit is not None or self.pruning is not None:
+            for_each(self._prepare, range(blocks))
 
     def __len__(self) -> int:
         return len(self._order)
@@ -131,8 +120,9 @@ class Pool:
         unit = self._vectors.read(self._order[part])
         if self._unit is not None:
             self._unit[part] = self.factor(unit)
-        if self.projection is not None and self.projected is not None:
-            self.projected[part] = self.projection.of(unit)
+        if self.pruning is not None:
+            projection, projected = self.pruning
+            projected[part] = projection.of(unit)
 
 
 def _among(held: Any, window: Rows, slots: Rows) -> Any:

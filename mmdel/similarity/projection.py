@@ -48,9 +48,6 @@ class Projected:
     cell: NDArray[np.uint16]
     away: NDArray[np.float32]
 
-    def __len__(self) -> int:
-        return len(self.length)
-
     def __getitem__(self, rows: Rows) -> 'Projected':
         return Projected(self.data[rows], self.length[rows], self.cell[rows], self.away[rows])
 
@@ -73,11 +70,11 @@ class Projection:
         self._mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
         self._basis = _basis(sample - self._mean, tuning.dimensions)
         wide = self._basis.astype(np.float64)
-        dim, self._kept = wide.shape
+        self.dim, self._kept = wide.shape
         defect = float(np.linalg.norm(wide.T @ wide - np.eye(self._kept)))
         # |p - the coordinates of u in an exactly orthonormal basis of the same space| / |u|: float32 sums of D terms (Higham,
         # Accuracy and Stability of Numerical Algorithms, 3.1) for each coordinate, and how far W is from orthonormal
-        self._lost = 1.01 * (np.sqrt(self._kept) * (dim + 2) * _UNIT / (1 - (dim + 2) * _UNIT) + defect)
+        self._lost = 1.01 * (np.sqrt(self._kept) * (self.dim + 2) * _UNIT / (1 - (self.dim + 2) * _UNIT) + defect)
         cells = int(np.clip(size // tuning.cell, 1, max(1, len(sample) // 2)))
         self._pivots = _pivots((sample - self._mean) @ self._basis, cells).astype(np.float64)
 
