@@ -54,6 +54,7 @@ class Pool:
     Args:
         vectors (UnitVectors): All vectors.
         order (NDArray[np.int64]): [n], rows of them, in order of preference; slot i is row ``order[i]``.
+        rows (int): How many are compared with them.
         tuning (Tuning): What is read ahead, and projected.
         for_each (Callable): Goes through blocks of them. Defaults to one after the other.
 
@@ -63,14 +64,20 @@ class Pool:
     """
 
     def __init__(
-        self, vectors: UnitVectors, order: Rows, tuning: Tuning, for_each: ForEach = lambda work, of: [*map(work, of)]
+        self,
+        vectors: UnitVectors,
+        order: Rows,
+        rows: int,
+        tuning: Tuning,
+        for_each: ForEach = lambda work, of: [*map(work, of)],
     ) -> None:
         self.dim = vectors.dim
         self.pruning: tuple[Projection, Projected] | None = None
         self._vectors, self._order, self._tuning = vectors, order, tuning
         self._on_cpu = tuning.device == 'cpu'
         size, blocks = len(order), -(-len(order) // tuning.tile_rows)
-        enough = tuning.prune_numbers <= size * self.dim and size <= tuning.prune_most
+        # fewer rows do not pay for the projection of the columns
+        enough = tuning.prune_numbers <= min(size, 4 * rows) * self.dim and size <= tuning.prune_most
         if self._on_cpu and enough and self.dim >= tuning.prune_dimensions:
             projection = Projection(vectors.read(order[::blocks]), size, tuning)
             self.pruning = projection, projection.room(size)

@@ -71,21 +71,21 @@ class Cells:
         lowest = np.partition(self._distance, count - 1, axis=0)[count - 1] if count > 1 else self._distance.min(axis=0)
         yield from self._tiles(((self._distance <= lowest) & (self._distance < np.inf)).__getitem__)
 
+    def likely(self) -> tuple[Rows, Rows]:
+        """Rows, and the slot of the highest product of each in its nearest cells: it is often the best."""
+        slot = np.full(len(self._error), -1)
+        for rows, _, slots, tile in self._products(
+            (self._distance == self._distance.min(axis=0)) & (self._distance < np.inf)
+        ):
+            slot[rows] = slots[tile.argmax(axis=1)]
+        rows = np.flatnonzero(slot >= 0)
+        return rows, slot[rows]
+
     def rule_out(self, least: NDArray[np.float64]) -> None:
         """Find out which cells may hold a cosine of at least ``least`` of each row, [n], or of more."""
         near = self._distance <= self._radius + self._projection.reach(self._rows, least, self._longest)
-        call = self._tuning.call * self._projection.dim // self._columns.data.shape[1]
-        for some, cells in _together(near.__getitem__, self._ends, self._tuning.tile_columns, call):
-            start = self._ends[cells.start]
-            slots = self._slots[start : self._ends[cells.stop]]
-            columns = np.take(self._columns.data, slots, axis=0)
-            # so few rows at a time that the tile stays in the cache
-            for rows in np.array_split(some, -(-2 * len(some) // self._tuning.tile_rows)):
-                tile = buffer('projections', len(rows), len(slots))
-                np.matmul(np.take(self._rows.data, rows, axis=0), columns.T, out=tile)
-                if (excluded := self._exclusion[rows].mask(slots)) is not None:
-                    np.copyto(tile, -np.inf, where=excluded)
-                self._bound[cells, rows] = np.maximum.reduceat(tile, self._ends[cells] - start, axis=1).T
+        for rows, cells, _, tile in self._products(near):
+            self._bound[cells, rows] = np.maximum.reduceat(tile, self._ends[cells] - self._ends[cells.start], axis=1).T
         left = np.count_nonzero(self._possible(least, slice(None)), axis=1)
         self.share = float(left @ np.diff(self._ends)) / max(self._pairs, 1)
 
@@ -95,6 +95,20 @@ class Cells:
         ``least`` is asked again and again: it may rise above what it was in :meth:`rule_out`, which has been called.
         """
         yield from self._tiles(lambda cells: self._possible(least(), cells))
+
+    def _products(self, chosen: NDArray[np.bool_]) -> Iterator[tuple[Rows, slice, Rows, NDArray[np.float32]]]:
+        """Projected products of rows and cells that are chosen, bool [cells, n], and others: rows, cells, slots and a tile."""
+        call = self._tuning.call * self._projection.dim // self._columns.data.shape[1]
+        for some, cells in _together(chosen.__getitem__, self._ends, self._tuning.tile_columns, call):
+            slots = self._slots[self._ends[cells.start] : self._ends[cells.stop]]
+            columns = np.take(self._columns.data, slots, axis=0)
+            # so few rows at a time that the tile stays in the cache
+            for rows in np.array_split(some, -(-2 * len(some) // self._tuning.tile_rows)):
+                tile = buffer('projections', len(rows), len(slots))
+                np.matmul(np.take(self._rows.data, rows, axis=0), columns.T, out=tile)
+                if (excluded := self._exclusion[rows].mask(slots)) is not None:
+                    np.copyto(tile, -np.inf, where=excluded)
+                yield rows, cells, slots, tile
 
     def _tiles(self, choose: Callable[[slice], NDArray[np.bool_]]) -> Iterator[tuple[Rows, Rows]]:
         for rows, cells in _together(choose, self._ends, self._tuning.tile_columns, self._tuning.call):

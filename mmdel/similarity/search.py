@@ -105,7 +105,12 @@ class Search:
         """Some columns, of which as much is ruled out as the best of the nearest ones allows."""
         x = projection.of(self._x) if self._own is None else projected[self._own]
         cells = Cells(projection, x, projected, self._exclusion, columns, self._tuning)
-        if np.isneginf(self._found.least).any():
+        unknown = np.isneginf(self._found.least).any()
+        if unknown and self._k == 1:
+            row, slot = cells.likely()
+            exact = pair_cosines(self._read, row, read, slot).astype(np.float32)
+            self._found.least[row] = np.maximum(self._found.least[row], exact)
+        elif unknown:
             guess = self._found.apart()
             for rows, slots in cells.nearest(self._k):
                 self._multiply(rows, slots, read, guess)

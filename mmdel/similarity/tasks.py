@@ -25,7 +25,7 @@ from mmdel.similarity.search import Search
 from mmdel.similarity.small import best_before
 from mmdel.similarity.tiles import full_float32
 from mmdel.similarity.tuning import Tuning
-from mmdel.workers import on_threads
+from mmdel.workers import on_threads, one_thread
 
 Found = tuple[Rows, NDArray[np.float64], Rows]
 """Places among a comparison's rows, int64 [n]; canonical cosine before rounding, float64 [n, k]; and slot, int64 [n, k]."""
@@ -109,7 +109,10 @@ class Task:
     def prepare(self, vectors: UnitVectors) -> None:
         """What all units of a single comparison use, in one pass over its columns."""
         if len(self.comparisons) == 1 and self._pool is None:
-            self._pool = self._prepared(vectors, self.comparisons[0], partial(on_threads, threads=self.tuning.threads))
+            with one_thread():
+                self._pool = self._prepared(
+                    vectors, self.comparisons[0], partial(on_threads, threads=self.tuning.threads)
+                )
 
     def cut(self, workers: int) -> list[Unit]:
         """Rows of a single comparison, those that take longest first, for so many threads of all processes together."""
@@ -162,7 +165,7 @@ class Task:
         return Search(pool, x, one.exclusion(places), self.tuning, self.k, self.floor, own)
 
     def _prepared(self, vectors: UnitVectors, one: Comparison, *for_each: ForEach) -> Pool:
-        pool = Pool(self.others or vectors, one.order, self.tuning, *for_each)
+        pool = Pool(self.others or vectors, one.order, len(one.rows), self.tuning, *for_each)
         if pool.pruning is not None and len(one.rows):
             # whether pruning pays is seen by a few rows
             some = np.unique(np.linspace(0, len(one.rows) - 1, self.tuning.tile_rows // 8).astype(np.int64))

@@ -27,6 +27,8 @@ class Tile:
 
     def highest(self, k: int = 1) -> NDArray[np.float32]:
         """The k-th highest of each row, float32 [rows]; of at least k columns."""
+        if k > 1 and not self._cells.is_cuda:
+            return np.partition(self._cells.numpy(), -k, axis=1)[:, -k]  # several times as fast as torch
         found = self._cells.amax(dim=1) if k == 1 else self._cells.topk(k, dim=1).values[:, -1]
         return found.cpu().numpy()
 
