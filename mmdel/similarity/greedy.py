@@ -55,7 +55,7 @@ class GreedyTask(Task):
     def compute(self, vectors: UnitVectors, unit: Unit) -> Any:
         """The rows of a group, the cosine and slot of each one's best kept one, and whether it is kept."""
         order = self.comparisons[unit.comparisons[0]].rows
-        pool = Pool(vectors, order, len(order), self.tuning)
+        pool = Pool(vectors, order, self.tuning)
         cosine, slot, stays = np.full(len(order), np.nan), np.full(len(order), -1), np.zeros(len(order), bool)
         for start in range(0, len(order), self.tuning.tile_rows):
             slots = np.arange(start, min(start + self.tuning.tile_rows, len(order)))

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from mmdel.similarity.canonical import Read, Rows
-from mmdel.similarity.projection import Projected, Projection
+from mmdel.similarity.projection import Projection
 from mmdel.similarity.tiles import rows_of
 from mmdel.similarity.tuning import Tuning
 
@@ -54,33 +54,24 @@ class Pool:
     Args:
         vectors (UnitVectors): All vectors.
         order (NDArray[np.int64]): [n], rows of them, in order of preference; slot i is row ``order[i]``.
-        rows (int): How many are compared with them.
         tuning (Tuning): What is read ahead, and projected.
         for_each (Callable): Goes through blocks of them. Defaults to one after the other.
 
     Attributes:
-        pruning (tuple[Projection, Projected] | None): What columns are pruned by where that may pay, and every slot as it leaves
-            it. May be set to None.
+        pruning (Projection | None): What columns are pruned by where that may pay; has them all. May be set to None.
     """
 
     def __init__(
-        self,
-        vectors: UnitVectors,
-        order: Rows,
-        rows: int,
-        tuning: Tuning,
-        for_each: ForEach = lambda work, of: [*map(work, of)],
+        self, vectors: UnitVectors, order: Rows, tuning: Tuning, for_each: ForEach = lambda work, of: [*map(work, of)]
     ) -> None:
         self.dim = vectors.dim
-        self.pruning: tuple[Projection, Projected] | None = None
+        self.pruning: Projection | None = None
         self._vectors, self._order, self._tuning = vectors, order, tuning
         self._on_cpu = tuning.device == 'cpu'
         size, blocks = len(order), -(-len(order) // tuning.tile_rows)
-        # fewer rows do not pay for the projection of the columns
-        enough = tuning.prune_numbers <= min(size, 4 * rows) * self.dim and size <= tuning.prune_most
+        enough = tuning.prune_numbers <= size * self.dim and size <= tuning.prune_most
         if self._on_cpu and enough and self.dim >= tuning.prune_dimensions:
-            projection = Projection(vectors.read(order[::blocks]), size, tuning)
-            self.pruning = projection, projection.room(size)
+            self.pruning = Projection(vectors.read(order[::blocks]), size, tuning)
         self._unit: Any = None
         if not self._on_cpu and vectors.resident:
             self._unit = torch.empty((size, self.dim), device=tuning.device)
@@ -128,8 +119,7 @@ class Pool:
         if self._unit is not None:
             self._unit[part] = self.factor(unit)
         if self.pruning is not None:
-            projection, projected = self.pruning
-            projected[part] = projection.of(unit)
+            self.pruning.columns[part] = self.pruning.of(unit)
 
 
 def _among(held: Any, window: Rows, slots: Rows) -> Any:

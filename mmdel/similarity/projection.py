@@ -63,12 +63,16 @@ class Projection:
         sample (NDArray[np.float32]): [n, D], n >= 1, unit vectors like those that will be compared; only speed depends on them.
         size (int): How many there will be.
         tuning (Tuning): How many dimensions and cells.
+
+    Attributes:
+        columns (Projected): [size], room for them.
     """
 
     def __init__(self, sample: NDArray[np.float32], size: int, tuning: Tuning) -> None:
-        self._width = tuning.dimensions + 3
+        self.tuning, self._width = tuning, tuning.dimensions + 3
         self._mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
-        self._basis = _basis(sample - self._mean, tuning.dimensions)
+        centred = sample - self._mean
+        self._basis = _basis(centred, tuning.dimensions)
         wide = self._basis.astype(np.float64)
         self.dim, self._kept = wide.shape
         defect = float(np.linalg.norm(wide.T @ wide - np.eye(self._kept)))
@@ -76,7 +80,8 @@ class Projection:
         # Accuracy and Stability of Numerical Algorithms, 3.1) for each coordinate, and how far W is from orthonormal
         self._lost = 1.01 * (np.sqrt(self._kept) * (self.dim + 2) * _UNIT / (1 - (self.dim + 2) * _UNIT) + defect)
         cells = int(np.clip(size // tuning.cell, 1, max(1, len(sample) // 2)))
-        self._pivots = _pivots((sample - self._mean) @ self._basis, cells).astype(np.float64)
+        self._pivots = _pivots(centred @ self._basis, cells).astype(np.float64)
+        self.columns = self.room(size)
 
     def room(self, size: int) -> Projected:
         """For so many vectors, to be filled."""

@@ -1,7 +1,7 @@
 """Which columns may still be among the best of which rows, by the distances and products of their projections.
 
-    cells = Cells(projection, rows, columns, exclusion, slots, tuning)
-    cells.nearest(k)                                     # tiles in which rows are likely to find their best
+    cells = Cells(projection, rows, exclusion, slots)
+    cells.likely(), cells.nearest(k)                     # where rows are likely to find their best, or the k best
     cells.rule_out(least)
     cells.share                                          # of the products are left
     for rows, slots in cells.left(least):
@@ -20,33 +20,23 @@ from mmdel.similarity.canonical import Rows
 from mmdel.similarity.exclusion import Exclusion
 from mmdel.similarity.projection import Projected, Projection
 from mmdel.similarity.tiles import buffer
-from mmdel.similarity.tuning import Tuning
 
 
 class Cells:
     """Upper bounds of the cosines of rows to cells of similar columns; large cells are cut.
 
     Args:
-        projection (Projection): Has made ``rows`` and ``columns``.
+        projection (Projection): Has made ``rows``, and has the columns.
         rows (Projected): [n].
-        columns (Projected): All of them, by slot.
         exclusion (Exclusion): Of the rows.
         slots (NDArray[np.int64]): Columns, at least one, ascending.
-        tuning (Tuning): How large cells and tiles are.
 
     Attributes:
         share (float): Products that :meth:`left` has, over the pairs that are not excluded.
     """
 
-    def __init__(
-        self,
-        projection: Projection,
-        rows: Projected,
-        columns: Projected,
-        exclusion: Exclusion,
-        slots: Rows,
-        tuning: Tuning,
-    ) -> None:
+    def __init__(self, projection: Projection, rows: Projected, exclusion: Exclusion, slots: Rows) -> None:
+        columns, tuning = projection.columns, projection.tuning
         self.share = 1.0
         self._projection, self._rows, self._columns = projection, projection.rows(rows), columns
         self._exclusion, self._tuning, self._pairs = exclusion, tuning, exclusion.pairs(slots)
@@ -67,19 +57,14 @@ class Cells:
 
     def nearest(self, k: int) -> Iterator[tuple[Rows, Rows]]:
         """The nearest cells of each row, as a rule enough for k columns: rows and slots."""
-        count = min(1 - (-2 * (k - 1) // self._tuning.cell), len(self._distance))
-        lowest = np.partition(self._distance, count - 1, axis=0)[count - 1] if count > 1 else self._distance.min(axis=0)
-        yield from self._tiles(((self._distance <= lowest) & (self._distance < np.inf)).__getitem__)
+        yield from self._tiles(self._nearest(k).__getitem__)
 
     def likely(self) -> tuple[Rows, Rows]:
         """Rows, and the slot of the highest product of each in its nearest cells: it is often the best."""
         slot = np.full(len(self._error), -1)
-        for rows, _, slots, tile in self._products(
-            (self._distance == self._distance.min(axis=0)) & (self._distance < np.inf)
-        ):
+        for rows, _, slots, tile in self._products(self._nearest(1)):
             slot[rows] = slots[tile.argmax(axis=1)]
-        rows = np.flatnonzero(slot >= 0)
-        return rows, slot[rows]
+        return (rows := np.flatnonzero(slot >= 0)), slot[rows]
 
     def rule_out(self, least: NDArray[np.float64]) -> None:
         """Find out which cells may hold a cosine of at least ``least`` of each row, [n], or of more."""
@@ -95,6 +80,11 @@ class Cells:
         ``least`` is asked again and again: it may rise above what it was in :meth:`rule_out`, which has been called.
         """
         yield from self._tiles(lambda cells: self._possible(least(), cells))
+
+    def _nearest(self, k: int) -> NDArray[np.bool_]:
+        count = min(1 - (-2 * (k - 1) // self._tuning.cell), len(self._distance))
+        lowest = np.partition(self._distance, count - 1, axis=0)[count - 1] if count > 1 else self._distance.min(axis=0)
+        return (self._distance <= lowest) & (self._distance < np.inf)
 
     def _products(self, chosen: NDArray[np.bool_]) -> Iterator[tuple[Rows, slice, Rows, NDArray[np.float32]]]:
         """Projected products of rows and cells that are chosen, bool [cells, n], and others: rows, cells, slots and a tile."""

@@ -1,8 +1,7 @@
 """The search: of each row the k columns of highest canonical cosine.
 
 Fast products generate candidates, the canonical cosine verifies them. Whatever lies within a proven error of a row's k-th best
-product is a candidate; ties go to the column that is listed first. So the result is the same whatever is pruned, for any tile
-size, and on any device.
+product is a candidate; ties go to the column that is listed first.
 """
 
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from mmdel.similarity.canonical import Read, Rows, float32_error, float64_error, pair_cosines
 from mmdel.similarity.exclusion import Exclusion
 from mmdel.similarity.pool import Pool
-from mmdel.similarity.projection import Projected, Projection
+from mmdel.similarity.projection import Projection
 from mmdel.similarity.pruning import Cells
 from mmdel.similarity.tiles import Tile, multiply, rows_of
 from mmdel.similarity.tuning import Tuning
@@ -62,7 +61,7 @@ class Search:
         for number, (window, read) in enumerate(self._pool.windows(columns)):
             tiles = self._plain(window)
             if pruning is not None:
-                cells = self._cells(*pruning, window, read)
+                cells = self._cells(pruning, window, read)
                 if number == 0 and cells.share > self._tuning.prune_left:
                     pruning = None
                 else:
@@ -78,10 +77,10 @@ class Search:
             exact[some], slot[some] = self.in_float64(some, columns)
         return exact, slot
 
-    def left_by_pruning(self, projection: Projection, projected: Projected) -> float:
+    def left_by_pruning(self, projection: Projection) -> float:
         """The part of all products that pruning leaves, seen at the first window of columns."""
         windows = self._pool.windows(self._exclusion.trimmed(np.arange(len(self._pool))))
-        return next((self._cells(projection, projected, *window).share for window in windows), 1.0)
+        return next((self._cells(projection, *window).share for window in windows), 1.0)
 
     def _read(self, rows: Rows) -> NDArray[np.float32]:
         return np.take(self._x, rows, axis=0)
@@ -101,10 +100,10 @@ class Search:
                 yield rows, slots
             start += len(slots)
 
-    def _cells(self, projection: Projection, projected: Projected, columns: Rows, read: Read) -> Cells:
+    def _cells(self, projection: Projection, columns: Rows, read: Read) -> Cells:
         """Some columns, of which as much is ruled out as the best of the nearest ones allows."""
-        x = projection.of(self._x) if self._own is None else projected[self._own]
-        cells = Cells(projection, x, projected, self._exclusion, columns, self._tuning)
+        x = projection.of(self._x) if self._own is None else projection.columns[self._own]
+        cells = Cells(projection, x, self._exclusion, columns)
         unknown = np.isneginf(self._found.least).any()
         if unknown and self._k == 1:
             row, slot = cells.likely()

@@ -53,6 +53,6 @@ def best_before(
     for number, order in enumerate(groups):
         own = np.flatnonzero(dense[number * width : (number + 1) * width])
         if len(own):
-            search = Search(Pool(vectors, order, len(order), tuning), x[number, own], Exclusion.before(own), tuning)
+            search = Search(Pool(vectors, order, tuning), x[number, own], Exclusion.before(own), tuning)
             best[number, own], slot[number, own] = search.in_float64(np.arange(len(own)), np.arange(len(order)))
         yield np.arange(len(order)), best[number, : len(order)], slot[number, : len(order)]

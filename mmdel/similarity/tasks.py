@@ -125,7 +125,7 @@ class Task:
             step = tuning.most_rows  # columns are read again for each unit
         elif pool is not None and pool.pruning is not None and one.columns is None:
             # similar rows in one unit, which have the same columns left; but rows near the front of a triangle have few
-            places = np.lexsort((places, pool.pruning[1].cell, places // (4 * step)))
+            places = np.lexsort((places, pool.pruning.columns.cell, places // (4 * step)))
         parts = [np.sort(places[start : start + step]) for start in reversed(range(0, size, step))]
         columns = np.arange(len(one.order))
         return [Unit((0,), part, one.exclusion(part).pairs(columns), len(part)) for part in parts]
@@ -165,11 +165,15 @@ class Task:
         return Search(pool, x, one.exclusion(places), self.tuning, self.k, self.floor, own)
 
     def _prepared(self, vectors: UnitVectors, one: Comparison, *for_each: ForEach) -> Pool:
-        pool = Pool(self.others or vectors, one.order, len(one.rows), self.tuning, *for_each)
+        few = (
+            4 * len(one.rows) * vectors.dim < self.tuning.prune_numbers
+        )  # do not pay for the projection of the columns
+        tuning = replace(self.tuning, prune_most=0) if few else self.tuning
+        pool = Pool(self.others or vectors, one.order, tuning, *for_each)
         if pool.pruning is not None and len(one.rows):
             # whether pruning pays is seen by a few rows
             some = np.unique(np.linspace(0, len(one.rows) - 1, self.tuning.tile_rows // 8).astype(np.int64))
-            if self._search(vectors, one, pool, some).left_by_pruning(*pool.pruning) > self.tuning.prune_left:
+            if self._search(vectors, one, pool, some).left_by_pruning(pool.pruning) > self.tuning.prune_left:
                 pool.pruning = None
         return pool
 
