@@ -22,15 +22,9 @@ def greedy(
 ) -> tuple[Neighbours, NDArray[np.bool_]]:
     """Go through each group in order of preference and keep a row unless a kept one is more similar than eta.
 
-    Args:
-        vectors (UnitVectors): All vectors.
-        groups (Sequence[NDArray[np.int64]]): Disjoint groups of rows, each in order of preference.
-        eta (float): Threshold; a row goes if its canonical cosine to a kept one is above float32(eta).
-        tick (Callable): Told the number of rows decided. Defaults to silence.
-        tuning (Tuning, optional): Decides speed alone.
-
-    Returns:
-        tuple[Neighbours, NDArray[np.bool_]]: The highest cosine to a *kept* row that is preferred, and bool [N]: kept.
+    Groups are disjoint, each in order of preference. A row goes if its canonical cosine to a kept one is above float32(eta).
+    ``tick`` is told the number of rows decided; ``tuning`` decides speed alone. Returned are the highest cosine of each row to a
+    *kept* one that is preferred, and what is kept, bool [N].
     """
     # within a group each decision waits for those before it
     some = [Comparison(group) for group in sorted(groups, key=len, reverse=True)]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mmdel.embedding.vectors import is_run
 from mmdel.similarity.canonical import Read, Rows
 from mmdel.similarity.projection import Projection
 from mmdel.similarity.tiles import rows_of
@@ -72,10 +73,12 @@ class Pool:
         enough = tuning.prune_numbers <= size * self.dim and size <= tuning.prune_most
         if self._on_cpu and enough and self.dim >= tuning.prune_dimensions:
             self.pruning = Projection(vectors.read(order[::blocks]), size, tuning)
+        # what is in memory is copied only where the columns of a tile come together by that
+        in_place = vectors.resident and (self.pruning is not None or is_run(order))
         self._unit: Any = None
         if not self._on_cpu and vectors.resident:
             self._unit = torch.empty((size, self.dim), device=tuning.device)
-        elif self._on_cpu and size * self.dim * 4 <= tuning.window_bytes:
+        elif self._on_cpu and not in_place and size * self.dim * 4 <= tuning.window_bytes:
             self._unit = np.empty((size, self.dim), np.float32)
         if self._unit is not None or self.pruning is not None:
             for_each(self._prepare, range(blocks))

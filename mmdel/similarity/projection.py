@@ -10,9 +10,8 @@ and what W loses of them, r**2 = |u|**2 - |p|**2. By Cauchy and Schwarz, as x.y 
 
     x.y <= 1 - |p - q|**2 / 2 - (r(x) - r(y))**2 / 2  =  p.q + r(x) r(y) + s(x) + s(y)    with    s(x) = (1 - |u|**2) / 2.
 
-This is one product of the vectors (p, r, s, 1) and (q, r, 1, s): FEXIPRO and LEMP (see the package) prune exact search by inner
-product in this way. It holds for any m and W; how much it prunes depends on how much of the vectors W holds. Features of
-images hold most of what they are in a few dozen dimensions.
+This is one product of the vectors (p, r, s, 1) and (q, r, 1, s). It holds for any m and W; how much it prunes depends on how much
+of the vectors W holds. Features of images hold most of what they are in a few dozen dimensions.
 
 Vectors fall into cells, by the nearest of some pivots c. For columns that are at most R away from theirs, the same gives a bound
 without any product of pairs, as |p - q| >= |p - c| - R: columns of one cell are pruned together.
@@ -61,11 +60,8 @@ class Projection:
 
     Args:
         sample (NDArray[np.float32]): [n, D], n >= 1, unit vectors like those that will be compared; only speed depends on them.
-        size (int): How many there will be.
+        size (int): How many there will be: ``columns`` has room for them.
         tuning (Tuning): How many dimensions and cells.
-
-    Attributes:
-        columns (Projected): [size], room for them.
     """
 
     def __init__(self, sample: NDArray[np.float32], size: int, tuning: Tuning) -> None:

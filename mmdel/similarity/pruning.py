@@ -23,21 +23,17 @@ from mmdel.similarity.tiles import buffer
 
 
 class Cells:
-    """Upper bounds of the cosines of rows to cells of similar columns; large cells are cut.
+    """Upper bounds of the cosines of rows to cells of similar columns, large ones cut; leave a ``share`` of the products.
 
     Args:
         projection (Projection): Has made ``rows``, and has the columns.
         rows (Projected): [n].
         exclusion (Exclusion): Of the rows.
         slots (NDArray[np.int64]): Columns, at least one, ascending.
-
-    Attributes:
-        share (float): Products that :meth:`left` has, over the pairs that are not excluded.
     """
 
     def __init__(self, projection: Projection, rows: Projected, exclusion: Exclusion, slots: Rows) -> None:
         columns, tuning = projection.columns, projection.tuning
-        self.share = 1.0
         self._projection, self._rows, self._columns = projection, projection.rows(rows), columns
         self._exclusion, self._tuning, self._pairs = exclusion, tuning, exclusion.pairs(slots)
         order = np.argsort(columns.cell[slots], kind='stable')

@@ -1,7 +1,6 @@
 """The search: of each row the k columns of highest canonical cosine.
 
-Fast products generate candidates, the canonical cosine verifies them. Whatever lies within a proven error of a row's k-th best
-product is a candidate; ties go to the column that is listed first.
+Fast products generate candidates, the canonical cosine verifies them; ties go to the column that is listed first.
 """
 
 from collections.abc import Iterator
@@ -51,11 +50,7 @@ class Search:
         self._found = _Candidates(len(x), k, float(self._floor), float32_error(pool.dim), tuning.candidates)
 
     def best(self, columns: Rows | None = None) -> Best:
-        """The k best columns of each row.
-
-        Args:
-            columns (NDArray[np.int64], optional): [c], ascending slots of the pool. Defaults to None (all).
-        """
+        """The k best columns of each row, of some ascending slots of the pool, [c]; None is all."""
         columns = self._exclusion.trimmed(np.arange(len(self._pool)) if columns is None else columns)
         pruning = self._pool.pruning if len(columns) >= self._tuning.tile_columns else None
         for number, (window, read) in enumerate(self._pool.windows(columns)):

@@ -109,10 +109,9 @@ class Task:
     def prepare(self, vectors: UnitVectors) -> None:
         """What all units of a single comparison use, in one pass over its columns."""
         if len(self.comparisons) == 1 and self._pool is None:
+            for_each = partial(on_threads, threads=self.tuning.threads)
             with one_thread():
-                self._pool = self._prepared(
-                    vectors, self.comparisons[0], partial(on_threads, threads=self.tuning.threads)
-                )
+                self._pool = self._prepared(vectors, self.comparisons[0], for_each)
 
     def cut(self, workers: int) -> list[Unit]:
         """Rows of a single comparison, those that take longest first, for so many threads of all processes together."""
@@ -200,12 +199,8 @@ def compare(vectors: UnitVectors, task: Task, tick: Tick, counted: str = 'pairs'
 def share(vectors: UnitVectors, task: Task, units: Sequence[Unit], tick: Tick, counted: str) -> list[Any]:
     """What all units of a task find, in any order; together with the other processes of the job where it is worth it.
 
-    Args:
-        vectors (UnitVectors): All vectors; sent to the other processes once.
-        task (Task): Says what a unit finds; sent to them, too.
-        units (Sequence): What it is cut into, those that take longest first.
-        tick (Callable): Told how much has been done, here or elsewhere.
-        counted (str): What ``tick`` is told of a unit, 'pairs' or 'rows'.
+    Vectors and task are sent to them once. Units that take longest come first; ``tick`` is told how much has been done, here or
+    elsewhere: of a unit its ``counted``, 'pairs' or 'rows'.
     """
     worth = len(units) > 1 and sum(unit.pairs for unit in units) * vectors.dim >= task.tuning.shared
     work = partial(_compute, task=task, units=units, counted=counted)
