@@ -56,15 +56,13 @@ class Pool:
         vectors (UnitVectors): All vectors.
         order (NDArray[np.int64]): [n], rows of them, in order of preference; slot i is row ``order[i]``.
         tuning (Tuning): What is read ahead, and projected.
-        for_each (Callable): Goes through blocks of them. Defaults to one after the other.
+        for_each (Callable, optional): Goes through blocks of them where there are several. Defaults to None, one after the other.
 
     Attributes:
         pruning (Projection | None): What columns are pruned by where that may pay; has them all. May be set to None.
     """
 
-    def __init__(
-        self, vectors: UnitVectors, order: Rows, tuning: Tuning, for_each: ForEach = lambda work, of: [*map(work, of)]
-    ) -> None:
+    def __init__(self, vectors: UnitVectors, order: Rows, tuning: Tuning, for_each: ForEach | None = None) -> None:
         self.dim = vectors.dim
         self.pruning: Projection | None = None
         self._vectors, self._order, self._tuning = vectors, order, tuning
@@ -80,8 +78,11 @@ class Pool:
             self._unit = torch.empty((size, self.dim), device=tuning.device)
         elif self._on_cpu and not in_place and size * self.dim * 4 <= tuning.window_bytes:
             self._unit = np.empty((size, self.dim), np.float32)
-        if self._unit is not None or self.pruning is not None:
-            for_each(self._prepare, range(blocks))
+        needed = range(blocks if self._unit is not None or self.pruning is not None else 0)
+        if for_each is not None and len(needed) > 3:  # threads take some time to begin
+            for_each(self._prepare, needed)
+        else:
+            list(map(self._prepare, needed))
 
     def __len__(self) -> int:
         return len(self._order)

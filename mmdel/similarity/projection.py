@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmdel.similarity.canonical import Rows
+from mmdel.similarity.tiles import buffer
 from mmdel.similarity.tuning import Tuning
 
 _UNIT = 2.0**-24
@@ -86,7 +87,7 @@ class Projection:
 
     def of(self, unit: NDArray[np.float32]) -> Projected:
         """Unit vectors, float32 [n, D], to be columns of a product."""
-        centred = unit - self._mean
+        centred = np.subtract(unit, self._mean, out=buffer('centred', *unit.shape))
         found = self.room(len(unit))
         p = found.data[:, : self._kept] = centred @ self._basis
         squares = np.einsum('ij,ij->i', centred, centred).astype(np.float64)

@@ -71,10 +71,7 @@ class Cells:
         self.share = float(left @ np.diff(self._ends)) / max(self._pairs, 1)
 
     def left(self, least: Callable[[], NDArray[np.float64]]) -> Iterator[tuple[Rows, Rows]]:
-        """Rows and slots of which no pair that may be at least ``least`` of its row, [n], is left out.
-
-        ``least`` is asked again and again: it may rise above what it was in :meth:`rule_out`, which has been called.
-        """
+        """Rows and slots of which no pair that may be at least ``least()`` of its row, [n], is left out; it may rise."""
         yield from self._tiles(lambda cells: self._possible(least(), cells))
 
     def _nearest(self, k: int) -> NDArray[np.bool_]:
