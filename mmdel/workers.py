@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import cache
 
 import torch
@@ -47,7 +48,7 @@ def on_threads(work: Callable[[int], None], numbers: Iterable[int], threads: int
     try:
         # torch counts its threads for each thread that calls it
         with (
-            _matrix_libraries().limit(limits=1, user_api='blas'),
+            one_thread(),
             ThreadPoolExecutor(threads or usable_cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool,
         ):
             futures = [pool.submit(run) for _ in range(threads or usable_cores())]
@@ -56,6 +57,11 @@ def on_threads(work: Callable[[int], None], numbers: Iterable[int], threads: int
     finally:
         torch.set_num_threads(torch_threads)
         sys.setswitchinterval(interval)
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """NumPy's matrix libraries use a single thread inside: where products are small, more of them wait for each other."""
+    return _matrix_libraries().limit(limits=1, user_api='blas')
 
 
 @cache

@@ -25,7 +25,7 @@ rounded to float32 (:mod:`.canonical`); of equal columns the one that is listed 
                       columns, in order of preference
                   0        1024      2048      3072
                   +---------+---------+---------+---
-       rows of a  |  tile   |  tile   |  ruled  |        1. prune: panels of columns whose upper bound is below what is
+       rows of a  |  tile   |  tile   |  ruled  |        1. prune: cells of columns whose upper bound is below what is
        work unit  |    x    |         |   out   |  ...      known of a row are never multiplied
                   |      x  |  x      |         |        2. float32 products of what is left; x: within a proven error
                   +---------+---------+---------+---        of the k-th best of the row, a candidate
@@ -37,10 +37,11 @@ the k best: this holds for NumPy, for any BLAS, and for torch on a GPU, which is
 too many candidates (a film of one still picture) is searched again by float64 products: rounded to float32, nearly all of them
 are the canonical number already.
 
-*The upper bound* (step 1). Vectors are projected to 29 dimensions in which they differ most, and the length of what is lost is
-kept: Cauchy and Schwarz bound the product of the two rests (:mod:`.projection`), as exact search by inner product does in LEMP
-(Teflioudi, Gemulla and Mykytiuk, SIGMOD 2015) and FEXIPRO (Li, Chan, Yiu and Mamoulis, SIGMOD 2017). Before that, whole cells of
-similar vectors are ruled out by the triangle inequality. Where this leaves too much (a few rows tell), all is multiplied.
+*The upper bound* (step 1). The triangle inequality rules out whole cells of similar columns by their middle and radius, as in
+Fukunaga and Narendra's branch and bound (IEEE Transactions on Computers, 1975). Of what is left, vectors are projected to the 29
+dimensions in which they differ most, and the length of the lost rest is kept: Cauchy and Schwarz bound the product of two rests
+(:mod:`.projection`), as exact search by inner product does in LEMP (Teflioudi, Gemulla and Mykytiuk, SIGMOD 2015) and FEXIPRO
+(Li, Chan, Yiu and Mamoulis, SIGMOD 2017). Where this leaves too much (a few rows tell), all is multiplied.
 
 **Results do not depend on how they were computed**: not on what was pruned, on tiles, threads, devices, processes or machines. A
 comparison is a :class:`~.tasks.Task`, cut once into units, and what a unit finds is a pure function of the two. Rows are read

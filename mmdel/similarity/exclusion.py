@@ -36,6 +36,8 @@ class Exclusion:
         least, most = slots.min(), slots.max()
         if not ((self.first <= most) & (self.last > least)).any():
             return None
+        if self.first.max() <= least:
+            return slots < self.last[:, None]
         excluded: NDArray[np.bool_] = slots >= self.first[:, None]
         if self.last.min() <= most:
             excluded &= slots < self.last[:, None]
@@ -46,10 +48,10 @@ class Exclusion:
         return (least[:, None] < self.first) | (most[:, None] >= self.last)
 
     def trimmed(self, columns: Rows) -> Rows:
-        """Columns, ascending, without those at the end that every row excludes."""
-        if len(columns) and len(self.last) and self.last.min() > columns[-1]:
-            columns = columns[: np.searchsorted(columns, self.first.max())]
-        return columns
+        """Columns, ascending, without those that every row excludes."""
+        first, last = self.first.max(initial=0), self.last.min(initial=np.iinfo(np.int64).max)
+        start, stop = np.searchsorted(columns, [first, last])
+        return np.concatenate([columns[:start], columns[stop:]]) if start < stop else columns
 
     def pairs(self, slots: Rows) -> int:
         """How many pairs of rows and columns, ascending, are left."""

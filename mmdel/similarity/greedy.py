@@ -1,7 +1,8 @@
 """The greedy rule: a row stays unless one that stays, and is preferred, is more similar than eta."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,60 +13,46 @@ from mmdel.similarity.exclusion import Exclusion
 from mmdel.similarity.neighbours import Neighbours
 from mmdel.similarity.pool import Pool, UnitVectors
 from mmdel.similarity.search import Search
-from mmdel.similarity.tasks import Unit, share, silent
+from mmdel.similarity.tasks import Comparison, Task, Unit, share, silent
 from mmdel.similarity.tuning import Tuning, default_tuning
 
 
 def greedy(
-    vectors: UnitVectors,
-    groups: Sequence[Rows],
-    eta: float,
-    tick: Tick = silent,
-    tuning: Tuning | None = None,
+    vectors: UnitVectors, groups: Sequence[Rows], eta: float, tick: Tick = silent, tuning: Tuning | None = None
 ) -> tuple[Neighbours, NDArray[np.bool_]]:
     """Go through each group in order of preference and keep a row unless a kept one is more similar than eta.
 
-    Args:
-        vectors (UnitVectors): All vectors.
-        groups (Sequence[NDArray[np.int64]]): Disjoint groups of rows, each in order of preference.
-        eta (float): Threshold; a row goes if its canonical cosine to a kept one is above float32(eta).
-        tick (Callable): Told the number of rows decided. Defaults to silence.
-        tuning (Tuning, optional): Decides speed alone.
-
-    Returns:
-        tuple[Neighbours, NDArray[np.bool_]]: The highest cosine to a *kept* row that is preferred, and bool [N]: kept.
+    Groups are disjoint, each in order of preference. A row goes if its canonical cosine to a kept one is above float32(eta).
+    ``tick`` is told the number of rows decided; ``tuning`` decides speed alone. Returned are the highest cosine of each row to a
+    *kept* one that is preferred, and what is kept, bool [N].
     """
-    task = GreedyTask(groups, np.float32(eta), tuning or default_tuning())
     # within a group each decision waits for those before it
-    numbers = sorted(range(len(groups)), key=lambda number: -len(groups[number]))
-    units = [Unit((i,), None, len(groups[i]) * (len(groups[i]) - 1) // 2, len(groups[i])) for i in numbers]
+    some = [Comparison(group) for group in sorted(groups, key=len, reverse=True)]
+    task = GreedyTask(some, tuning or default_tuning(), eta=np.float32(eta))
+    units = [Unit((number,), None, one.pairs, len(one.rows)) for number, one in enumerate(some)]
     found, kept = Neighbours.none(len(vectors)), np.zeros(len(vectors), bool)
-    for order, cosine, slot, stays in share(vectors, task, units, tick, sum(unit.pairs for unit in units), 'rows'):
+    for order, cosine, slot, stays in share(vectors, task, units, tick, 'rows'):
         found.cosine[order], kept[order] = cosine, stays
         found.row[order] = np.where(slot < 0, -1, order[slot])
     return found, kept
 
 
-@dataclass(frozen=True)
-class GreedyTask:
-    """The decisions inside groups; arguments as of :func:`greedy`."""
+@dataclass
+class GreedyTask(Task):
+    """The decisions inside groups, each a comparison with those before."""
 
-    groups: Sequence[Rows]
-    eta: np.float32
-    tuning: Tuning
+    eta: np.float32 = field(kw_only=True)
 
     def prepare(self, vectors: UnitVectors) -> None:
         """Nothing is shared by groups."""
 
-    def compute(self, vectors: UnitVectors, unit: Unit) -> tuple[Rows, NDArray[np.float64], Rows, NDArray[np.bool_]]:
+    def compute(self, vectors: UnitVectors, unit: Unit) -> Any:
         """The rows of a group, the cosine and slot of each one's best kept one, and whether it is kept."""
-        order = self.groups[unit.comparisons[0]]
-        pool = Pool(vectors, order, replace(self.tuning, prune_most=0))
+        order = self.comparisons[unit.comparisons[0]].rows
+        pool = Pool(vectors, order, self.tuning)
         cosine, slot, stays = np.full(len(order), np.nan), np.full(len(order), -1), np.zeros(len(order), bool)
         for start in range(0, len(order), self.tuning.tile_rows):
             slots = np.arange(start, min(start + self.tuning.tile_rows, len(order)))
-            if pool.projection is None and np.count_nonzero(stays) >= self.tuning.tile_columns:
-                pool = Pool(vectors, order, self.tuning)  # only now there is something to rule out
             x = pool.read(slots)
             search = Search(pool, x, Exclusion.nothing(len(x)), self.tuning, own=slots)
             before, kept = search.best(np.flatnonzero(stays))

@@ -4,7 +4,7 @@ All take ``vectors``, of which rows and columns are given by their numbers, int6
 compared (:func:`nearest_centroid`: rows); and ``tuning``, which decides speed alone (None is :func:`default_tuning`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from mmdel.compute.progress import Tick
 from mmdel.similarity.canonical import Rows, pair_cosines
 from mmdel.similarity.exclusion import Exclusion
 from mmdel.similarity.pool import UnitArray, UnitVectors
-from mmdel.similarity.tasks import Comparison, Found, Task, compare, silent
+from mmdel.similarity.tasks import Comparison, Task, compare, silent
 from mmdel.similarity.tuning import Tuning, default_tuning
 
 
@@ -35,31 +35,19 @@ class Neighbours:
         """Nothing compared yet."""
         return cls(np.full(size, np.nan, np.float32), np.full(size, -1, np.int64))
 
-    @classmethod
-    def of(cls, size: int, found: Iterable[tuple[Comparison, Found]]) -> 'Neighbours':
-        """What comparisons have found; no row is in two of them."""
-        all_ = cls.none(size)
-        for one, (places, exact, slot) in found:
-            rows, some = one.rows[places], slot[:, 0] >= 0
-            all_.cosine[rows] = exact[:, 0]
-            all_.row[rows[some]] = one.order[slot[some, 0]]
-        return all_
-
 
 def best_preferred(
     vectors: UnitVectors, groups: Sequence[Rows], tick: Tick = silent, tuning: Tuning | None = None
 ) -> Neighbours:
     """The highest cosine of each row to one that stands before it in its group; groups are disjoint, in order of preference."""
-    task = Task([Comparison(group) for group in groups], tuning or default_tuning())
-    return Neighbours.of(len(vectors), compare(vectors, task, tick))
+    return _most_similar(vectors, [Comparison(group) for group in groups], tick, tuning)
 
 
 def nearest(
     vectors: UnitVectors, pairs: Sequence[tuple[Rows, Rows]], tick: Tick = silent, tuning: Tuning | None = None
 ) -> Neighbours:
     """Of some ``(rows, columns)`` each row's most similar column, ties to the one listed first; no row is in two of them."""
-    task = Task([Comparison(rows, columns) for rows, columns in pairs], tuning or default_tuning())
-    return Neighbours.of(len(vectors), compare(vectors, task, tick))
+    return _most_similar(vectors, [Comparison(rows, columns) for rows, columns in pairs], tick, tuning)
 
 
 def nearest_elsewhere(
@@ -78,24 +66,30 @@ def nearest_elsewhere(
     stop = np.cumsum(sizes).repeat(sizes)
     start = stop - sizes.repeat(sizes)
     after = Comparison(rows, rows, Exclusion(np.zeros_like(stop), stop))
-    found = Neighbours.of(len(vectors), compare(vectors, Task([after], tuning or default_tuning(), floor=floor), tick))
+    found = _most_similar(vectors, [after], tick, tuning, floor)
     # only those with a partner in a later group can be the partner in an earlier one; these are listed first, so win ties
     some = np.flatnonzero(found.row[rows] >= 0)
     before = Comparison(rows, rows[some], Exclusion(np.searchsorted(some, start), np.full(len(rows), len(some))))
-    earlier = Neighbours.of(
-        len(vectors), compare(vectors, Task([before], tuning or default_tuning(), floor=floor), silent)
-    )
+    earlier = _most_similar(vectors, [before], silent, tuning, floor)
     better = np.flatnonzero((earlier.row >= 0) & ~(earlier.cosine < found.cosine))
     found.cosine[better], found.row[better] = earlier.cosine[better], earlier.row[better]
     return found
 
 
+def _most_similar(
+    vectors: UnitVectors, comparisons: list[Comparison], tick: Tick, tuning: Tuning | None, floor: float = -np.inf
+) -> Neighbours:
+    found = Neighbours.none(len(vectors))
+    task = Task(comparisons, tuning or default_tuning(), floor=floor)
+    for one, (places, exact, slot) in compare(vectors, task, tick):
+        rows, some = one.rows[places], slot[:, 0] >= 0
+        found.cosine[rows] = exact[:, 0]
+        found.row[rows[some]] = one.order[slot[some, 0]]
+    return found
+
+
 def nearest_centroid(
-    vectors: UnitVectors,
-    rows: Rows,
-    centroids: NDArray[np.float32],
-    tick: Tick = silent,
-    tuning: Tuning | None = None,
+    vectors: UnitVectors, rows: Rows, centroids: NDArray[np.float32], tick: Tick = silent, tuning: Tuning | None = None
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Assign rows, [n], to the centroid, float32 [k, D] of unit length, of highest canonical cosine, the first of equals.
 
@@ -147,13 +141,6 @@ class NeighbourGraph:
     node: NDArray[np.int32]
     cosine: NDArray[np.float32]
 
-    @classmethod
-    def of_pairs(cls, left: Rows, right: Rows, cosine: NDArray[np.float32], nodes: int) -> 'NeighbourGraph':
-        """Every pair in both directions, once however often it is given."""
-        code, first = np.unique(np.concatenate([left * nodes + right, right * nodes + left]), return_index=True)
-        start = np.searchsorted(code, np.arange(nodes + 1) * nodes)
-        return cls(start, (code % nodes).astype(np.int32), np.tile(cosine, 2)[first])
-
     @property
     def owner(self) -> Rows:
         """The node that each edge starts from, int64 [edges]."""
@@ -161,11 +148,7 @@ class NeighbourGraph:
 
 
 def nearest_neighbours(
-    vectors: UnitVectors,
-    rows: Rows,
-    k: int,
-    more: tuple[Rows, Rows] | None = None,
-    tick: Tick = silent,
+    vectors: UnitVectors, rows: Rows, k: int, more: tuple[Rows, Rows] | None = None, tick: Tick = silent
 ) -> NeighbourGraph:
     """Two nodes are neighbours where either is among the other's k nearest; a node is the nearest of its own.
 
@@ -178,4 +161,7 @@ def nearest_neighbours(
         exact = pair_cosines(vectors.read, rows[more[0]], vectors.read, rows[more[1]])
         left, right = np.concatenate([left, more[0]]), np.concatenate([right, more[1]])
         cosine = np.concatenate([cosine, exact.astype(np.float32)])
-    return NeighbourGraph.of_pairs(left, right, cosine, len(rows))
+    # every pair in both directions, once however often it was found
+    code, first = np.unique(np.concatenate([left * len(rows) + right, right * len(rows) + left]), return_index=True)
+    start = np.searchsorted(code, np.arange(len(rows) + 1) * len(rows))
+    return NeighbourGraph(start, (code % len(rows)).astype(np.int32), np.tile(cosine, 2)[first])

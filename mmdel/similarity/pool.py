@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mmdel.embedding.vectors import is_run
 from mmdel.similarity.canonical import Read, Rows
-from mmdel.similarity.projection import Projected, Projection
+from mmdel.similarity.projection import Projection
 from mmdel.similarity.tiles import rows_of
 from mmdel.similarity.tuning import Tuning
 
@@ -44,13 +45,8 @@ class UnitArray:
         return np.take(self._unit, rows, axis=0)
 
 
-ForEach = Callable[[Callable[[int], None], Iterable[int]], None]
-
-
-def in_order(work: Callable[[int], None], numbers: Iterable[int]) -> None:
-    """Do pieces of work one after the other, in this thread."""
-    for number in numbers:
-        work(number)
+ForEach = Callable[[Callable[[int], None], Iterable[int]], object]
+"""Does a piece of work for each number, by several threads if it likes."""
 
 
 class Pool:
@@ -60,38 +56,33 @@ class Pool:
         vectors (UnitVectors): All vectors.
         order (NDArray[np.int64]): [n], rows of them, in order of preference; slot i is row ``order[i]``.
         tuning (Tuning): What is read ahead, and projected.
-        for_each (Callable): Goes through blocks of them, by several threads if it likes. Defaults to one after the other.
+        for_each (Callable, optional): Goes through blocks of them where there are several. Defaults to None, one after the other.
 
     Attributes:
-        projection (Projection | None): What columns are pruned by, where that may pay. May be set to None.
-        projected (Projected | None): Every slot, as it leaves it.
+        pruning (Projection | None): What columns are pruned by where that may pay; has them all. May be set to None.
     """
 
-    def __init__(self, vectors: UnitVectors, order: Rows, tuning: Tuning, for_each: ForEach = in_order) -> None:
+    def __init__(self, vectors: UnitVectors, order: Rows, tuning: Tuning, for_each: ForEach | None = None) -> None:
         self.dim = vectors.dim
-        self.projection: Projection | None = None
-        self.projected: Projected | None = None
-        self._vectors = vectors
-        self._order = order
-        self._tuning = tuning
+        self.pruning: Projection | None = None
+        self._vectors, self._order, self._tuning = vectors, order, tuning
         self._on_cpu = tuning.device == 'cpu'
-        size, step = len(order), tuning.tile_rows
-        if (
-            self._on_cpu
-            and self.dim >= tuning.prune_dimensions
-            and tuning.prune_numbers <= size * self.dim
-            and size <= tuning.prune_most
-        ):
-            every = np.arange(0, size, -(-size // step))
-            self.projection = Projection(vectors.read(order[every]), size, tuning)
-            self.projected = self.projection.room(size)
+        size, blocks = len(order), -(-len(order) // tuning.tile_rows)
+        enough = tuning.prune_numbers <= size * self.dim and size <= tuning.prune_most
+        if self._on_cpu and enough and self.dim >= tuning.prune_dimensions:
+            self.pruning = Projection(vectors.read(order[::blocks]), size, tuning)
+        # what is in memory is copied only where the columns of a tile come together by that
+        in_place = vectors.resident and (self.pruning is not None or is_run(order))
         self._unit: Any = None
         if not self._on_cpu and vectors.resident:
             self._unit = torch.empty((size, self.dim), device=tuning.device)
-        elif self._on_cpu and size * self.dim * 4 <= tuning.window_bytes:
+        elif self._on_cpu and not in_place and size * self.dim * 4 <= tuning.window_bytes:
             self._unit = np.empty((size, self.dim), np.float32)
-        if self._unit is not None or self.projection is not None:
-            for_each(self._prepare, range(-(-size // step)))
+        needed = range(blocks if self._unit is not None or self.pruning is not None else 0)
+        if for_each is not None and len(needed) > 3:  # threads take some time to begin
+            for_each(self._prepare, needed)
+        else:
+            list(map(self._prepare, needed))
 
     def __len__(self) -> int:
         return len(self._order)
@@ -131,8 +122,8 @@ class Pool:
         unit = self._vectors.read(self._order[part])
         if self._unit is not None:
             self._unit[part] = self.factor(unit)
-        if self.projection is not None and self.projected is not None:
-            self.projected[part] = self.projection.of(unit)
+        if self.pruning is not None:
+            self.pruning.columns[part] = self.pruning.of(unit)
 
 
 def _among(held: Any, window: Rows, slots: Rows) -> Any:

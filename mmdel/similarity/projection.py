@@ -10,9 +10,8 @@ and what W loses of them, r**2 = |u|**2 - |p|**2. By Cauchy and Schwarz, as x.y 
 
     x.y <= 1 - |p - q|**2 / 2 - (r(x) - r(y))**2 / 2  =  p.q + r(x) r(y) + s(x) + s(y)    with    s(x) = (1 - |u|**2) / 2.
 
-This is one product of the vectors (p, r, s, 1) and (q, r, 1, s): FEXIPRO and LEMP (see the package) prune exact search by inner
-product in this way. It holds for any m and W; how much it prunes depends on how much of the vectors W holds. Features of
-images hold most of what they are in a few dozen dimensions.
+This is one product of the vectors (p, r, s, 1) and (q, r, 1, s). It holds for any m and W; how much it prunes depends on how much
+of the vectors W holds. Features of images hold most of what they are in a few dozen dimensions.
 
 Vectors fall into cells, by the nearest of some pivots c. For columns that are at most R away from theirs, the same gives a bound
 without any product of pairs, as |p - q| >= |p - c| - R: columns of one cell are pruned together.
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmdel.similarity.canonical import Rows
+from mmdel.similarity.tiles import buffer
 from mmdel.similarity.tuning import Tuning
 
 _UNIT = 2.0**-24
@@ -48,9 +48,6 @@ class Projected:
     cell: NDArray[np.uint16]
     away: NDArray[np.float32]
 
-    def __len__(self) -> int:
-        return len(self.length)
-
     def __getitem__(self, rows: Rows) -> 'Projected':
         return Projected(self.data[rows], self.length[rows], self.cell[rows], self.away[rows])
 
@@ -64,22 +61,24 @@ class Projection:
 
     Args:
         sample (NDArray[np.float32]): [n, D], n >= 1, unit vectors like those that will be compared; only speed depends on them.
-        size (int): How many there will be.
+        size (int): How many there will be: ``columns`` has room for them.
         tuning (Tuning): How many dimensions and cells.
     """
 
     def __init__(self, sample: NDArray[np.float32], size: int, tuning: Tuning) -> None:
-        self._width = tuning.dimensions + 3
+        self.tuning, self._width = tuning, tuning.dimensions + 3
         self._mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
-        self._basis = _basis(sample - self._mean, tuning.dimensions)
+        centred = sample - self._mean
+        self._basis = _basis(centred, tuning.dimensions)
         wide = self._basis.astype(np.float64)
-        dim, self._kept = wide.shape
+        self.dim, self._kept = wide.shape
         defect = float(np.linalg.norm(wide.T @ wide - np.eye(self._kept)))
         # |p - the coordinates of u in an exactly orthonormal basis of the same space| / |u|: float32 sums of D terms (Higham,
         # Accuracy and Stability of Numerical Algorithms, 3.1) for each coordinate, and how far W is from orthonormal
-        self._lost = 1.01 * (np.sqrt(self._kept) * (dim + 2) * _UNIT / (1 - (dim + 2) * _UNIT) + defect)
+        self._lost = 1.01 * (np.sqrt(self._kept) * (self.dim + 2) * _UNIT / (1 - (self.dim + 2) * _UNIT) + defect)
         cells = int(np.clip(size // tuning.cell, 1, max(1, len(sample) // 2)))
-        self._pivots = _pivots((sample - self._mean) @ self._basis, cells).astype(np.float64)
+        self._pivots = _pivots(centred @ self._basis, cells).astype(np.float64)
+        self.columns = self.room(size)
 
     def room(self, size: int) -> Projected:
         """For so many vectors, to be filled."""
@@ -88,7 +87,7 @@ class Projection:
 
     def of(self, unit: NDArray[np.float32]) -> Projected:
         """Unit vectors, float32 [n, D], to be columns of a product."""
-        centred = unit - self._mean
+        centred = np.subtract(unit, self._mean, out=buffer('centred', *unit.shape))
         found = self.room(len(unit))
         p = found.data[:, : self._kept] = centred @ self._basis
         squares = np.einsum('ij,ij->i', centred, centred).astype(np.float64)

@@ -1,8 +1,6 @@
 """The search: of each row the k columns of highest canonical cosine.
 
-Fast products generate candidates, the canonical cosine verifies them. Whatever lies within a proven error of a row's k-th best
-product is a candidate; ties go to the column that is listed first. So the result is the same whatever is pruned, for any tile
-size, and on any device.
+Fast products generate candidates, the canonical cosine verifies them; ties go to the column that is listed first.
 """
 
 from collections.abc import Iterator
@@ -14,8 +12,9 @@ from numpy.typing import NDArray
 from mmdel.similarity.canonical import Read, Rows, float32_error, float64_error, pair_cosines
 from mmdel.similarity.exclusion import Exclusion
 from mmdel.similarity.pool import Pool
-from mmdel.similarity.pruning import Panels, Queries
-from mmdel.similarity.tiles import ArrayTile, TorchTile, multiply, rows_of
+from mmdel.similarity.projection import Projection
+from mmdel.similarity.pruning import Cells
+from mmdel.similarity.tiles import Tile, multiply, rows_of
 from mmdel.similarity.tuning import Tuning
 
 Best = tuple[NDArray[np.float64], Rows]
@@ -51,24 +50,20 @@ class Search:
         self._found = _Candidates(len(x), k, float(self._floor), float32_error(pool.dim), tuning.candidates)
 
     def best(self, columns: Rows | None = None) -> Best:
-        """The k best columns of each row.
-
-        Args:
-            columns (NDArray[np.int64], optional): [c], ascending slots of the pool. Defaults to None (all).
-        """
+        """The k best columns of each row, of some ascending slots of the pool, [c]; None is all."""
         columns = self._exclusion.trimmed(np.arange(len(self._pool)) if columns is None else columns)
-        queries = self._queries() if len(columns) >= self._tuning.tile_columns else None
+        pruning = self._pool.pruning if len(columns) >= self._tuning.tile_columns else None
         for number, (window, read) in enumerate(self._pool.windows(columns)):
             tiles = self._plain(window)
-            if queries is not None:
-                panels = self._pruned(queries, window, read)
-                if number == 0 and panels.share > self._tuning.prune_left:
-                    queries = None
+            if pruning is not None:
+                cells = self._cells(pruning, window, read)
+                if number == 0 and cells.share > self._tuning.prune_left:
+                    pruning = None
                 else:
-                    tiles = panels.left(lambda: np.where(self._found.dense, np.inf, self._found.least))
+                    tiles = cells.left(lambda: np.where(self._found.dense, np.inf, self._found.least))
             for rows, slots in tiles:
                 self._multiply(rows, slots, read, self._found)
-        row, slot = self._found.possible()
+        row, slot = self._found.forget_low()
         exact = pair_cosines(self._read, row, self._pool.read, slot)
         above = exact.astype(np.float32) > self._floor
         exact, slot = highest(len(self._x), self._k, row[above], exact[above], slot[above])
@@ -77,22 +72,13 @@ class Search:
             exact[some], slot[some] = self.in_float64(some, columns)
         return exact, slot
 
-    def left_by_pruning(self) -> float:
+    def left_by_pruning(self, projection: Projection) -> float:
         """The part of all products that pruning leaves, seen at the first window of columns."""
-        queries = self._queries()
-        for window, read in self._pool.windows(self._exclusion.trimmed(np.arange(len(self._pool)))):
-            return 1.0 if queries is None else self._pruned(queries, window, read).share
-        return 1.0
+        windows = self._pool.windows(self._exclusion.trimmed(np.arange(len(self._pool))))
+        return next((self._cells(projection, *window).share for window in windows), 1.0)
 
     def _read(self, rows: Rows) -> NDArray[np.float32]:
         return np.take(self._x, rows, axis=0)
-
-    def _queries(self) -> Queries | None:
-        projection, projected = self._pool.projection, self._pool.projected
-        if projection is None or projected is None:
-            return None
-        rows = projection.of(self._x) if self._own is None else projected[self._own]
-        return Queries(rows, projection, projected, self._exclusion)
 
     def _plain(self, columns: Rows) -> Iterator[tuple[Rows, Rows]]:
         """All products: rows and slots of each tile."""
@@ -101,29 +87,30 @@ class Search:
         while start < len(columns):
             slots = columns[start : start + self._tuning.tile_columns]
             inside = np.searchsorted(ends, slots[[0, -1]], side='right')
-            if inside[0] < inside[1]:  # along a diagonal, of which one side is thrown away
-                slots = slots[: self._tuning.diagonal_columns]
+            if inside[0] < inside[1]:  # up to a diagonal, or a little along it, where one side is thrown away
+                slots = slots[: max(self._tuning.diagonal_columns, int(np.searchsorted(slots, ends[inside[0]])))]
             # rows that exclude all of these columns are left out of the product, not only masked
             rows = np.flatnonzero(self._exclusion.leaves(slots[:1], slots[-1:])[0])
             if len(rows):
                 yield rows, slots
             start += len(slots)
 
-    def _pruned(self, queries: Queries, columns: Rows, read: Read) -> Panels:
-        """Panels of some columns, of which as many are ruled out as the best of the nearest ones allows."""
-        panels = Panels(queries, columns, self._tuning)
-        if np.isneginf(self._found.least).any():
-            if self._k == 1:
-                rows, slots = panels.leads()
-                known = pair_cosines(self._read, rows, read, slots).astype(np.float32)
-                self._found.least[rows] = np.maximum(self._found.least[rows], known)
-            else:
-                guess = self._found.apart()
-                for rows, slots in panels.nearest(self._k):
-                    self._multiply(rows, slots, read, guess)
-                guess.forget_low()
-        panels.rule_out(self._found.least)
-        return panels
+    def _cells(self, projection: Projection, columns: Rows, read: Read) -> Cells:
+        """Some columns, of which as much is ruled out as the best of the nearest ones allows."""
+        x = projection.of(self._x) if self._own is None else projection.columns[self._own]
+        cells = Cells(projection, x, self._exclusion, columns)
+        unknown = np.isneginf(self._found.least).any()
+        if unknown and self._k == 1:
+            row, slot = cells.likely()
+            exact = pair_cosines(self._read, row, read, slot).astype(np.float32)
+            self._found.least[row] = np.maximum(self._found.least[row], exact)
+        elif unknown:
+            guess = self._found.apart()
+            for rows, slots in cells.nearest(self._k):
+                self._multiply(rows, slots, read, guess)
+            guess.forget_low()
+        cells.rule_out(self._found.least)
+        return cells
 
     def _multiply(self, rows: Rows, slots: Rows, read: Read, found: '_Candidates') -> None:
         tile = multiply(rows_of(self._factor, rows), read(slots))
@@ -143,10 +130,7 @@ class Search:
             if (excluded := exclusion.mask(slots)) is not None:
                 np.copyto(product, -np.inf, where=excluded)
             low, high = (np.minimum(product + side, 1.0).astype(np.float32) for side in (-error, error))
-            least = cosine[:, -1]
-            if self._k <= len(slots):
-                least = np.maximum(least, np.partition(low, -self._k, axis=1)[:, -self._k])
-            row, column = np.nonzero((high >= least[:, None]) & (high != low))
+            row, column = np.nonzero((high != low) & (high > cosine[:, -1:]))
             low[row, column] = pair_cosines(x.__getitem__, row, self._pool.read, slots[column]).astype(np.float32)
             better = np.flatnonzero(low.max(axis=1) > cosine[:, -1])
             known = np.concatenate([cosine[better], low[better]], axis=1)
@@ -185,7 +169,7 @@ class _Candidates:
         found._parts, found._size = [], 0
         return found
 
-    def add(self, rows: Rows, slots: Rows, tile: ArrayTile | TorchTile) -> None:
+    def add(self, rows: Rows, slots: Rows, tile: Tile) -> None:
         """Products of some rows with some columns."""
         highest = tile.highest().astype(np.float64)
         hit = np.flatnonzero((highest >= self._threshold(rows)) & ~self.dense[rows])
@@ -201,8 +185,8 @@ class _Candidates:
             self.forget_low()
             self._room = max(self._held, 2 * self._size)
 
-    def forget_low(self) -> None:
-        """Forget the pairs that cannot be among the k best of their row, and raise what these are at least."""
+    def forget_low(self) -> tuple[Rows, Rows]:
+        """Forget pairs that cannot be among the k best of their row, raise what these are at least, return what is left."""
         nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
         row, slot, product = (np.concatenate(column) for column in zip(nothing, *self._parts, strict=True))
         if self._k > 1:
@@ -212,10 +196,6 @@ class _Candidates:
         left &= ~self.dense[row]
         self._parts = [(row[left], slot[left], product[left])]
         self._size = len(self._parts[0][0])
-
-    def possible(self) -> tuple[Rows, Rows]:
-        """Row and slot of the pairs that are left."""
-        self.forget_low()
         return self._parts[0][:2]
 
     def _threshold(self, rows: Rows) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """Comparisons as tasks, and the work units that tasks are cut into: once, by whoever asks for them.
 
-    task = Task([Comparison(rows, columns)])
+    task = Task([Comparison(rows, columns)], tuning)
     task.compute(vectors, unit)                          # a pure function of the task and the unit: rows, cosines and partners
 
 The processes of a job get the same task and the same units, and share these (:mod:`mmdel.compute.sharing`). So it does not
@@ -8,10 +8,9 @@ matter what machine computes a unit, how many cores it has, or how its own sums 
 """
 
 from collections.abc import Iterator, Sequence
-from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +20,12 @@ from mmdel.compute.cores import usable_cores
 from mmdel.compute.progress import Tick
 from mmdel.similarity.canonical import Rows
 from mmdel.similarity.exclusion import Exclusion
-from mmdel.similarity.pool import ForEach, Pool, UnitVectors, in_order
+from mmdel.similarity.pool import ForEach, Pool, UnitVectors
 from mmdel.similarity.search import Search
 from mmdel.similarity.small import best_before
 from mmdel.similarity.tiles import full_float32
 from mmdel.similarity.tuning import Tuning
-from mmdel.workers import on_threads
-
-UNITS_APART = 1024
-"""Units are claimed one by one up to this many, and of more at most this part of all at once."""
+from mmdel.workers import on_threads, one_thread
 
 Found = tuple[Rows, NDArray[np.float64], Rows]
 """Places among a comparison's rows, int64 [n]; canonical cosine before rounding, float64 [n, k]; and slot, int64 [n, k]."""
@@ -70,10 +66,6 @@ class Comparison:
         if self.columns is None:
             return Exclusion.before(places)
         return Exclusion.nothing(len(places)) if self.excluded is None else self.excluded[places]
-
-    def own(self, places: Rows) -> Rows | None:
-        """Slots of some rows among the columns, where these are the rows."""
-        return places if self.order is self.rows else None
 
 
 @dataclass(frozen=True)
@@ -117,8 +109,9 @@ class Task:
     def prepare(self, vectors: UnitVectors) -> None:
         """What all units of a single comparison use, in one pass over its columns."""
         if len(self.comparisons) == 1 and self._pool is None:
-            threads = partial(on_threads, threads=self.tuning.threads)
-            self._pool = self._prepared(vectors, self.comparisons[0], threads)
+            for_each = partial(on_threads, threads=self.tuning.threads)
+            with one_thread():
+                self._pool = self._prepared(vectors, self.comparisons[0], for_each)
 
     def cut(self, workers: int) -> list[Unit]:
         """Rows of a single comparison, those that take longest first, for so many threads of all processes together."""
@@ -129,29 +122,25 @@ class Task:
         places = np.arange(size)
         if pool is not None and not pool.in_memory:
             step = tuning.most_rows  # columns are read again for each unit
-        elif pool is not None and pool.projected is not None and one.columns is None:
+        elif pool is not None and pool.pruning is not None and one.columns is None:
             # similar rows in one unit, which have the same columns left; but rows near the front of a triangle have few
-            places = np.lexsort((places, pool.projected.cell, places // (4 * step)))
-        units = []
-        for start in reversed(range(0, size, step)):
-            some = np.sort(places[start : start + step])
-            units.append(Unit((0,), some, one.exclusion(some).pairs(np.arange(len(one.order))), len(some)))
-        return units
+            places = np.lexsort((places, pool.pruning.columns.cell, places // (4 * step)))
+        parts = [np.sort(places[start : start + step]) for start in reversed(range(0, size, step))]
+        columns = np.arange(len(one.order))
+        return [Unit((0,), part, one.exclusion(part).pairs(columns), len(part)) for part in parts]
 
     def batches(self) -> list[Unit]:
         """Whole comparisons: large ones alone, and of small groups as many at a time, at least one, as make a tile."""
-        parts: list[list[int]] = []
+        units: list[Unit] = []
         width = 0
-        for number in sorted(range(len(self.comparisons)), key=lambda number: -self.comparisons[number].pairs):
-            small = self._is_small(self.comparisons[number])
-            if small and width and (len(parts[-1]) + 1) * width <= self.tuning.tile_rows:
-                parts[-1].append(number)
+        for number, one in sorted(enumerate(self.comparisons), key=lambda each: -each[1].pairs):
+            if width and self._is_small(one) and (len(units[-1].comparisons) + 1) * width <= self.tuning.tile_rows:
+                last = units.pop()
+                units.append(Unit((*last.comparisons, number), None, last.pairs + one.pairs, last.rows + len(one.rows)))
             else:
-                parts.append([number])
-                width = len(self.comparisons[number].rows) if small else 0
-        some = ([self.comparisons[number] for number in part] for part in parts)
-        sums = [(sum(one.pairs for one in each), sum(len(one.rows) for one in each)) for each in some]
-        return [Unit(part, None, *sizes) for part, sizes in zip(parts, sums, strict=True)]
+                units.append(Unit((number,), None, one.pairs, len(one.rows)))
+                width = len(one.rows) if self._is_small(one) else 0
+        return units
 
     def compute(self, vectors: UnitVectors, unit: Unit) -> list[tuple[int, Found]]:
         """What a unit finds, by the number of the comparison."""
@@ -170,29 +159,22 @@ class Task:
         return plain and 0 < len(one.rows) <= self.tuning.whole_rows
 
     def _search(self, vectors: UnitVectors, one: Comparison, pool: Pool, places: Rows) -> Search:
-        own = one.own(places)
+        own = places if one.order is one.rows else None  # slots of the rows among the columns
         x = vectors.read(one.rows[places]) if own is None else pool.read(places)
         return Search(pool, x, one.exclusion(places), self.tuning, self.k, self.floor, own)
 
-    def _prepared(self, vectors: UnitVectors, one: Comparison, for_each: ForEach = in_order) -> Pool:
-        pool = Pool(self.others or vectors, one.order, self.tuning, for_each)
-        if pool.projection is not None and len(one.rows):
+    def _prepared(self, vectors: UnitVectors, one: Comparison, *for_each: ForEach) -> Pool:
+        few = (
+            4 * len(one.rows) * vectors.dim < self.tuning.prune_numbers
+        )  # do not pay for the projection of the columns
+        tuning = replace(self.tuning, prune_most=0) if few else self.tuning
+        pool = Pool(self.others or vectors, one.order, tuning, *for_each)
+        if pool.pruning is not None and len(one.rows):
             # whether pruning pays is seen by a few rows
             some = np.unique(np.linspace(0, len(one.rows) - 1, self.tuning.tile_rows // 8).astype(np.int64))
-            if self._search(vectors, one, pool, some).left_by_pruning() > self.tuning.prune_left:
-                pool.projection = pool.projected = None
+            if self._search(vectors, one, pool, some).left_by_pruning(pool.pruning) > self.tuning.prune_left:
+                pool.pruning = None
         return pool
-
-
-class Work(Protocol):
-    """A task of any kind."""
-
-    @property
-    def tuning(self) -> Tuning: ...
-
-    def prepare(self, vectors: UnitVectors) -> None: ...
-
-    def compute(self, vectors: UnitVectors, unit: Unit) -> Any: ...
 
 
 def compare(vectors: UnitVectors, task: Task, tick: Tick, counted: str = 'pairs') -> Iterator[tuple[Comparison, Found]]:
@@ -205,35 +187,28 @@ def compare(vectors: UnitVectors, task: Task, tick: Tick, counted: str = 'pairs'
     few = sum(one.pairs for one in task.comparisons) / (4 * workers)
     large = [one for one in task.comparisons if one.pairs > few and len(one.rows) > task.tuning.least_rows // 4]
     rest = [one for one in task.comparisons if one not in large]
-    for some in [*([one] for one in large), *([rest] if rest else [])]:
-        part = copy(task)
-        part.comparisons = some
+    for some in filter(None, [*([one] for one in large), rest]):
+        part = replace(task, comparisons=some)
         if some is not rest:
             part.prepare(vectors)
-        units = part.batches() if some is rest else part.cut(workers)
-        for found in share(vectors, part, units, tick, sum(one.pairs for one in some), counted):
+        for found in share(vectors, part, part.batches() if some is rest else part.cut(workers), tick, counted):
             for number, result in found:
                 yield some[number], result
 
 
-def share(vectors: UnitVectors, task: Work, units: Sequence[Unit], tick: Tick, pairs: int, counted: str) -> list[Any]:
+def share(vectors: UnitVectors, task: Task, units: Sequence[Unit], tick: Tick, counted: str) -> list[Any]:
     """What all units of a task find, in any order; together with the other processes of the job where it is worth it.
 
-    Args:
-        vectors (UnitVectors): All vectors; sent to the other processes once.
-        task (Work): Says what a unit finds; sent to them, too.
-        units (Sequence): What it is cut into, those that take longest first.
-        tick (Callable): Told how much has been done, here or elsewhere.
-        pairs (int): How many have to be compared; too few are not worth the message.
-        counted (str): What ``tick`` is told of a unit, 'pairs' or 'rows'.
+    Vectors and task are sent to them once. Units that take longest come first; ``tick`` is told how much has been done, here or
+    elsewhere: of a unit its ``counted``, 'pairs' or 'rows'.
     """
-    worth = len(units) > 1 and pairs * vectors.dim >= task.tuning.shared
+    worth = len(units) > 1 and sum(unit.pairs for unit in units) * vectors.dim >= task.tuning.shared
     work = partial(_compute, task=task, units=units, counted=counted)
     return [found for part in sharing.share(work, vectors, tick, worth) for found in part]
 
 
 def _compute(
-    vectors: UnitVectors, claim: sharing.Claim, tick: Tick, task: Work, units: Sequence[Unit], counted: str
+    vectors: UnitVectors, claim: sharing.Claim, tick: Tick, task: Task, units: Sequence[Unit], counted: str
 ) -> list[Any]:
     """What the units that are this process's find."""
     found = []
@@ -244,6 +219,6 @@ def _compute(
 
     with full_float32():
         task.prepare(vectors)
-        numbers = claim(len(units), 1 + len(units) // UNITS_APART)
+        numbers = claim(len(units), 1 + len(units) // 1024)  # a message for each of some 1,000 parts
         on_threads(one, numbers, min(task.tuning.threads or usable_cores(), max(1, len(units))))
     return found

@@ -19,21 +19,14 @@ class Tuning:
     units: int = 32  # work units that a large comparison is cut into, about
     least_rows: int = 1024  # of a work unit of a large comparison
     most_rows: int = 4096
-    shared: int = (
-        1 << 34
-    )  # multiplications, about a second of one core, from which on other processes are asked to help
-    window_bytes: int = (
-        64 << 20
-    )  # fewer columns are copied into memory, in order; of more in a file so many are read at a time
-    prune_numbers: int = (
-        3 << 20
-    )  # columns times dimensions from which on pruning is tried: fewer take less time than that
+    shared: int = 1 << 34  # multiplications, a second of a core, from which on other processes are asked to help
+    window_bytes: int = 64 << 20  # fewer columns are copied into memory; of more in a file so many are read at a time
+    prune_numbers: int = 3 << 20  # columns times dimensions from which on pruning is tried: fewer take less time
     prune_dimensions: int = 192  # vectors of fewer dimensions are not pruned: little is left to save
     prune_most: int = 4 << 20  # nor are more columns: their projections would take gigabytes
     prune_left: float = 0.4  # part of all products beyond which pruning is given up
     dimensions: int = 29  # of the projection; three more numbers stand beside them
     cell: int = 64  # columns that a cell of similar ones has on average, where there are not too many cells
-    panel: int = 64  # columns that are ruled out together, about
     call: int = 8192  # a further multiplication takes as long as so many products
 
 

@@ -10,11 +10,12 @@ from mmdel.similarity import Tuning, tuned
 
 PRUNED = dict(
     tile_rows=16, tile_columns=9, diagonal_columns=4, whole_rows=0, least_rows=16, most_rows=32, prune_numbers=1,
-    prune_dimensions=1, prune_left=np.inf, dimensions=4, cell=6, panel=4, call=20,
+    prune_dimensions=1, prune_left=np.inf, dimensions=4, cell=6, call=20,
 )  # fmt: skip
 TUNINGS = {
     'plain': Tuning(),
     'many tiles': Tuning(tile_rows=7, tile_columns=5, diagonal_columns=2, whole_rows=0, least_rows=7, most_rows=28),
+    'device': Tuning(device='cpu:0', tile_rows=7, tile_columns=5, diagonal_columns=2, whole_rows=0, least_rows=7),
     'all dense': Tuning(tile_rows=7, tile_columns=5, diagonal_columns=2, whole_rows=0, least_rows=7, candidates=0),
     'small groups, dense': Tuning(tile_rows=70, candidates=1),
     'pruned': Tuning(**PRUNED),

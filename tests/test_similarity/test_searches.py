@@ -202,7 +202,7 @@ def tunings(draw):
         prune_numbers=draw(st.sampled_from([1, 1 << 30])), prune_dimensions=1,
         prune_left=draw(st.sampled_from([-1, 0.5, np.inf])),
         dimensions=draw(st.integers(1, 30)), cell=draw(st.integers(1, 9)),
-        panel=draw(st.integers(1, 12)), call=draw(st.sampled_from([0, 20, 10_000])),
+        call=draw(st.sampled_from([0, 20, 10_000])),
     )  # fmt: skip
 
 

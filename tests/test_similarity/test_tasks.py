@@ -103,11 +103,7 @@ def test_result__does_not_depend_on_who_does_which_unit(job, pruned):
             alone = list(everything(vectors, order, groups))
         owner = rng.integers(0, 99, 10_000)
         job(cores, lambda count: owner)
-        some = (
-            dict(prune_numbers=1, prune_dimensions=1, prune_left=np.inf, dimensions=2, cell=5, panel=3)
-            if pruned
-            else {}
-        )
+        some = dict(prune_numbers=1, prune_dimensions=1, prune_left=np.inf, dimensions=2, cell=5) if pruned else {}
         with tuned(Tuning(tile_rows=7, tile_columns=5, diagonal_columns=2, whole_rows=6, least_rows=7, **some)):
             same(everything(vectors, order, groups), alone)
 

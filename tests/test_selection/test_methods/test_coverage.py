@@ -116,7 +116,7 @@ def test_graph__is_that_of_all_pairs_ties_to_the_smaller_row(make_pool, cosines,
         vectors = Vectors(ArraySource(raw.astype(np.float32)), [f'{i:02d}' for i in range(90)])
     small = dict(tile_rows=16, tile_columns=9, least_rows=16, candidates=256 if search == 'plain' else 4)
     if search == 'pruned':
-        small |= dict(prune_numbers=1, prune_dimensions=1, prune_left=np.inf, dimensions=4, cell=6, panel=4)
+        small |= dict(prune_numbers=1, prune_dimensions=1, prune_left=np.inf, dimensions=4, cell=6)
     with tuned(Tuning(**small)):
         graph = nearest_neighbours(vectors, np.arange(90), k)
     matrix = cosines(vectors)
