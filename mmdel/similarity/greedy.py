@@ -1,7 +1,7 @@
 """The greedy rule: a row stays unless one that stays, and is preferred, is more similar than eta."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,10 +49,12 @@ class GreedyTask(Task):
     def compute(self, vectors: UnitVectors, unit: Unit) -> Any:
         """The rows of a group, the cosine and slot of each one's best kept one, and whether it is kept."""
         order = self.comparisons[unit.comparisons[0]].rows
-        pool = Pool(vectors, order, self.tuning)
+        pool = Pool(vectors, order, replace(self.tuning, prune_most=0))
         cosine, slot, stays = np.full(len(order), np.nan), np.full(len(order), -1), np.zeros(len(order), bool)
-        for start in range(0, len(order), self.tuning.tile_rows):
-            slots = np.arange(start, min(start + self.tuning.tile_rows, len(order)))
+        for start in range(0, len(order), (step := self.tuning.tile_rows)):
+            slots = np.arange(start, min(start + step, len(order)))
+            if stays[: max(start - step, 0)].sum() < self.tuning.tile_columns <= stays[:start].sum():
+                pool = Pool(vectors, order, self.tuning)  # only from here on there is much to rule out
             x = pool.read(slots)
             search = Search(pool, x, Exclusion.nothing(len(x)), self.tuning, own=slots)
             before, kept = search.best(np.flatnonzero(stays))

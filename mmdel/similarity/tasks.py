@@ -3,8 +3,7 @@
     task = Task([Comparison(rows, columns)], tuning)
     task.compute(vectors, unit)                          # a pure function of the task and the unit: rows, cosines and partners
 
-The processes of a job get the same task and the same units, and share these (:mod:`mmdel.compute.sharing`). So it does not
-matter what machine computes a unit, how many cores it has, or how its own sums would have cut the work.
+The processes of a job get the same task and the same units, and share these (:mod:`mmdel.compute.sharing`).
 """
 
 from collections.abc import Iterator, Sequence
