@@ -76,4 +76,4 @@ test-slow: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy mmdel
+	$(BIN)/mypy

@@ -14,6 +14,8 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 MIM = ('configs', 'tools', 'model-index.yml')
+NEED_DEMO = ('tools/demo.py', 'tools/demo_truth.py', 'tools/make_demo_data.py')
+"""They draw and judge the synthetic demo data of `demo/`, which is not installed."""
 
 # Installing mmdel into a working OpenMMLab project changes nothing that is there (tests/test_requirements.py): lower
 # bounds are what such projects have, and `make test-lowest` runs them.
@@ -95,6 +97,7 @@ def mim_files() -> list[str]:
     """The files of `.mim`, relative to the root; what editors and interpreters leave behind is none of them."""
     paths = [path for name in MIM for path in ((ROOT / name).rglob('*') if (ROOT / name).is_dir() else [ROOT / name])]
     names = [path.relative_to(ROOT) for path in paths if path.is_file()]
+    names = [name for name in names if name.as_posix() not in NEED_DEMO]
     rubbish = re.compile(r'__pycache__|\..*|.*(~|\.py[cod])')
     return sorted(str(name) for name in names if not any(map(rubbish.fullmatch, name.parts)))
 

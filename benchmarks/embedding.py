@@ -1,4 +1,4 @@
-"""Does reading real image files slow the model down?
+"""How much slower than the bare model is embedding from image files?
 
     python benchmarks/embedding.py --images data/wce --count 192
     python benchmarks/embedding.py --images data/wce --enlarge 1280x1024 --reduce-to none 224 --models ViT-B/16

@@ -1,4 +1,4 @@
-"""What does it cost to know that files are what they were?
+"""What does it cost to check that files are unchanged?
 
     python benchmarks/identity.py --images 100000 --kilobytes 20
 

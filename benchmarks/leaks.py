@@ -1,4 +1,4 @@
-"""How many planted copies of test images does the leak check find, and does it call anything else a leak?
+"""How many planted copies of test images does the leak check find, and how often is it wrong?
 
     python benchmarks/leaks.py --kvasir data/kvasir_seg --others data/wce --encoder pixels
 

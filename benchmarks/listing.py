@@ -1,4 +1,4 @@
-"""What do lists of millions of image files take, before a vector is compared and when the subset is trained on?
+"""What do lists of millions of image files cost, in selection and in training?
 
     python benchmarks/listing.py --images 100000 1000000 10000000
 

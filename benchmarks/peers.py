@@ -1,4 +1,4 @@
-"""Looking for near-duplicates among the same image files: mmdel beside the tools that people use for it today.
+"""Finding near-duplicates in the same image files: mmdel beside other tools.
 
     python -m venv peers && peers/bin/pip install imagededup cleanvision fiftyone
     python benchmarks/peers.py --images data/wce --peers peers/bin/python

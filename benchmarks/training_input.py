@@ -1,4 +1,4 @@
-"""How many images a second does a training get with decoded images kept, and how many without?
+"""How many images per second does a training get, with and without cached pixels?
 
     python benchmarks/training_input.py --images data/wce
 

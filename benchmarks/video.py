@@ -28,10 +28,9 @@ from mmengine.logging import MMLogger
 import mmdel
 from mmdel.datasets import DataDEL
 from mmdel.embedding import BaseEmbedder, PixelEmbedder, ViTEmbedder, embed_images
-from mmdel.images import videos
+from mmdel.images import formats, frame_files
 from mmdel.images.frames import read_frame
 from mmdel.images.image_table import image_table
-from mmdel.images.videos import index
 
 CODECS = {
     'H.264, MP4, key every 12': ('clip.mp4', 'libx264', 12, {'crf': '18', 'preset': 'fast'}),
@@ -97,7 +96,7 @@ def main() -> None:
     files = sorted(args.images.rglob('*.jpg'))[: args.count]
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        index.INDEX_DIR = str(work / 'indices')
+        frame_files.INDEX_DIR = str(work / 'indices')
         jobs = [('pixels', PixelEmbedder(), len(files))] + (
             [('ViT-S/14', ViTEmbedder(VIT), args.vit)] if args.vit else []
         )
@@ -106,8 +105,8 @@ def main() -> None:
                 film, stills = work / f'{number}{count}' / 'film', work / f'{number}{count}' / 'stills'
                 make_video(film / file, files[:count], codec, keys_every, options)
                 stills.mkdir()
-                for frame in range(videos.read_index(str(film / file)).count):
-                    image = read_frame(videos.frame_path(str(film / file), frame)).image
+                for frame in range(frame_files.read_index(str(film / file)).count):
+                    image = read_frame(formats.frame_path(str(film / file), frame)).image
                     cv2.imwrite(str(stills / f'{frame:06d}.jpg'), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
                 rounds = [(rate(stills, embedder), rate(film, embedder)) for _ in range(args.rounds)]
                 ratios = sorted(from_video / from_files for from_files, from_video in rounds)

@@ -1,4 +1,4 @@
-"""``python -m mmdel doctor``: which versions are here, what is known to clash, and the line that mends it."""
+"""``python -m mmdel doctor``: the versions installed, known conflicts, and the command that fixes each."""
 
 import argparse
 

@@ -17,8 +17,8 @@ except ImportError as error:
     ) from error
 
 
-def _child(kind: str, parent: Registry, room: str) -> Registry:
-    return Registry(kind, parent=parent, scope='mmdel', locations=[f'mmdel.{room}'])
+def _child(kind: str, parent: Registry, package: str) -> Registry:
+    return Registry(kind, parent=parent, scope='mmdel', locations=[f'mmdel.{package}'])
 
 
 DATASETS = _child('dataset', mmengine_registry.DATASETS, 'datasets')

@@ -1,6 +1,6 @@
-"""Threads over independent pieces of work, each with single-threaded matrix libraries.
+"""Independent work units on threads, each with single-threaded matrix libraries.
 
-So a whole piece runs in parallel, not only the products in it.
+So whole units run in parallel, not only the products in them.
 """
 
 import sys
@@ -19,11 +19,11 @@ SWITCH_INTERVAL = 50e-6
 
 
 def on_threads(work: Callable[[int], None], numbers: Iterable[int], threads: int | None = None) -> None:
-    """Do pieces of work in the order of their numbers, each by the next free thread.
+    """Do work units in the order of their numbers, each on the next free thread.
 
     Args:
-        work (Callable): Does the piece of a number. Where it raises, no further piece is begun, and the error is raised here.
-        numbers (Iterable[int]): Of the pieces; asked for one at a time, when a thread is free.
+        work (Callable): Does the unit of a number. If it raises, no further unit is begun, and the error is raised here.
+        numbers (Iterable[int]): Of the units; asked for one at a time, when a thread is free.
         threads (int, optional): Defaults to None (all cores).
     """
     waiting = iter(numbers)

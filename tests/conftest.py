@@ -9,17 +9,29 @@ from types import SimpleNamespace
 import av
 import cv2
 import numpy as np
+import PIL
 import pyarrow as pa
 import pytest
 from hypothesis import settings
 from mmengine.dataset import BaseDataset, base_dataset
+from packaging.version import Version
 
 from mmdel.compute.file_state import FileState
-from mmdel.datasets.synthetic import render_pool, render_segmentation
-from mmdel.images.videos import index
+from mmdel.images import frame_files
 from mmdel.subset import Subset
+from synthetic import render_pool, render_segmentation
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """``@pytest.mark.reads(pillow=...)``: for images that mmdel refuses with an older library, which cannot decode them."""
+    for mark in item.iter_markers('reads'):
+        for name, least in mark.kwargs.items():
+            found = {'opencv': cv2.__version__, 'pillow': PIL.__version__}[name]
+            if Version(found) < Version(least):
+                pytest.skip(f'{name} {found} is older than {least}, with which this was seen to pass')
+
 
 settings.register_profile('mmdel', deadline=None, derandomize='CI' in os.environ)
 settings.load_profile('mmdel')
@@ -57,7 +69,7 @@ def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def kept_between_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What is known of videos is kept where the tests' own files are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index, 'INDEX_DIR', str(tmp_path_factory.mktemp('videos')))
+        patch.setattr(frame_files, 'INDEX_DIR', str(tmp_path_factory.mktemp('videos')))
         yield
 
 

@@ -1,4 +1,4 @@
-"""Does the pool hold images that models are tested on?
+"""Does the pool contain test images?
 
 python tools/check_leakage.py work_dirs/meddel_eta08 --against configs/segmentation/CONFIG.py
 """
@@ -21,34 +21,32 @@ DRAWN = 12
 
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(
-        description='Find images of a pool that are copies of test images, also resized, compressed, cropped or mirrored ones. '
+        description='Find copies of test images in a pool, including resized, compressed, cropped and mirrored ones. '
         'All images of the pool are checked, kept or not.',
-        epilog='Beside the subset it writes leaks.csv, leaks.json and leaks.png. The subset itself is never changed: --exclude '
+        epilog='Writes leaks.csv, leaks.json and leaks.png beside the subset. The subset itself is never changed: --exclude '
         'makes another one.',
     )
-    parser.add_argument('subset', help='a subset.parquet, or the work dir that holds it')
+    parser.add_argument('subset', help='a subset.parquet, or its work dir')
     parser.add_argument(
         '--against',
         nargs='+',
         required=True,
         metavar='CONFIG',
-        help='mmseg or mmpretrain configs, whose test images are taken (those of the validation where there are none), or '
+        help='mmseg or mmpretrain configs, whose test images are taken (or validation images if there are none), or '
         'folders of images',
     )
-    parser.add_argument(
-        '--threshold', type=float, help='agreement from which on two pictures are nearly identical (0.8)'
-    )
-    parser.add_argument('--neighbours', type=at_least(1), metavar='N', help='images looked at for each test image (8)')
+    parser.add_argument('--threshold', type=float, help='agreement from which a pair counts as a leak (0.8)')
+    parser.add_argument('--neighbours', type=at_least(1), metavar='N', help='images compared with each test image (8)')
     parser.add_argument(
         '--exclude',
         nargs='?',
         const=BESIDE,
         metavar='DIR',
-        help='choose again without the copies (reason "leak") and write it into DIR (default: WORK_DIR-without-leaks)',
+        help='select again without the copies (reason "leak") and write it to DIR (default: WORK_DIR-without-leaks)',
     )
-    parser.add_argument('--config', help='the config of the run, where it has an encoder or a dataset of your own')
-    parser.add_argument('--images', metavar='DIR', help='the image folder, where it is another one now')
-    parser.add_argument('--device', help="where the encoder runs, e.g. 'cuda:1' (default: a GPU where there is one)")
+    parser.add_argument('--config', help='the config of the run, if it has an encoder or dataset of your own')
+    parser.add_argument('--images', metavar='DIR', help='the image folder, if it has moved')
+    parser.add_argument('--device', help="where the encoder runs, e.g. 'cuda:1' (default: a GPU if there is one)")
     return parser.parse_args()
 
 

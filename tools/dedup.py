@@ -1,4 +1,4 @@
-"""Choose the images that are worth training on.
+"""Select the images that are worth training on.
 
 python tools/dedup.py configs/meddel_eta08.py --images my/frames --ratio 0.05
 """
@@ -222,7 +222,7 @@ def run(args: argparse.Namespace) -> None:
 
     # by every process, since the config may import what is shared later
     cfg = load_config(args)
-    if not sharing.is_leader():
+    if not sharing.is_main_process():
         sharing.serve()
         return
     work_dir = Path(cfg.work_dir)

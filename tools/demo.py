@@ -23,7 +23,7 @@ SHOWN = ('equal compute: ',)
 
 
 def parse_args() -> argparse.Namespace:
-    parser = ArgumentParser(description='The whole loop on synthetic demo data, command by command.')
+    parser = ArgumentParser(description='Everything on synthetic demo data, command by command.')
     return parser.parse_args()
 
 

@@ -8,9 +8,11 @@ import csv
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 
 from mmdel.cli.arguments import ArgumentParser
 
+DEMO = Path(__file__).resolve().parents[1] / 'demo'
 KINDS = ('frame', 'black', 'washed_out', 'blurred', 'text', 'copy', 'unreadable')
 COLUMNS = ('far', 'duplicate', 'unreadable', 'other')
 
@@ -68,9 +70,11 @@ def copies(rows, why: dict[str, str]) -> str:
 def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from mmdel.datasets.synthetic import Truth
     from mmdel.errors import SubsetError
     from mmdel.subset import Subset
+
+    sys.path.insert(0, str(DEMO))
+    from synthetic import Truth
 
     try:
         with open(args.truth, newline='', encoding='utf-8') as file:

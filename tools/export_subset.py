@@ -1,4 +1,4 @@
-"""Take a subset out of mmdel: its images as plain files, or an annotation file with its images only.
+"""Export a subset: its images as plain files, or a filtered annotation file.
 
 python tools/export_subset.py work_dirs/RUN/subset.parquet --root my/frames --out my/frames_5_percent
 """
@@ -11,11 +11,11 @@ from mmdel.cli.arguments import ArgumentParser, at_least, cosine, share
 
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(
-        description='Write the kept images of a subset once, as plain files: frames of videos as JPEG or PNG, images copied or '
-        'linked, with manifest.csv from new names to old keys. Or, with --ann-file, filter an annotation file.',
-        epilog='The images of the subset are only read, and nothing is overwritten. A run that was killed goes on.',
+        description='Write the kept images of a subset as plain files: video frames as JPEG or PNG, image files copied or '
+        'linked, with a manifest.csv of new names and old keys. Or, with --ann-file, filter an annotation file.',
+        epilog='The original images are only read, and nothing is overwritten. A killed run continues.',
     )
-    parser.add_argument('subset', help='subset.parquet of a run, or its folder')
+    parser.add_argument('subset', help='a subset.parquet, or its work dir')
     parser.add_argument('--root', metavar='DIR', help='the folder that the keys of the subset are relative to')
     parser.add_argument('--out', required=True, help='the new folder, or with --ann-file the new file')
     cut = parser.add_mutually_exclusive_group()
@@ -24,23 +24,23 @@ def parse_args() -> argparse.Namespace:
     how = parser.add_mutually_exclusive_group()
     for name, text in (
         ('copy', 'copy image files (default)'),
-        ('hardlink', 'link them, one disk'),
-        ('symlink', 'link by path'),
+        ('hardlink', 'hard links, on the same disk'),
+        ('symlink', 'symbolic links'),
     ):
         how.add_argument(f'--{name}', dest='how', action='store_const', const=name, help=text)
     parser.add_argument('--format', choices=['jpg', 'png'], default='jpg', help='of video frames (default: jpg)')
     parser.add_argument('--quality', type=at_least(1), default=95, help='of jpg, 1 to 100 (default: 95)')
-    parser.add_argument('--workers', type=at_least(1), help='threads (default: the cores)')
-    parser.add_argument('--verify', action='store_true', help='compare what lies in --out with its manifest')
+    parser.add_argument('--workers', type=at_least(1), help='threads (default: number of cores)')
+    parser.add_argument('--verify', action='store_true', help='compare the files in --out with the manifest')
     parser.add_argument(
         '--ann-file', metavar='IN', help='an annotation file of OpenMMLab or COCO, json or txt, to filter'
     )
-    parser.add_argument('--prefix', help='with --ann-file: what stands before a name to make it a key')
+    parser.add_argument('--prefix', help='with --ann-file: prefix that turns a name into a key')
     parser.add_argument(
         '--unlisted',
         choices=['error', 'drop', 'keep'],
         default='error',
-        help='with --ann-file: images that the subset lacks',
+        help='with --ann-file: images that the subset does not list',
     )
     args = parser.parse_args()
     if not (args.root or args.ann_file or args.verify):

@@ -4,9 +4,12 @@ python tools/make_demo_data.py --out data/demo
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from mmdel.cli.arguments import ArgumentParser, at_least
+
+DEMO = Path(__file__).resolve().parents[1] / 'demo'
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,7 +23,9 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from mmdel.compute.progress import Stages
-    from mmdel.datasets.synthetic import write_demo_data
+
+    sys.path.insert(0, str(DEMO))
+    from synthetic import write_demo_data
 
     out = write_demo_data(args.out, args.seed, Stages(Console(stderr=True)))
     for kind, folder in (('pool', Path('pool')), ('segmentation', Path('segmentation', 'kvasir-seg', 'images'))):

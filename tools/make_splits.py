@@ -10,9 +10,9 @@ from mmdel.cli.arguments import ArgumentParser
 
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(
-        description='Write train.txt, val.txt and test.txt beside images/ and masks/: the official split where its lists '
-        'are there, else 80/10/10 by a hash, sequences whole.',
-        epilog='Nothing changes when it runs again. Lists that somebody else wrote are replaced only with --overwrite, and kept '
+        description='Write train.txt, val.txt and test.txt beside images/ and masks/: the official split if its lists '
+        'exist, otherwise 80/10/10 by a hash, without splitting sequences.',
+        epilog='Running it again changes nothing. Lists from elsewhere are replaced only with --overwrite, and kept '
         'in official/.',
     )
     parser.add_argument('folders', nargs='+', metavar='FOLDER', help='folders that hold images/ and masks/')
@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--groups', metavar='CSV', help='what belongs together, columns stem,group (default: groups.csv in the folder)'
     )
-    parser.add_argument('--overwrite', action='store_true', help='write the lists again though they are there')
+    parser.add_argument('--overwrite', action='store_true', help='replace existing lists')
     return parser.parse_args()
 
 

@@ -112,7 +112,7 @@ def prepare(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from mmdel.compute.progress import Stages
-    from mmdel.datadel.converters import assemble
+    from mmdel.datadel.assembly import assemble
 
     reports, strays = assemble(args.raw, args.out, args.only, args.copy, Stages(Console(stderr=True)))
     lines = show(reports, args.out)
@@ -128,7 +128,7 @@ def verify(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from mmdel.compute.progress import Stages
-    from mmdel.datadel.converters import verify as look
+    from mmdel.datadel.assembly import verify as look
     from mmdel.errors import DatasetError
 
     if not Path(args.out).is_dir():

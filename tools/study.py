@@ -17,19 +17,19 @@ TOOLS = Path(__file__).resolve().parent
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(
         description='Run a study: selectors x ratios x seeds x downstream sets.',
-        epilog='Without --dry-run, --collect, --submit and --plot everything that is not done is run, then collected and drawn. '
-        'Exit status: 0 all cells are done, 1 some failed, 2 a mistake in the config or options, 3 some are still missing.',
+        epilog='Without --dry-run, --collect, --submit and --plot all missing runs are executed, then collected and drawn. '
+        'Exit status: 0 all cells are done, 1 some failed, 2 invalid config or options, 3 some are still missing.',
     )
     parser.add_argument('config', help='the config of a study, e.g. configs/study/demo.py')
     parser.add_argument('--work-dir', help="where everything goes (default: the config's)")
-    parser.add_argument('--dry-run', action='store_true', help='show the runs and their cost, and run nothing')
+    parser.add_argument('--dry-run', action='store_true', help='list the runs and their cost, without running them')
     parser.add_argument(
         '--jobs', type=at_least(1), default=1, metavar='N', help='runs at a time (default: %(default)s)'
     )
-    parser.add_argument('--submit', choices=['slurm'], help='hand the runs to a cluster instead, one job each')
-    parser.add_argument('--collect', action='store_true', help='only write the results table of what is done')
+    parser.add_argument('--submit', choices=['slurm'], help='submit the runs to a cluster instead, one job each')
+    parser.add_argument('--collect', action='store_true', help='only write the results table of finished runs')
     parser.add_argument('--plot', action='store_true', help='only draw tables and figures from the results table')
-    parser.add_argument('--run', metavar='NAME', help='run a single run of the plan, as a job of the cluster does')
+    parser.add_argument('--run', metavar='NAME', help='execute a single run of the plan, as a cluster job does')
     parser.add_argument(
         '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change any key of the config'
     )

@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
         '--work-dir', help="where the log and metrics go (default: the config's, or work_dirs/<config>)"
     )
     parser.add_argument(
-        '--out', help='keep the predictions: a folder of index masks for segmentation, a .pkl file for the others'
+        '--out', help='keep the predictions: a folder of index masks for segmentation, a .pkl file otherwise'
     )
     parser.add_argument('--metrics-out', metavar='FILE.json', help='write the metrics to this file')
     parser.add_argument(
@@ -53,19 +53,19 @@ def parse_args() -> argparse.Namespace:
 
 def load_config(args: argparse.Namespace):
     from mmdel.errors import ConfigError
-    from mmdel.training import training_config as command_line
+    from mmdel.training import training_config
 
-    cfg = command_line.read_training_config(args.config, args.cfg_options)
+    cfg = training_config.read_training_config(args.config, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
     cfg.load_from, cfg.resume = args.checkpoint, False
     if not cfg.get('test_dataloader'):
         raise ConfigError(f'{args.config} has no test_dataloader: there is nothing to evaluate.')
     if args.retention is not None:
-        command_line.set_retention(cfg, args.retention)
+        training_config.set_retention(cfg, args.retention)
     if args.show or args.show_dir:
-        command_line.draw_predictions(cfg, args.show_dir, args.show, args.interval, args.wait_time)
+        training_config.draw_predictions(cfg, args.show_dir, args.show, args.interval, args.wait_time)
     if args.out:
-        command_line.keep_predictions(cfg, args.out)
+        training_config.keep_predictions(cfg, args.out)
     if args.tta:
         if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
             raise ConfigError(f'--tta needs tta_model and tta_pipeline, and {args.config} has none.')

@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='FILE',
-        help='go on from this checkpoint, or without FILE from the latest in the work dir; never done unasked',
+        help='resume from this checkpoint, or without FILE from the latest in the work dir; never done unasked',
     )
     parser.add_argument(
         '--equal-compute',
@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
         type=at_least(1),
         const=-1,
         metavar='EPOCHS',
-        help='train a subset so long that it costs what EPOCHS over all images do (default: 200)',
+        help='train on a subset at the cost of EPOCHS over all images (default: 200)',
     )
     parser.add_argument(
         '--pretrained', metavar='FILE', help='the encoder to start from: model.backbone.init_cfg.checkpoint'
@@ -44,8 +44,8 @@ def parse_args() -> argparse.Namespace:
         metavar='R',
         help="the share of data that NormDEL weighs: a number in (0, 1], or that run's subset file",
     )
-    parser.add_argument('--amp', action='store_true', help='mixed precision where the machine has it')
-    parser.add_argument('--no-validate', action='store_true', help='do not evaluate while training')
+    parser.add_argument('--amp', action='store_true', help='mixed precision if the hardware supports it')
+    parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate by the actual batch size')
     parser.add_argument(
         '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change any key of the config'
@@ -61,18 +61,17 @@ def parse_args() -> argparse.Namespace:
 
 def load_config(args: argparse.Namespace):
     from mmdel.errors import ConfigError
-    from mmdel.training import equal_compute
-    from mmdel.training import training_config as command_line
+    from mmdel.training import equal_compute, training_config
 
-    cfg = command_line.read_training_config(args.config, args.cfg_options)
+    cfg = training_config.read_training_config(args.config, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if args.pretrained:
-        command_line.set_pretrained(cfg, args.pretrained)
+        training_config.set_pretrained(cfg, args.pretrained)
     if args.retention is not None:
-        command_line.set_retention(cfg, args.retention)
+        training_config.set_retention(cfg, args.retention)
     if args.equal_compute is not None:
         full = equal_compute.FULL_EPOCHS if args.equal_compute == -1 else args.equal_compute
         budget = equal_compute.equal_compute(cfg, full)

@@ -1,1 +1,1 @@
-"""What a person starts: ``python -m mmdel COMMAND``."""
+"""The command ``python -m mmdel COMMAND``, and how all tools parse their arguments."""

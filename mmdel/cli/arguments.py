@@ -1,4 +1,4 @@
-"""How every tool reads what was typed: what is empty, given twice or misspelt is a mistake, said in one line.
+"""How every tool parses its command line: empty, repeated or misspelt options are errors of one line.
 
     parser = ArgumentParser(description='...')
     parser.add_argument('--images', metavar='DIR')

@@ -1,1 +1,1 @@
-"""What a run stands on."""
+"""What every run needs, whatever it computes."""

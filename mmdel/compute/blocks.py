@@ -1,4 +1,4 @@
-"""Long columns a block at a time: of millions of rows few are Python objects at once.
+"""Long columns in blocks, so that few of millions of rows are Python objects at once.
 
 for path in values(table['path']):
     ...

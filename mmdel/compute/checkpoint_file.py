@@ -1,4 +1,4 @@
-"""A torch checkpoint opened without running what it names.
+"""Opens a torch checkpoint without running code that it names.
 
     content = read_checkpoint('epoch_10.pth')      # {'state_dict': {...}, 'meta': ..., 'message_hub': ...}
 

@@ -1,4 +1,4 @@
-"""Whether what is to be written has room: said before it is written, not when the disk is full."""
+"""Checks that there is enough disk space before anything is written."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Processes that find each other, with or without GPUs."""
+"""Starts torch.distributed under any launcher, with or without GPUs."""
 
 import os
 import subprocess

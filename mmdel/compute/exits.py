@@ -1,4 +1,4 @@
-"""How a command ends: well, or with one line that says what was wrong and what to do.
+"""How a command ends: successfully, or with one line that says what was wrong and what to do.
 
     end_with(run, args, kept='vectors made so far are kept')
 

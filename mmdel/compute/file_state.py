@@ -1,4 +1,4 @@
-"""By what a file is known to be as it was, without reading it.
+"""The state by which a file is known to be unchanged, without reading it.
 
     before = file_state(path)
     ...

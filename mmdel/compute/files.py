@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and what is known of files by their contents."""
+"""Files that are either complete or absent, and facts about files, cached by content."""
 
 import csv
 import hashlib

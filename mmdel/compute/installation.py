@@ -1,4 +1,4 @@
-"""What of an installation is known not to work together, and the line that mends it.
+"""Known conflicts between installed packages, and the command that fixes each.
 
     report = examine()
     report.versions       # {'torch': '2.1.2', 'mmcv': '2.1.0', ...}

@@ -1,4 +1,4 @@
-"""Which number format a model runs in."""
+"""The floating-point format that a model runs in."""
 
 import torch
 

@@ -1,25 +1,25 @@
-"""Work that the processes of one job share; a process that is alone does all of it by the same code.
+"""Work shared by the processes of one job; a process that is alone does all of it by the same code.
 
     with sharing.joined('pytorch'):        # every process
-        if not sharing.is_leader():
-            sharing.serve()                # until the leader has ended
+        if not sharing.is_main_process():
+            sharing.serve()                # until rank 0 has ended
             return
         ...                                # rank 0 runs the program as if it were alone, and somewhere in it:
         parts = sharing.share(work, vectors, tick)
 
     def work(vectors, claim, tick):        # every process
-        for piece in claim(1000):          # each of the 1,000 pieces goes to one process, the next free one
+        for unit in claim(1000):           # each of the 1,000 work units goes to one process, the next free one
             ...
             tick(1)
         return what_was_found              # share() returns this of every process, by rank
 
-Pieces are handed out by a counter in the key-value store of the process group, so that a slow process takes fewer of them and
-holds nobody up. Processes wait by asking the store, never inside a collective: no wait is too long, however long rank 0 alone is
-busy. Objects travel through :mod:`mmengine.dist` and only when all processes are there to take them.
+Work units are handed out by a counter in the key-value store of the process group, so that a slow process takes fewer of them and
+delays nobody. Processes wait by polling the store, never inside a collective operation: however long rank 0 alone is busy, no
+timeout ends the job. Objects travel through :mod:`mmengine.dist`, and only when all processes are there to receive them.
 
-A job ends as a whole. The first process that fails says why, and the others end without a word. A process that was killed, or
-whose machine is lost, gives no more signs of life, and the others end after :data:`SILENT_BEATS` times :data:`BEAT_S` seconds
-where the launcher has not ended them before.
+A job ends as a whole. The first process that fails prints why, and the others end silently. A process that was killed, or whose
+machine is lost, sends no more heartbeats, and the others end after :data:`SILENT_BEATS` times :data:`BEAT_S` seconds unless the
+launcher has ended them before.
 """
 
 import os
@@ -35,16 +35,15 @@ from typing import Any, NoReturn
 import torch
 from mmengine.dist import broadcast_object_list, gather_object, get_dist_info
 
-from mmdel.compute import distributed
-from mmdel.compute import exits as command_line
+from mmdel.compute import distributed, exits
 from mmdel.compute.progress import Tick
 from mmdel.errors import ConfigError, LostProcessError
 
 BEAT_S = 3.0
-"""Seconds between two signs of life. Each process counts its own, so that a job that is suspended as a whole goes on."""
+"""Seconds between two heartbeats. Each process counts its own, so that a job that is suspended as a whole goes on."""
 
 SILENT_BEATS = 15
-"""Beats without a sign of life after which a process counts as dead; a busy interpreter may miss some of its own."""
+"""Missed heartbeats after which a process counts as dead; a busy interpreter may miss some of its own."""
 
 PARTING_S = 2.0
 """The process that says what went wrong has this long before others end, and the launcher then all."""
@@ -84,13 +83,13 @@ def everything(count: int, at_once: int = 1) -> Iterator[int]:
     return iter(range(count))
 
 
-def processes() -> int:
-    """How many processes share the work."""
+def get_world_size() -> int:
+    """How many processes share the work; as in :mod:`mmengine.dist`."""
     return 1 if _team is None else _team.size
 
 
-def is_leader() -> bool:
-    """Whether this process runs the program, and does not only share its work."""
+def is_main_process() -> bool:
+    """Whether this process runs the program (rank 0), and does not only share its work."""
     return _team is None or _team.rank == 0
 
 
@@ -127,11 +126,11 @@ def joined(launcher: str) -> Iterator[None]:
     except BaseException as error:
         if isinstance(error, LostProcessError):
             _team.fail(f'error: {error}', own=False)
-        if isinstance(error, command_line.Stopped):
+        if isinstance(error, exits.Stopped):
             _team.fail(error.line, own=False, status=128 + error.number)
-        if (line := command_line.mendable(error)) is not None:
-            _team.fail(f'error: {line}', status=command_line.MISTAKE)
-        _team.fail(command_line.traceback_and_report(error))
+        if (line := exits.mendable(error)) is not None:
+            _team.fail(f'error: {line}', status=exits.MISTAKE)
+        _team.fail(exits.traceback_and_report(error))
     _team = None
     torch.distributed.destroy_process_group()
 
@@ -177,14 +176,14 @@ class Team:
             broadcast_object_list([message])
         self.busy = True
         try:
-            told = _Told(self, tick, gathers=True)
-            found = work(common, self._claim, told)
-            self._meet(told.exchange)
+            counted = _SharedTick(self, tick, gathers=True)
+            found = work(common, self._claim, counted)
+            self._meet(counted.exchange)
         finally:
             self.busy = False
         with _exchanging():
             parts = gather_object((self._cut, found)) or []
-        # where processes cut the work in different ways, pieces were done twice or not at all
+        # where processes cut the work in different ways, units were done twice or not at all
         if len({cut for cut, _ in parts}) > 1:
             raise ConfigError('The processes of this job do not run the same version of mmdel; they need to.')
         return [part for _, part in parts]
@@ -199,9 +198,9 @@ class Team:
             if not known:
                 self._common = common
             self._cut = 0
-            told = _Told(self, lambda done: None, gathers=False)
-            found = work(self._common, self._claim, told)
-            told.exchange()
+            counted = _SharedTick(self, lambda done: None, gathers=False)
+            found = work(self._common, self._claim, counted)
+            counted.exchange()
             self._meet()
             with _exchanging():
                 gather_object((self._cut, found))
@@ -240,7 +239,7 @@ class Team:
     # --- the end of the job
 
     def watch(self) -> None:
-        """Give signs of life, and look at those of others: rank 0 at all, the others at rank 0."""
+        """Send heartbeats, and look at those of others: rank 0 at all, the others at rank 0."""
         threading.Thread(target=self._watch, name='watch', daemon=True).start()
 
     def _watch(self) -> None:
@@ -303,7 +302,7 @@ class Team:
                 self._count('left', 1)
 
 
-class _Told:
+class _SharedTick:
     """The tick of a shared work: others' units reach rank 0 through the store, and so its progress bar."""
 
     def __init__(self, team: Team, tick: Tick, gathers: bool) -> None:

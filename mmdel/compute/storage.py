@@ -1,4 +1,4 @@
-"""Storage that stumbles: asked again with patience, and never taken for what is wrong with a file.
+"""Retries on failing storage, whose errors are never blamed on a file.
 
     data = storage.read(path)                                   # whole, or StorageError
     found = storage.patiently(path, lambda: work_on(path))      # any call that may raise OSError

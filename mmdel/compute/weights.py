@@ -1,4 +1,4 @@
-"""Encoder weights from a file or a URL into a backbone: safely, strictly, never silently random.
+"""Loads encoder weights from a file or a URL into a backbone: safely, strictly, and never silently random.
 
     state = read_state_dict('vit.pth', prefix='backbone.')
     load_strictly(backbone, state, 'vit.pth')

@@ -1,1 +1,1 @@
-"""What a config says, and whether it can be so."""
+"""Reading configs, and checking them."""

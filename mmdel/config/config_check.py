@@ -1,4 +1,4 @@
-"""Whether parts of a config fit what reads them: keys against the arguments of a class, values against their annotations.
+"""Checks parts of a config against what reads them: keys against the arguments of a class, values against their annotations.
 
 check_value('abc', float | None, 'selector.epsilon')
 # ConfigError: selector.epsilon is a number or None, got 'abc'.

@@ -1,4 +1,4 @@
-"""Configs as the command line gives them: a file, and KEY=VALUE on top."""
+"""Configs as the command line gives them: a file, and KEY=VALUE on top of it."""
 
 import os
 import traceback

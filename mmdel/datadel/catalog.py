@@ -15,9 +15,16 @@ from mmdel.datadel.catalog_entry import Entry, Link
 from mmdel.datadel.catalog_pretraining import PRETRAINING
 from mmdel.errors import ConfigError
 
-__all__ = ['CATALOG', 'Entry', 'Link', 'find']
+__all__ = ['ASKED', 'CATALOG', 'Entry', 'Link', 'find']
 
-CATALOG: dict[str, Entry] = {entry.id: entry for entry in (*PRETRAINING, *DOWNSTREAM)}
+ASKED: tuple[Entry, ...] = (*PRETRAINING, *DOWNSTREAM)
+"""The entries in the order in which their converters are asked whose a file is: the first that claims it has it."""
+
+CATALOG: dict[str, Entry] = {
+    entry.id: entry
+    for division in (PRETRAINING, DOWNSTREAM)
+    for entry in sorted(division, key=lambda entry: entry.name)
+}
 """The entries by the name of their folder, in the order of Table 1."""
 
 

@@ -1,6 +1,20 @@
 """What the catalogue says about one dataset."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from mmdel.datadel.converters.converter import Converter
+from mmdel.datadel.groupings import Grouping
+
+Colour: TypeAlias = tuple[int, int, int]
+"""Red, green, blue in [0, 255]."""
+
+BLACK, GREEN, CYAN, YELLOW, MAGENTA, BLUE = COLOURS = (
+    *((0, 0, 0), (0, 255, 0), (0, 255, 255)),
+    *((255, 255, 0), (255, 0, 255), (0, 0, 255)),
+)
+"""Mucosa is red, so none of these is."""
 
 
 @dataclass(frozen=True)
@@ -22,17 +36,17 @@ class Link:
     contents: str = ''
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One row of Table 1, and what a person needs to get the dataset and to recognise it.
+    """One row of Table 1, what a person needs to get the dataset, and what its class, converter and configs are made from.
 
     Args:
         id (str): Its folder below ``data/datadel``.
         name (str): As Table 1 prints it.
-        division (str): 'pretraining' or 'downstream'.
+        division (str): 'pretraining' or 'downstream'. Defaults to 'downstream'.
         task (str): As Table 1 prints it.
         centres (int, optional): Medical centres in Table 1; None for "Not mentioned".
-        videos (int): Videos in Table 1.
+        videos (int): Videos in Table 1. Defaults to 0.
         frames (int): Frames in Table 1.
         disease (str): As Table 1 prints it.
         citation (str): The publication, short.
@@ -41,17 +55,22 @@ class Entry:
         archives (tuple[str, ...]): Names of the files that people download.
         layout (tuple[str, ...]): What is in them, one native form a line.
         expected (dict[str, int]): How many of each part the source itself holds, by the name of the part.
+        converter (Converter): What recognises it among downloads, and says what goes where.
         dataset (str): The class that reads it, for configs. Defaults to 'mmdel.DataDEL'.
+        about (str): The docstring of that class. Defaults to ''.
+        classes (Mapping[str, Colour]): The classes of its masks by their numbers, the background first, with colours to show
+            them in. Defaults to {}, there are no masks.
+        grouping (Grouping, optional): Which images belong together, where file names tell it. Defaults to None.
         links (tuple[Link, ...]): Official direct links. Defaults to ().
         notes (tuple[str, ...]): Where the source and Table 1 disagree, what an entry rests on, what is not known. Defaults to ().
     """
 
     id: str
     name: str
-    division: str
+    division: str = 'downstream'
     task: str
     centres: int | None
-    videos: int
+    videos: int = 0
     frames: int
     disease: str
     citation: str
@@ -60,7 +79,11 @@ class Entry:
     archives: tuple[str, ...]
     layout: tuple[str, ...]
     expected: dict[str, int]
+    converter: Converter
     dataset: str = 'mmdel.DataDEL'
+    about: str = ''
+    classes: Mapping[str, Colour] = field(default_factory=dict)
+    grouping: Grouping | None = None
     links: tuple[Link, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -8,34 +8,34 @@ from mmdel.datadel.catalog_entry import Entry
 HOW_TO = """\
 # DataDEL: the fourteen datasets
 
-After this page you can lay out, check and split whatever part of DataDEL you have downloaded.
+After this page you can arrange, check and split the parts of DataDEL that you have downloaded.
 
 This page is written by `python tools/prepare_datadel.py --list --format markdown > docs/datadel.md`.
 
-Download what you want from the official pages below into one folder; unpacked or as the archives that the pages hand out,
-zip or tar, under any outer folder names. Then
+Download the datasets that you want from the official pages below into one folder, as zip or tar archives or unpacked, with any
+outer folder names. Then
 
     python tools/prepare_datadel.py --raw downloads --out data/datadel
 
-recognises the datasets, checks every file, brings each into the canonical layout and prints what is complete and what is missing.
-The downloads are never changed. By default files on disk are linked (symbolic, relative links), with `--copy` they are
-copied; files in archives are written out. A second run does nothing, and a run that was killed goes on where it stopped.
+recognises the datasets, checks every file, arranges each dataset in the canonical layout, and reports what is complete and what
+is missing. The downloads are never changed. Files on disk are linked (symbolic, relative links), or copied with `--copy`; files
+in archives are extracted. A second run does nothing, and a killed run continues.
 
 | What | Where |
 |---|---|
-| pre-training sets, in their native tree, videos included | `data/datadel/<id>/` |
+| pre-training sets, in their original layout, including videos | `data/datadel/<id>/` |
 | downstream sets | `data/datadel/<id>/images`, `masks`, `train.txt`, `val.txt`, `test.txt`, `splits.json` |
 | every file that was left out, and why | `data/datadel/ledger/<id>.csv` |
 
-    python tools/prepare_datadel.py --out data/datadel --verify            # look at all of it again, pixel by pixel
+    python tools/prepare_datadel.py --out data/datadel --verify            # check everything again, pixel by pixel
     python tools/prepare_datadel.py --raw downloads --out data/datadel --only kvasir-seg edd2020
-    python tools/prepare_datadel.py --raw downloads --download kvasir-seg  # where the publisher has a direct link; asks first
+    python tools/prepare_datadel.py --raw downloads --download kvasir-seg  # if the publisher has a direct link; asks first
 
-In configs `mmdel.DataDEL(data_root='data/datadel', sources=('pretraining',))` reads the pre-training sets that are there, and
-with `videos='1fps'` frames of their videos ([videos.md](videos.md)). Images of the downstream sets are refused for pre-training
-unless `allow_downstream=True` says that they are meant.
+In configs, `mmdel.DataDEL(data_root='data/datadel', sources=('pretraining',))` reads the pre-training sets that are present,
+and with `videos='1fps'` frames of their videos ([videos.md](videos.md)). It refuses images of the downstream sets for
+pre-training unless you set `allow_downstream=True`.
 
-The licence column gives the meaning of the terms in a few words; the page is what counts. mmdel hands out no images.
+The licence column summarises the terms in a few words; the official page is authoritative. mmdel distributes no images.
 """
 
 

@@ -11,27 +11,14 @@ bytes are one group in any case.
 
 import hashlib
 import os
-import re
-from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from mmdel.datadel.catalog import CATALOG
 from mmdel.errors import DatasetError
 from mmdel.images.image_folder import counted, stem_of, three
 from mmdel.subset import plain_tables
-
-CLINICDB_FIRST_FRAMES = (
-    *(1, 26, 51, 68, 79, 104, 127, 152, 178, 200, 206, 228, 253, 278, 298),
-    *(318, 343, 364, 384, 409, 429, 448, 467, 479, 504, 529, 547, 572, 592),
-)
-"""First frame of each of the 29 sequences of CVC-ClinicDB, frames 1 to 612, as the description of the release tabulates them."""
-
-CLINICDB_FRAMES = 612
-
-_POLYPGEN_SEQUENCE = re.compile(r'(?<![a-z])seq\d+(_neg)?(_C[1-6](?!\d))?', re.IGNORECASE)
-_POLYPGEN_CENTRE = re.compile(r'(?<![A-Za-z0-9])C[1-6](?![A-Za-z0-9])')
-_EAD_RECORDING = re.compile(r'(\d+_[A-Z]_[A-Z]\d+)_\d{5}')
 
 
 @dataclass(frozen=True)
@@ -64,8 +51,8 @@ def group_images(images: Mapping[str, str], dataset: str, table: str | os.PathLi
     if table is not None:
         found, source = _from_table(table, images, notes), os.path.basename(os.fspath(table))
     else:
-        rule, source = _RULES.get(dataset, (lambda stems: {}, ''))
-        found = rule(images)
+        entry = CATALOG.get(dataset)
+        found, source = (entry.grouping.of(images), entry.grouping.source) if entry and entry.grouping else ({}, '')
         if not found:
             source = 'none known: every image by itself'
             notes.append(
@@ -87,36 +74,6 @@ def group_images(images: Mapping[str, str], dataset: str, table: str | os.PathLi
 
 
 # --- private
-
-
-def _clinicdb(stems: Iterable[str]) -> dict[str, str]:
-    frames = {stem: int(name) for stem in stems if (name := stem.rpartition('/')[2]).isdecimal()}
-    stems = list(stems)
-    # numbers of another kind would be given wrong sequences
-    if len(frames) < len(stems) or not all(1 <= frame <= CLINICDB_FRAMES for frame in frames.values()):
-        return {}
-    return {stem: f'sequence {bisect_right(CLINICDB_FIRST_FRAMES, frame)}' for stem, frame in frames.items()}
-
-
-def _polypgen(stems: Iterable[str]) -> dict[str, str]:
-    groups = {}
-    for stem in stems:
-        match = _POLYPGEN_SEQUENCE.search(stem) or _POLYPGEN_CENTRE.search(stem)
-        if match:
-            groups[stem] = match[0]
-    return groups
-
-
-def _ead(stems: Iterable[str]) -> dict[str, str]:
-    matches = {stem: _EAD_RECORDING.fullmatch(stem.rpartition('/')[2]) for stem in stems}
-    return {stem: match[1] for stem, match in matches.items() if match}
-
-
-_RULES: dict[str, tuple[Callable[[Iterable[str]], dict[str, str]], str]] = {
-    'cvc-clinicdb': (_clinicdb, 'sequences from the frame numbers of the release'),
-    'polypgen': (_polypgen, 'sequences, else centres, from the file names of the release'),
-    'ead2019': (_ead, 'recordings from the file names of the release'),
-}
 
 
 def _from_table(path: str | os.PathLike[str], images: Mapping[str, str], notes: list[str]) -> dict[str, str]:

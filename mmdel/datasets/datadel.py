@@ -18,12 +18,22 @@ from numpy.typing import NDArray
 from mmdel.compute import storage
 from mmdel.datadel.catalog import CATALOG
 from mmdel.errors import ConfigError, DatasetError, UnreadableImage
-from mmdel.images import keys, metadata_table
-from mmdel.images.formats.pages import is_page_file
+from mmdel.images import formats, keys, metadata_table
+from mmdel.images.formats import frame_path, is_video, split_frame
+from mmdel.images.frame_files import read_index
 from mmdel.images.ignored import Exclusion
-from mmdel.images.listing import EXCLUDED, MASK, Listing, by_folder, file_problem, list_images, masks_among, select
-from mmdel.images.video_listing import list_frames, with_pages
-from mmdel.images.videos import FrameStep, frame_path, is_video, read_index, split_frame
+from mmdel.images.listing import (
+    EXCLUDED,
+    MASK,
+    Listing,
+    by_folder,
+    counted,
+    file_problem,
+    list_images,
+    masks_among,
+    select,
+)
+from mmdel.images.sampling import FrameStep, list_frames
 from mmdel.registry import DATASETS
 from mmdel.subset import plain_lists
 
@@ -153,19 +163,19 @@ class DataDEL(BaseDataset):
         self._refuse_downstream(listing)
         names, ledger, notes = listing.keys, [*listing.ledger], [*listing.notes]
         if self._step is not None:
-            pages = with_pages([(key, listing.path(key)) for key in names if is_page_file(key)])
-            videos, unusable = list_frames([*((key, listing.path(key)) for key in listing.videos), *pages], self._step)
+            files = chain(listing.videos, filter(formats.may_have_pages, names))
+            chosen, unusable = list_frames([(key, listing.path(key)) for key in files], self._step)
             ledger += unusable
-            of_pages = {key for key, _ in pages}
-            names = tuple(name for name in names if name not in of_pages) if of_pages else names
-            frames = (frame_path(video.key, number) for video in videos for number in video.frames.tolist())
+            no_images = {*chosen, *(key for key, _ in unusable)}
+            names = tuple(name for name in names if name not in no_images) if no_images else names
+            frames = (frame_path(key, number) for key, numbers in chosen.items() for number in numbers.tolist())
             names = tuple(name for name, _ in groupby(sorted(chain(names, frames))))
         elif listing.videos:
             listing = replace(
                 listing, skipped={**listing.skipped, 'video, of which no frames are taken': listing.videos}
             )
             notes.append(
-                f'{_count(len(listing.videos), "video")} left out. Take frames of them with videos=, for instance --videos 1fps'
+                f'{counted(len(listing.videos), "video")} left out. Take frames of them with videos=, for instance --videos 1fps'
             )
         self.ledger, self.notes, self.skipped = tuple(sorted(ledger)), tuple(notes), listing.skipped
         if not names:
@@ -281,7 +291,7 @@ class DataDEL(BaseDataset):
             )
         notes: list[str] = []
         if excluded:
-            notes.append(f'{_count(sum(map(len, excluded.values())), "file")} of the list left out by --exclude')
+            notes.append(f'{counted(sum(map(len, excluded.values())), "file")} of the list left out by --exclude')
         if self.masks == 'auto':
             masks, of_masks = masks_among(by_folder(images), self.data_root, [*chain(*excluded.values())])
             notes += of_masks
@@ -329,7 +339,8 @@ class DataDEL(BaseDataset):
         return file_problem(path)
 
     def _item(self, key: str, listing: Listing, labels: Mapping[str, int]) -> dict[str, Any]:
-        item = {'img_path': listing.path(key), **self._told(key)}
+        path = listing.path(key)
+        item = {'img_path': path, **formats.metadata(path), **self._told(key)}
         if 'label' in item:
             item['gt_label'] = labels[item.pop('label')]
         return item
@@ -427,14 +438,10 @@ def _about_labels(counts: Counter[str], images: int) -> str:
     most = ', '.join(f'{name} {count:,}' for name, count in counts.most_common(5)) + ', ...' * (len(counts) > 5)
     lone = images - counts.total()
     return (
-        f'{_count(counts.total(), "image")} with a label, {len(counts):,} different ones'
+        f'{counted(counts.total(), "image")} with a label, {len(counts):,} different ones'
         + (f' ({most})' if counts else '')
-        + (f'; {_count(lone, "image")} without' if lone else '')
+        + (f'; {counted(lone, "image")} without' if lone else '')
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f'{number:,} {noun}' if number == 1 else f'{number:,} {noun}s'
 
 
 def _examples(ledger: Sequence[tuple[str, str]]) -> str:

@@ -1,4 +1,4 @@
-"""Decoded images on disk, as raw bytes that any number of processes read out of the page cache.
+"""Decoded images on disk, as raw bytes that any number of processes read through the page cache.
 
     store = DecodedStore('work_dirs/.decoded', limit=8_000_000_000)
     store.put(name, state, {'img': image, 'ori_shape': (640, 640)})

@@ -19,14 +19,11 @@ from typing import Any, ClassVar
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
+from mmdel.datadel.catalog import CATALOG, Entry
+from mmdel.datadel.catalog_entry import COLOURS
 from mmdel.errors import ConfigError, DatasetError
 from mmdel.images.image_folder import by_stem, counted, read_list, three, unmatched
 from mmdel.registry import DATASETS
-
-_POLYP: dict[str, Any] = dict(classes=('background', 'polyp'), palette=[[0, 0, 0], [0, 255, 0]])
-
-# mucosa is red, so none of these is
-_COLOURS = ([0, 0, 0], [0, 255, 0], [0, 255, 255], [255, 255, 0], [255, 0, 255], [0, 0, 255])
 
 
 @DATASETS.register_module()
@@ -141,7 +138,7 @@ class EndoscopySegDataset(BaseDataset):
         """One colour for each class."""
         classes, palette = self._metainfo['classes'], self._metainfo.get('palette')
         if palette is None:
-            return [list(_COLOURS[number % len(_COLOURS)]) for number in range(len(classes))]
+            return [list(COLOURS[number % len(COLOURS)]) for number in range(len(classes))]
         if len(palette) != len(classes) and self.label_map is not None:
             stored = list(self.METAINFO['classes'])
             palette = [self.METAINFO['palette'][stored.index(name)] for name in classes]
@@ -150,122 +147,16 @@ class EndoscopySegDataset(BaseDataset):
         return [list(colour) for colour in palette]
 
 
-@DATASETS.register_module()
-class KvasirSEGDataset(EndoscopySegDataset):
-    """Kvasir-SEG: 1,000 colonoscopy stills with a polyp in each, Vestre Viken Health Trust, Norway; masks are JPEG.
-
-    Official split: ``train.txt`` (880) and ``val.txt`` (120) of the MediaEval 2020 Medico task. Patients are not known.
-    """
-
-    METAINFO = _POLYP
+def dataset_class(entry: Entry) -> type[EndoscopySegDataset]:
+    """The class of a dataset of the catalogue, registered as ``entry.dataset`` says."""
+    metainfo = dict(classes=tuple(entry.classes), palette=[list(colour) for colour in entry.classes.values()])
+    contents = dict(__doc__=entry.about, __module__=__name__, METAINFO=metainfo)
+    made = type(entry.dataset.removeprefix('mmdel.'), (EndoscopySegDataset,), contents)
+    return DATASETS.register_module()(made)
 
 
-@DATASETS.register_module()
-class KvasirSessileDataset(EndoscopySegDataset):
-    """Kvasir-Sessile: 196 small, flat or sessile polyps, all of them images of Kvasir-SEG too.
-
-    No official split. An encoder or head that saw Kvasir-SEG's training images has seen these.
-    """
-
-    METAINFO = _POLYP
-
-
-@DATASETS.register_module()
-class KvasirInstrumentDataset(EndoscopySegDataset):
-    """Kvasir-Instrument: 590 frames with snares, forceps, balloons and other tools.
-
-    Official split: ``train.txt`` (472) and ``test.txt`` (118); validation images are cut from the former.
-    """
-
-    METAINFO: ClassVar[dict] = dict(classes=('background', 'instrument'), palette=[[0, 0, 0], [0, 255, 255]])
-
-
-@DATASETS.register_module()
-class CVCClinicDBDataset(EndoscopySegDataset):
-    """CVC-ClinicDB: 612 frames of 29 sequences with a polyp each, Hospital Clinic, Barcelona; TIFF and PNG.
-
-    No official split. The release numbers the frames 1 to 612 and says which belong to which sequence, so sequences stay whole.
-    """
-
-    METAINFO = _POLYP
-
-
-@DATASETS.register_module()
-class CVC300Dataset(EndoscopySegDataset):
-    """CVC-300: 60 frames, the part of EndoScene that polyp benchmarks use as a test set.
-
-    No official split and no published table of sequences: neighbouring frames may fall on both sides, unless a
-    ``groups.csv`` says which belong together. With 60 images, scores are coarse.
-    """
-
-    METAINFO = _POLYP
-
-
-@DATASETS.register_module()
-class CVCColonDBDataset(EndoscopySegDataset):
-    """CVC-ColonDB: 380 frames of 15 colonoscopy sequences, one polyp in each.
-
-    No official split, and which frame is of which sequence is not published with it: neighbouring frames may fall on both sides,
-    unless a ``groups.csv`` says which belong together.
-    """
-
-    METAINFO = _POLYP
-
-
-@DATASETS.register_module()
-class ETISDataset(EndoscopySegDataset):
-    """ETIS-Larib Polyp DB: 196 frames of 34 sequences with 44 polyps, Lariboisière Hospital, Paris.
-
-    No official split, and which frame is of which sequence is not published with it: neighbouring frames may fall on both sides,
-    unless a ``groups.csv`` says which belong together.
-    """
-
-    METAINFO = _POLYP
-
-
-@DATASETS.register_module()
-class PolypGenDataset(EndoscopySegDataset):
-    """PolypGen2021: 3,762 annotated frames of six centres, 1,537 single ones and 2,225 of 23 sequences.
-
-    No official split. File and folder names tell sequences (``seq1_...``) and centres (``C1_...``); each of them stays whole.
-    """
-
-    METAINFO = _POLYP
-
-
-@DATASETS.register_module()
-class ImageCLEFmedDataset(EndoscopySegDataset):
-    """ImageCLEFmed: 66,662 images, as the benchmark counts them, with polyp masks.
-
-    The benchmark does not say which of the campaign's releases it took, nor is there an official split of that many.
-    """
-
-    METAINFO = _POLYP
-
-
-@DATASETS.register_module()
-class EDD2020Dataset(EndoscopySegDataset):
-    """EDD2020: 380 frames (386 in the release) of four centres with the disease classes of the EndoCV 2020 challenge.
-
-    Barrett's oesophagus (BE), suspicious, high-grade dysplasia (HGD), cancer and polyp, in the order of the release. The release
-    has one TIFF for each class, here they are one PNG of class numbers. No official split with public masks.
-    """
-
-    METAINFO: ClassVar[dict] = dict(
-        classes=('background', 'BE', 'suspicious', 'HGD', 'cancer', 'polyp'),
-        palette=[[0, 0, 0], [0, 255, 255], [255, 255, 0], [255, 0, 255], [0, 0, 255], [0, 255, 0]],
-    )
-
-
-@DATASETS.register_module()
-class EAD2019Dataset(EndoscopySegDataset):
-    """EAD2019: frames of six centres with imaging artefacts; the benchmark counts 2,991, of which a part has masks.
-
-    Five of the challenge's seven artefacts have masks, in the order of the channels of the release's TIFF files: instrument,
-    specularity, artefact, bubbles, saturation. Here they are one PNG of class numbers. No official split with public masks.
-    """
-
-    METAINFO: ClassVar[dict] = dict(
-        classes=('background', 'instrument', 'specularity', 'artefact', 'bubbles', 'saturation'),
-        palette=[[0, 0, 0], [0, 255, 255], [255, 0, 255], [0, 0, 255], [0, 255, 0], [255, 255, 0]],
-    )
+DOWNSTREAM = {
+    made.__name__: made for made in map(dataset_class, (entry for entry in CATALOG.values() if entry.classes))
+}
+"""``KvasirSEGDataset`` and the ten others, by their names; each is an attribute of this module too."""
+globals().update(DOWNSTREAM)

@@ -1,4 +1,4 @@
-"""A loader that decodes each file once: later epochs read the pixels as they lie on disk.
+"""A loader that decodes each file once; later epochs read the decoded pixels from disk.
 
     train_pipeline = [
         dict(type='mmdel.LoadCached', load=dict(type='LoadImageFromFile'), limit='20GB'),
@@ -22,6 +22,7 @@ import numpy as np
 import PIL
 from mmcv.transforms import BaseTransform
 
+from mmdel.compute.file_state import NO_FILE, file_state
 from mmdel.datasets.decoded_store import FORMAT, DecodedStore
 from mmdel.errors import ConfigError
 from mmdel.images import frames
@@ -173,9 +174,9 @@ class _Item(dict[str, Any]):
 
 
 def _known_by(path: str) -> Any:
-    state = frames.file_state(path)
-    if state is None or state.tells:
-        return state
+    state = file_state(frames.file_of(path))
+    if state == NO_FILE or state.tells:
+        return None if state == NO_FILE else state
     content = content_of(path)
     return content and content.hex()
 

@@ -1,4 +1,4 @@
-"""How the images of a dataset meet the keys of a subset.
+"""Matches the images of a dataset with the keys of a subset.
 
     found = match(leaves, [['/data/pool/img/1.jpg', '/data/pool/img/2.jpg']], subset.table['image'], subset.keep)
     found.rows     # [array([0, 1])], the row in the subset of each image of each leaf

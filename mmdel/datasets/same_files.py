@@ -1,4 +1,4 @@
-"""Whether the files of a dataset are those that a subset was chosen from: names alone do not tell.
+"""Checks that the files of a dataset are those that a subset was selected from; equal names do not prove it.
 
     refuse_other_files(subset, rows, path_of, 'work_dirs/RUN/subset.parquet')
 

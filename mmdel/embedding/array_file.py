@@ -1,4 +1,4 @@
-"""Vectors in one ``.npy`` file, read from the disk where they are asked for.
+"""Vectors in a ``.npy`` file, read from disk on demand.
 
 The file is not mapped: pages of a mapped file count as memory of the process, and a pass over 15 GB of vectors would seem to need
 15 GB. What was read before comes from the system's own cache either way.

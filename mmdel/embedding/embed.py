@@ -39,9 +39,9 @@ from mmdel.embedding.store import ROWS, SHARED, STATE, UNKNOWN, EmbeddingStore
 from mmdel.embedding.vectors import RowSource
 from mmdel.errors import ConfigError, DatasetError, VectorError
 from mmdel.images.image_table import ImageTable
+from mmdel.subset.columns import NOTED
 
-_TOLD = ['width', 'height', 'bytes', 'sharpness']
-_NOTED = ('content', 'reason', *_TOLD)
+_NOTED = ('content', 'reason', *NOTED.names)
 
 TOLD_CONTENTS = 64
 
@@ -54,7 +54,7 @@ class Embedded:
     """The readable images of a dataset and their vectors.
 
     Args:
-        table (pa.Table): Sorted by key: image, path, source, label, video, frame, centre, width, height, bytes, sharpness.
+        table (pa.Table): Sorted by key: ``path`` and :data:`~mmdel.subset.columns.SEEN`.
         source (RowSource): Raw vectors; row i belongs to row i of ``table``.
         unreadable (tuple): ``(key, reason)`` of the other images, sorted.
         fingerprint (dict): What the vectors depend on.
@@ -123,7 +123,7 @@ def embed_images(
                     again = _Work(work.known, np.array(sorted(left)), none, none, none, {}, work.state)
                     _share(_job(again, *made_with), tick)
         numbers = store.latest(paths)
-        rows = store.rows(numbers, ['reason', *_TOLD])
+        rows = store.rows(numbers, ['reason', *NOTED.names])
         contents = _some_contents(store, images.table, numbers, rows)
         readable = np.flatnonzero(rows['reason'].is_null().to_numpy())
         source = store.source(numbers[readable])
@@ -133,8 +133,8 @@ def embed_images(
         first = ''.join(f'\n  {key}: {reason}' for key, reason in unreadable[:3])
         raise DatasetError(f'None of the {len(unreadable)} images found can be used.{first}')
     table = images.table
-    for name in _TOLD:
-        table = table.append_column(ROWS.field(name), rows[name])
+    for field_ in NOTED:
+        table = table.append_column(field_, rows[field_.name])
     if len(readable) < len(table):
         table = table.take(pa.array(readable))
     return Embedded(table, source, unreadable, fingerprint, contents)
@@ -365,7 +365,7 @@ def _embed(job: _Job, claim: sharing.Claim, tick: Tick) -> tuple[int, list[int],
     groups: Iterator[list[pa.Array]] = (
         [job.paths.take(pa.array(batch)) for batch in job.batches(shard)] for shard in ahead
     )
-    if sharing.processes() == 1:
+    if sharing.get_world_size() == 1:
         groups = iter([list(itertools.chain.from_iterable(groups))])  # a run of frames need not end with a shard
     embedder = job.embedder
     stream = read_batches(groups, embedder.build_pipeline(), embedder.batch_size, embedder.input_size, job.num_workers)
@@ -377,7 +377,7 @@ def _embed(job: _Job, claim: sharing.Claim, tick: Tick) -> tuple[int, list[int],
             left += changed
             if job.store.append(rows, vectors, job.first_shard + shard):
                 written.append(job.first_shard + shard)
-            if taken == 1 and sharing.is_leader() and len(rows):
+            if taken == 1 and sharing.is_main_process() and len(rows):
                 # only now the encoder has shown how long its vectors are
                 each = vectors.nbytes // len(rows) + ROW_BYTES
                 disk_space.require(job.store.folder, len(job.keys) * each, 'vectors of new images')

@@ -23,7 +23,7 @@ from mmdel.compute.file_state import tells_nothing
 from mmdel.compute.progress import SILENT, Stages, Tick
 from mmdel.embedding.store import STATE
 from mmdel.errors import StorageError
-from mmdel.images import videos
+from mmdel.images import formats
 from mmdel.images.contents import CONTENT_BYTES, content_of, digest_of
 
 READERS = 16
@@ -87,7 +87,7 @@ def first_identical(paths: pa.StringArray, sizes: NDArray[np.int64]) -> NDArray[
     # what has no bytes may be a pipe, which must not be opened
     files = np.flatnonzero(sizes > 0)
     for group in _of_one_size(files, sizes[files]):
-        group = [i for i in group if not videos.split_frame(paths[i].as_py())]
+        group = [i for i in group if not formats.split_frame(paths[i].as_py())]
         for part in _split(group, lambda i: _last_block(paths[i].as_py(), int(sizes[i]))):
             for same in _split(part, lambda i: _digest(paths[i].as_py())):
                 first[same] = same[0]

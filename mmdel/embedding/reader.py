@@ -26,12 +26,13 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mmdel.compute import file_state as states
 from mmdel.compute import storage
 from mmdel.compute.cores import usable_cores
 from mmdel.compute.file_state import NO_FILE, FileState
 from mmdel.embedding import reading_processes
 from mmdel.errors import ConfigError, MmdelError, StorageError
-from mmdel.images import frames, videos
+from mmdel.images import frame_files, frames, reasons
 from mmdel.images.contents import content_of
 
 MAX_WORKERS = 4
@@ -164,7 +165,7 @@ def _runs(batches: Sequence[pa.Array]) -> Iterator[tuple[pa.Array, bool]]:
 
 
 def _cut(paths: pa.Array, step: int, is_video: bool) -> Iterator[list[str]]:
-    places = videos.cuts(paths.to_pylist(), step) if is_video else [*range(0, len(paths), step), len(paths)]
+    places = frame_files.cuts(paths.to_pylist(), step) if is_video else [*range(0, len(paths), step), len(paths)]
     for start, stop in itertools.pairwise(places):
         yield paths[start:stop].to_pylist()
 
@@ -217,7 +218,7 @@ def _read_into(slot: NDArray[np.uint8], path: str, transforms: Sequence[Any]) ->
     except (MmdelError, MemoryError):
         raise
     except Exception as error:  # whatever the loader raises is this file's outcome
-        results, reason = None, frames.reason_of(error, path)
+        results, reason = None, reasons.reason_of(error, path)
     if results is None:
         # what is wrong with the contents stays wrong until they change; a lacking permission does not
         return (
@@ -243,7 +244,7 @@ def _read_into(slot: NDArray[np.uint8], path: str, transforms: Sequence[Any]) ->
 
 
 def file_state(path: str, losses: storage.Losses | None = None) -> FileState:
-    """As :func:`mmdel.images.frames.file_state`; :data:`~mmdel.compute.file_state.NO_FILE` without a file.
+    """As :func:`mmdel.compute.file_state.file_state`, of the file that holds an image or frame.
 
     Args:
         path (str): Of an image.
@@ -253,7 +254,7 @@ def file_state(path: str, losses: storage.Losses | None = None) -> FileState:
         StorageError: The storage failed; with ``losses``, for many files.
     """
     try:
-        state = frames.file_state(path)
+        state = states.file_state(frames.file_of(path))
     except StorageError as error:
         if losses is None:
             raise
@@ -261,7 +262,7 @@ def file_state(path: str, losses: storage.Losses | None = None) -> FileState:
         return NO_FILE
     if losses is not None:
         losses.good()
-    return state or NO_FILE
+    return state
 
 
 def _if_certain(content: bytes | None, path: str, state: FileState) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Work that other processes do ahead, in order, over two pipes each.
+"""Tasks that other processes do ahead of time, in order, each over two pipes.
 
     with closing(in_order(work, tasks, count=2)) as results:
         for result in results:

@@ -1,4 +1,4 @@
-"""Batches through a model on the CPU, several side by side.
+"""Several batches at the same time on the CPU, each through a replica of the model.
 
 A batch that has all cores waits in each operation of the model for the slowest of them: the one where an image is being decoded.
 Batches that have some cores each do not wait for one another. The vectors are the same.
@@ -17,7 +17,7 @@ from mmdel.embedding.embedders.base_embedder import BaseEmbedder
 from mmdel.embedding.reader import Batch
 
 MODELS = 4
-"""Batches side by side at most: each holds the outputs of a layer in memory."""
+"""Batches at the same time at most: each holds the outputs of a layer in memory."""
 
 Made = tuple[NDArray[np.int64], NDArray[np.float32] | None]
 """Places of readable images in a batch, [k], and their vectors, [k, D]; None without images."""
@@ -38,13 +38,13 @@ def embed_batches(embedder: BaseEmbedder, stream: Iterator[Batch]) -> Generator[
     """
     threads = torch.get_num_threads()
     count = min(MODELS, threads)
-    twins = embedder.twins(count - 1)
-    if not twins:
+    replicas = embedder.replicas(count - 1)
+    if not replicas:
         for batch in stream:
             yield batch, _embedded(embedder, batch)
         return
     idle: queue.SimpleQueue[BaseEmbedder] = queue.SimpleQueue()
-    for each in (embedder, *twins):
+    for each in (embedder, *replicas):
         idle.put(each)
 
     def embedded(batch: Batch) -> Made:

@@ -39,6 +39,7 @@ from mmdel.compute.file_state import FileState
 from mmdel.compute.files import TEMPORARY, atomic, write_text
 from mmdel.embedding.stored_rows import StoredRows, array_path
 from mmdel.errors import StorageError, StoreError
+from mmdel.subset.columns import COLUMNS, NOTED
 
 FORMAT = 2
 """Version of the shards, raised too when images are decoded or resized in another way; another one lies in another folder."""
@@ -52,10 +53,7 @@ ROWS = pa.schema(
         ('inode', pa.int64()),
         ('content', pa.binary(16)),
         ('reason', pa.string()),
-        ('width', pa.int32()),
-        ('height', pa.int32()),
-        ('bytes', pa.int64()),
-        ('sharpness', pa.float64()),
+        *NOTED,
         ('vector', pa.int32()),
     ]
 )
@@ -64,6 +62,9 @@ certain. ``reason`` is null for a readable image, ``vector`` is the row in the s
 could not even be opened has a state of -1: there is nothing that it could be recognised by."""
 
 STATE = list(FileState._fields)
+
+LATER = [column.name for column in COLUMNS if column.source == 'file' and column.since != '0.1']
+"""Columns that came after this format: what was kept without them lies in another folder."""
 
 SHARED = -2
 """In place of ``vector``: that of another row with this ``content``."""
@@ -85,7 +86,8 @@ class EmbeddingStore:
     """
 
     def __init__(self, cache_dir: str, name: str, fingerprint: dict[str, Any]) -> None:
-        text = json.dumps({'format': FORMAT, **fingerprint}, sort_keys=True, indent=1)
+        version = {'format': FORMAT, **({'columns': LATER} if LATER else {})}
+        text = json.dumps({**version, **fingerprint}, sort_keys=True, indent=1)
         self.folder = Path(cache_dir) / f'{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}'
         self._description = text + '\n'
         self._next = 0

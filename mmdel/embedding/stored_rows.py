@@ -1,4 +1,4 @@
-"""Vectors in the shards of a store, read from the disk where they are asked for."""
+"""Vectors in the shards of a store, read from disk on demand."""
 
 import io
 import itertools

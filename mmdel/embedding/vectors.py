@@ -284,5 +284,5 @@ def is_run(rows: NDArray[np.int64]) -> bool:
 
 
 def _norm(values: NDArray[np.float64], squares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The lengths of the rows; ``squares`` is room for as many at least."""
+    """The lengths of the rows; ``squares`` is a buffer of at least that size."""
     return np.sqrt(np.multiply(values, values, out=squares[: len(values)]).sum(axis=1))

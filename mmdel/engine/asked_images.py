@@ -24,11 +24,11 @@ from mmengine.logging import print_log
 from mmdel.compute import disk_space
 from mmdel.compute.files import write_text
 from mmdel.errors import ConfigError, UnreadableImage
-from mmdel.images import videos
+from mmdel.images import formats
 from mmdel.images.archives import ARCHIVE_SUFFIXES, FOREIGN_ARCHIVES, is_archive, open_source
 from mmdel.images.file_source import Source
+from mmdel.images.formats import FOREIGN, IMAGE, ending_of, kind_by_first_bytes
 from mmdel.images.ignored import is_rubbish
-from mmdel.images.kinds import FOREIGN, IMAGE, ending_of, image_endings, kind_by_first_bytes
 from mmdel.subset import plain_lists
 
 ARCHIVES = Path('work_dirs/.archives')
@@ -103,7 +103,7 @@ def _one(path: str) -> Asked:
         return _from_list(path)
     if not os.path.isfile(path):
         raise ConfigError(f'--images: {path} is no folder and no file. Give the folder that holds the images.')
-    if videos.is_video(path):
+    if formats.is_video(path):
         raise ConfigError(f'--images: {path} is one video. Take frames of it: --images {folder} --videos 1fps')
     if ending in FOREIGN:
         raise _foreign(path, FOREIGN[ending])
@@ -112,7 +112,7 @@ def _one(path: str) -> Asked:
             f'--images: {path} is packed in a way that is not read here ({", ".join(ARCHIVE_SUFFIXES)} are). Unpack it, and give '
             'the folder.'
         )
-    kind = IMAGE if ending in image_endings() else '' if ending else kind_by_first_bytes(path)
+    kind = IMAGE if ending in formats.endings(videos=False) else '' if ending else kind_by_first_bytes(path)
     if kind == IMAGE:
         raise ConfigError(
             f'--images: {path} is one image, and there is nothing to choose from one. Give the folder that holds the images: '

@@ -1,4 +1,4 @@
-"""What a dedup config may contain, as a page for people; ``docs/config.md`` is this page."""
+"""The keys of a dedup config as a page of the documents, ``docs/config.md``."""
 
 import inspect
 import re
@@ -14,16 +14,16 @@ from mmdel.selection.guards import Guards
 from mmdel.selection.selector import BaseSelector
 
 INTRODUCTION = """\
-# What a dedup config may contain
+# Keys of a selection config
 
-After this page you know every key that `tools/dedup.py` reads, from a config or after `--cfg-options`. Any other key, and a
-value of another type, ends the run with an error that names the nearest key. The keys below `dataset`, `embedder` and `selector`
-are the arguments of the class that `type` names; a class of your own is checked by its own signature, and an argument without
-an annotation not at all. Names of your own in a config begin with an underscore.
+After this page you know every key that `tools/dedup.py` reads from a config or after `--cfg-options`. Any other key, or a value
+of another type, ends the run with an error that names the closest valid key. The keys below `dataset`, `embedder` and
+`selector` are the arguments of the class that `type` names. Your own classes are checked against their signatures; arguments
+without annotation are not checked. Your own variables in a config must begin with an underscore.
 
-On the command line a dot leads into a part, and a number to an entry of a list: `--cfg-options selector.eta=0.75
-embedder.pipeline.0.reduce_to=224`. `[a,b]` is a list; `True`, `False` and `None` are what they say; `"'2024'"` is text although
-it looks like a number, and `"''"` is empty text.
+On the command line, a dot leads into a part and a number to an entry of a list: `--cfg-options selector.eta=0.75
+embedder.pipeline.0.reduce_to=224`. `[a,b]` is a list; `True`, `False` and `None` are themselves; `"'2024'"` is text although it
+looks like a number, and `"''"` is empty text.
 
 This page is written by `python -m mmdel.engine.config_page > docs/config.md`.
 """

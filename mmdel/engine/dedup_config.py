@@ -20,7 +20,8 @@ from mmdel.config.config_check import Arguments, arguments, check_keys, check_va
 from mmdel.errors import ConfigError, MmdelError
 from mmdel.registry import CLUSTERERS, EMBEDDERS, SELECTORS
 from mmdel.selection.findings import CONFLICT_THRESHOLD, LeakRule
-from mmdel.selection.guards import COLUMNS, Guards
+from mmdel.selection.guards import Guards
+from mmdel.subset.columns import GROUPS
 
 REQUIRED = inspect.Parameter.empty
 """Default of a key that every config needs."""
@@ -133,7 +134,7 @@ def check_dedup_config(cfg: Mapping[str, Any], uses_images: bool = True) -> None
             check_keys(given[name], kinds, name, name)
             _check_values(given[name], kinds, name)
     for name in ('min_keep', 'max_keep'):
-        check_keys((given.get('guards') or {}).get(name) or {}, COLUMNS, f'guards.{name}', 'an image')
+        check_keys((given.get('guards') or {}).get(name) or {}, GROUPS, f'guards.{name}', 'an image')
 
 
 def build_part(name: str, config: Any) -> Any:

@@ -9,7 +9,7 @@ Every stage can be killed and started again: vectors are kept shard by shard (:m
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,12 @@ from mmdel.embedding.embed import Embedded, embed_images
 from mmdel.embedding.embedders.base_embedder import BaseEmbedder
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
 from mmdel.engine import pixel_range, update
-from mmdel.engine.dedup_config import KEYS, build_part, check_dedup_config
+from mmdel.engine.dedup_config import build_part
 from mmdel.engine.finished_run import FinishedRun, Origin
 from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.engine.ranking_cache import cached_ranking
 from mmdel.engine.reporting import report
-from mmdel.engine.request import Request, dataset_of
+from mmdel.engine.request import Request
 from mmdel.engine.summary import Summary, summarise
 from mmdel.engine.update import OldRun
 from mmdel.engine.work_dir import (
@@ -51,145 +51,70 @@ from mmdel.errors import ConfigError, GuardError, LockedError, SubsetError
 from mmdel.images.formats.raster import MANY
 from mmdel.images.image_table import Files, ImageTable, dataset_digest, image_table, masked_images
 from mmdel.images.keys import absolute_folder, common_folder
-from mmdel.leaks.leak_check import ExcludeNear, check_leaks
-from mmdel.selection.findings import CONFLICT_THRESHOLD, LeakReport
+from mmdel.leaks.leak_check import check_leaks
+from mmdel.selection.findings import LeakReport
 from mmdel.selection.guards import Guards
-from mmdel.selection.selector import BaseSelector, Ranking, build_selector
-from mmdel.subset import Subset, check_eta, size_at
-
-
-@dataclass(frozen=True)
-class Cut:
-    """What is asked for: an eta, or a ratio instead."""
-
-    eta: float | None
-    ratio: float | None
+from mmdel.selection.selector import Ranking
+from mmdel.subset import Subset, size_at
 
 
 class DedupRunner:
     """Turns a dataset into a subset on disk.
 
     Args:
-        selector (dict): Config of the selector.
-        work_dir (str): Where the results go.
-        dataset (dict, optional): Config of any dataset whose items have ``img_path``. Defaults to None (with ``embeddings``).
-        embedder (dict, optional): Config of the embedder. Defaults to None (with ``embeddings``).
-        center (bool): Subtract the mean vector before comparing. Defaults to False (the paper).
-        cache_dir (str): Where vectors and rankings are kept between runs. Defaults to 'work_dirs/.embeddings'.
-        default_scope (str): Scope in which the dataset's config is resolved. Defaults to 'mmpretrain'.
-        ratio (float, optional): Keep this fraction of the readable images instead of cutting at the selector's eta, in (0, 1].
-            Defaults to None; a method without an eta needs it, unless it knows its own size.
-        embeddings (str, optional): A .npy file with ready vectors instead of a dataset. Defaults to None.
-        keys (str, optional): The keys of ``embeddings``, one a line. Defaults to None (row numbers).
+        request (Request): What is asked.
         device (str, optional): Where the encoder runs. Defaults to None (CUDA where there is one).
-        overwrite (bool): Replace the result of another question in ``work_dir``. Defaults to False.
+        overwrite (bool): Replace the result of another question in the work dir. Defaults to False.
         report (bool): Write ``report/``. Defaults to True.
-        guards (dict, optional): What must stay and what must not, see :class:`~mmdel.selection.guards.Guards`. Defaults to None.
-        exclude_near (dict, optional): Test images whose copies take no part, see
-            :class:`~mmdel.leaks.leak_check.ExcludeNear`. Defaults to None.
-        conflict_threshold (float): Cosine above which differently labelled images are listed as conflicts. Defaults to 0.95.
-        update (str, optional): An old subset whose decisions stay: only images that it does not list are decided, see
-            :mod:`mmdel.engine.update`. Defaults to None.
         progress (Stages): Shows the stages. Defaults to ``SILENT``.
-        cfg (Config, optional): The whole config, dumped beside the results. Defaults to None.
+
+    Raises:
+        ConfigError: The work dir or the cache lies among the images, or there is no such device.
     """
 
     def __init__(
         self,
-        selector: dict[str, Any],
-        work_dir: str,
-        dataset: dict[str, Any] | None = None,
-        embedder: dict[str, Any] | None = None,
-        center: bool = False,
-        cache_dir: str = 'work_dirs/.embeddings',
-        default_scope: str = 'mmpretrain',
-        ratio: float | None = None,
-        embeddings: str | None = None,
-        keys: str | None = None,
+        request: Request,
         device: str | None = None,
         overwrite: bool = False,
         report: bool = True,
-        guards: dict[str, Any] | None = None,
-        exclude_near: dict[str, Any] | None = None,
-        conflict_threshold: float = CONFLICT_THRESHOLD,
-        update: str | None = None,
         progress: Stages = SILENT,
-        cfg: Config | None = None,
     ) -> None:
-        if keys is not None and embeddings is None:
-            raise ConfigError('--keys names the rows of --embeddings; give both, or neither.')
-        if embeddings is None and (dataset is None or embedder is None):
-            raise ConfigError("The config needs the keys 'dataset' and 'embedder' (or give --embeddings FILE.npy).")
-        if ratio is not None:
-            size_at(ratio, 1_000_000_000)
-            if update is not None:
-                raise ConfigError(
-                    'With --update old decisions stay and new images are held to the old eta, so a share to keep cannot be asked '
-                    'for. Leave --ratio out, or choose from all images anew, without --update.'
-                )
-        number = isinstance(conflict_threshold, int | float) and not isinstance(conflict_threshold, bool)
-        if not number or not -1 <= conflict_threshold <= 1:
-            raise ConfigError(f'conflict_threshold is a cosine between -1 and 1, got {conflict_threshold!r}.')
-        self.selector: BaseSelector = build_selector(selector)
-        eta = selector.get('eta', getattr(self.selector, 'eta', None))
-        if ratio is None and not self.selector.own_size:
-            if eta is None:
-                raise ConfigError(
-                    f'{selector["type"]} has no eta; say how many images to keep with --ratio, e.g. --ratio 0.05.'
-                )
-            check_eta(eta)
-        self.cut = Cut(None if ratio is not None else eta, ratio)
-        self.work_dir = Path(work_dir)
-        self.dataset = dataset
-        self.embedder = embedder
-        self.center = center
-        self.cache_dir = Path(cache_dir)
-        if embeddings is None:
-            self._refuse_inside(_image_folder(dataset))  # before anything is written
-        self.default_scope = default_scope
-        self.embeddings = embeddings
-        self.keys = keys
+        self.request = request
+        self.work_dir, self.cache_dir = Path(request['work_dir']), Path(request['cache_dir'])
         self.device = device
-        if device is not None:
-            find_device(device)  # a mistake shows before images are listed
         self.overwrite = overwrite
         self.report = report
-        self.guards = Guards.from_cfg(guards)
-        self.exclude_near = ExcludeNear.from_cfg(exclude_near)
-        if self.exclude_near is not None and embeddings is not None:
-            raise ConfigError('exclude_near needs the images and their encoder, and cannot go with --embeddings.')
-        self.leaks: LeakReport | None = None
-        self.conflict_threshold = conflict_threshold
-        self.update = update
         self.progress = progress
-        self.cfg = cfg
+        self.leaks: LeakReport | None = None
         self.notes: list[str] = []
         self.skipped: tuple[tuple[str, str], ...] = ()
         self.classes: tuple[str, ...] = ()
         self.masked: frozenset[str] = frozenset()
         self.origin = Origin()
         self._old: OldRun | None = None
-        self._root: str | None = None
         self._listed: tuple[ImageTable, BaseEmbedder] | None = None
         self._given: Embedded | None = None
-        self._fingerprint: dict[str, Any] | None = None
+        # before anything is written, or images are listed
+        if request.embeddings is None:
+            self._refuse_inside(_image_folder(request['dataset']))
+        if device is not None:
+            find_device(device)
 
     @classmethod
     def from_cfg(cls, cfg: Config, **options: Any) -> 'DedupRunner':
         """Build from a dedup config.
 
-        Its keys are those of :data:`mmdel.engine.dedup_config.KEYS`.
-
         Args:
             cfg (Config): The config.
-            **options: Further arguments of the constructor.
+            **options: Further arguments of :meth:`mmdel.engine.request.Request.from_cfg` (``ratio``, ``embeddings``, ``keys``,
+                ``update``) and of the constructor.
 
         Raises:
             ConfigError: A key is missing or unknown, or a value is of a wrong type or out of range.
         """
-        check_dedup_config(cfg, uses_images=options.get('embeddings') is None)
-        values = {name: cfg[name] for name in KEYS if name != 'custom_imports' and cfg.get(name) is not None}
-        return cls(**values, **options, cfg=cfg)
+        own = {name: options.pop(name) for name in ('device', 'overwrite', 'report', 'progress') if name in options}
+        return cls(Request.from_cfg(cfg, **options), **own)
 
     def prepare(self) -> None:
         """List the images, and refuse what would end badly; nothing is written into the work dir, and no image is opened.
@@ -199,20 +124,21 @@ class DedupRunner:
             MmdelError: Something else that the caller can mend; the message says how.
         """
         self._old = self._open_old()
+        if self._old is not None:
+            self._ask(updated=self._old.digest)
         self._refuse_another()
-        if self.embeddings is not None:
-            self.origin = Origin(
-                embeddings=os.path.abspath(self.embeddings), keys=os.path.abspath(self.keys) if self.keys else ''
-            )
-            self._given = read_given_vectors(self.embeddings, self.keys)
+        embeddings, keys = self.request.embeddings, self.request.keys
+        if embeddings is not None:
+            self.origin = Origin(embeddings=os.path.abspath(embeddings), keys=os.path.abspath(keys) if keys else '')
+            self._given = read_given_vectors(embeddings, keys)
         else:
             self._listed = self._list()
         self._refuse_another()
         if self._given is not None:
-            self._fingerprint = self._given.fingerprint
+            self._ask(fingerprint=self._given.fingerprint)
         elif (self.work_dir / SUBSET).exists():
             self._encoder.build_pipeline()  # what is wrong with it is told before the encoder is made
-            self._fingerprint = self._encoder.to(self.device).fingerprint()
+            self._ask(fingerprint=self._encoder.to(self.device).fingerprint())
         self._refuse_another()
 
     def run(self) -> Subset:
@@ -240,16 +166,15 @@ class DedupRunner:
         old = self._old
         chosen = self._choose() if old is None else self._extend(old)
         subset = chosen.subset
-        self._fingerprint = subset.metadata['embedder']
+        self._ask(fingerprint=subset.metadata['embedder'])
         self._note_pages(chosen.unreadable)
         with self.progress.stage('write'):
-            config = None if self.cfg is None else self.cfg.pretty_text
-            self.notes += write_results(self.work_dir, chosen, self.origin, self._request(), self.leaks, config)
+            self.notes += write_results(self.work_dir, chosen, self.origin, self.request, self.leaks)
             write_skipped(self.work_dir, self.skipped)
         if old is None and previous is not None and previous.metadata['dataset'] != subset.metadata['dataset']:
             before, now = previous.metadata['images'], subset.metadata['images']
             logger.info(f'The images have changed since the last run here: {before:,} before, {now:,} now.')
-        self.summary: Summary = summarise(subset, chosen.vectors, self.selector, chosen.ranking, self.progress)
+        self.summary: Summary = summarise(subset, chosen.vectors, self.request.selector, chosen.ranking, self.progress)
         if chosen.changes is not None:
             self.summary = replace(self.summary, rows=self.summary.rows + update.update_rows(subset, chosen.changes))
         if self.report:
@@ -258,12 +183,12 @@ class DedupRunner:
                 subset,
                 chosen.vectors,
                 self.summary.nearest,
-                self.conflict_threshold,
+                self.request['conflict_threshold'],
                 paths=chosen.paths,
                 unreadable=chosen.unreadable,
                 leaks=self.leaks,
                 changes=() if chosen.changes is None else chosen.changes.rows,
-                config='' if self.cfg is None else self.cfg.pretty_text,
+                config=self.request.config.pretty_text,
                 progress=self.progress,
             )
         return subset
@@ -290,8 +215,8 @@ class DedupRunner:
             )
         excluded = pa.concat_tables([excluded, leaked])
         require_space(self.work_dir, self.cache_dir, embedded.table['image'])
-        vectors = Vectors(embedded.source, embedded.table['image'], self.center, self.progress)
-        size = size_at(self.cut.ratio, len(vectors)) if self.cut.ratio is not None else None
+        vectors = Vectors(embedded.source, embedded.table['image'], self.request['center'], self.progress)
+        size = size_at(self.request.ratio, len(vectors)) if self.request.ratio is not None else None
         ranking = self._rank(vectors, embedded.table, size)
         subset = self._subset(embedded, vectors, ranking, excluded)
         return Chosen(subset, ranking, vectors, paths, embedded.unreadable)
@@ -300,38 +225,41 @@ class DedupRunner:
         """Refuse to replace another result unasked, as far as can be told at this point."""
         if self.overwrite:
             return
-        request = self._request()
-        refuse_another(self.work_dir, request)
+        refuse_another(self.work_dir, self.request)
         images = listed or self._given or (self._listed and self._listed[0])
-        if images and request.embedder is None:
-            refuse_other_images(self.work_dir, request.dataset, images.table)
+        if images and self.request.fingerprint is None:
+            refuse_other_images(self.work_dir, self.request.dataset, images.table)
+
+    def _ask(self, **known: Any) -> None:
+        """Put into the request what is known by now."""
+        self.request = replace(self.request, **known)
 
     # --- old decisions that stay
 
     def _open_old(self) -> OldRun | None:
-        if self.update is None:
+        if self.request.update is None:
             return None
-        old = OldRun.open(self.update, self.selector, self._embedder_type, self.center)
+        old = OldRun.open(self.request)
         if os.path.realpath(old.run.folder) == os.path.realpath(self.work_dir):
             raise ConfigError(
-                f'{self.update} would be overwritten by its own update. Give this run another --work-dir.'
+                f'{self.request.update} would be overwritten by its own update. Give this run another --work-dir.'
             )
         return old
 
     def _extend(self, old: OldRun) -> Chosen:
         """Decide about the images that the old subset does not list."""
-        guards = self.guards.of_new_images(old.subset)
-        new, source, changes = self._new_vectors(old) if self.embeddings else self._new_images(old)
+        guards = self.request.guards.of_new_images(old.subset)
+        new, source, changes = self._new_vectors(old) if self.request.embeddings else self._new_images(old)
         new, excluded = self._exclude(new, guards)
         new, leaked = self._exclude_leaks(new)
         excluded = pa.concat_tables([excluded, leaked])
         table, vectors = update.merge(old, source, new, self.progress)
         require_space(self.work_dir, self.cache_dir, table['image'])
-        request = {'guards': guards.config(), 'exclude_near': self._asked()['exclude_near']}
+        request = {'guards': guards.config(), 'exclude_near': self.request.asked()['exclude_near']}
         asked = {name: value for name, value in request.items() if value is not None}
         extended = update.extend(
             old,
-            self.selector,
+            self.request.selector,
             table,
             vectors,
             guards.must(table.filter(table['new']), self.masked),
@@ -385,14 +313,14 @@ class DedupRunner:
         return self._listed or self._list()
 
     def _list(self) -> tuple[ImageTable, BaseEmbedder]:
-        init_default_scope(self.default_scope)
-        root = (self.dataset or {}).get('data_root')
+        init_default_scope(self.request['default_scope'])
+        root = (self.request['dataset'] or {}).get('data_root')
         if isinstance(root, str):
             self._refuse_inside(root)
         with self.progress.stage('list'):
-            dataset = build_part('dataset', self.dataset)
+            dataset = build_part('dataset', self.request['dataset'])
             images = image_table(dataset)
-            if self.guards.asks == 'masked':
+            if self.request.guards.asks == 'masked':
                 self.masked = masked_images(images)
         self.notes += images.notes
         self.skipped = images.skipped
@@ -402,22 +330,22 @@ class DedupRunner:
         MMLogger.get_current_instance().info(
             f'{len(images.table):,} images below {images.root or "several folders"}; vectors are kept in {self.cache_dir}'
         )
-        self._root = images.root
+        self._ask(root=images.root)
         self._refuse_another(images)  # before 16-bit images are looked through
-        self._encoder = build_part('embedder', self.embedder)
+        self._encoder = build_part('embedder', self.request['embedder'])
         before = None if self._old is None else self._old.subset.metadata.get('embedder')
         note = pixel_range.set_range(
             self._encoder, images.table['path'], images.root, self.cache_dir, before, self.progress
         )
         if note:
             self.notes.append(note)
-            if self.cfg is not None:  # the config beside the results makes the same vectors
-                self.cfg.embedder.pipeline = self._encoder.pipeline
+            # the config beside the results makes the same vectors
+            self.request.config.embedder.pipeline = self._encoder.pipeline
         return images, self._encoder
 
     def _refuse_inside(self, root: str | None) -> None:
         """Own files in an image folder would be taken for images the next time, unless a list names the images."""
-        if (self.dataset or {}).get('ann_file'):
+        if (self.request['dataset'] or {}).get('ann_file'):
             return
         inside = {
             name: folder
@@ -434,7 +362,7 @@ class DedupRunner:
             )
 
     def _rank(self, vectors: Vectors, table: pa.Table, size: int | None) -> Ranking:
-        ranking, known = cached_ranking(self.cache_dir, self.selector, vectors, table, size, self.progress)
+        ranking, known = cached_ranking(self.cache_dir, self.request.selector, vectors, table, size, self.progress)
         if known:
             MMLogger.get_current_instance().info('The ranking of these vectors is known; only the cut is new.')
         self.notes += ranking.notes
@@ -442,15 +370,15 @@ class DedupRunner:
 
     def _exclude(self, embedded: Embedded, guards: Guards | None = None) -> tuple[Embedded, pa.Table]:
         """Set images aside before anything is compared, so that they remove no other."""
-        out = (guards or self.guards).excluded(embedded.table['image'])
+        out = (guards or self.request.guards).excluded(embedded.table['image'])
         return _set_aside(embedded, out, 'excluded')
 
     def _exclude_leaks(self, embedded: Embedded) -> tuple[Embedded, pa.Table]:
         """Set copies of test images aside, likewise; a ratio then counts among the other images."""
         out = np.zeros(len(embedded.table), bool)
-        if self.exclude_near is not None and len(out):
+        if self.request.exclude_near is not None and len(out):
             self.leaks = check_leaks(
-                embedded, self.exclude_near, self._encoder, str(self.cache_dir), self.device, self.progress
+                embedded, self.request.exclude_near, self._encoder, str(self.cache_dir), self.device, self.progress
             )
             copies = pa.array(self.leaks.images, pa.string())
             out = pc.is_in(embedded.table['image'], copies).to_numpy()
@@ -459,32 +387,23 @@ class DedupRunner:
 
     def _subset(self, embedded: Embedded, vectors: Vectors, ranking: Ranking, excluded: pa.Table) -> Subset:
         images = embedded.table['image']
-        columns = {
-            name: embedded.table[name] for name in embedded.table.column_names if name not in ('path', 'sharpness')
-        }
-        columns['rank'] = pa.array(ranking.rank)
-        for name in ('cluster', 'distance', 'redundancy'):
-            if getattr(ranking, name) is not None:
-                columns[name] = pa.array(getattr(ranking, name))
-        if ranking.removed_by is not None:
-            missing = ranking.removed_by < 0
-            columns['removed_by'] = images.combine_chunks().take(pa.array(ranking.removed_by, mask=missing))
+        seen = {name: embedded.table[name] for name in embedded.table.column_names}
         subset = Subset.from_ranking(
-            pa.table(columns),
+            pa.table({**seen, **ranking.columns(images.combine_chunks())}),
             self._metadata(embedded, vectors),
             embedded.unreadable,
             ranking.kept,
             ranking.eta,
             excluded,
         )
-        if self.selector.recut != 'none' and (self.cut.eta is not None or self.cut.ratio is not None):
-            subset = subset.at(eta=self.cut.eta, ratio=self.cut.ratio)
-        return self.guards.apply(subset, exact=self.cut.ratio is not None, masked=self.masked)
+        if self.request.selector.recut != 'none' and (self.request.eta is not None or self.request.ratio is not None):
+            subset = subset.at(eta=self.request.eta, ratio=self.request.ratio)
+        return self.request.guards.apply(subset, exact=self.request.ratio is not None, masked=self.masked)
 
     def _metadata(self, embedded: Embedded, vectors: Vectors) -> dict[str, Any]:
         return {
             'mmdel': mmdel.__version__,
-            **self._asked(),
+            **self.request.asked(),
             'embedder': embedded.fingerprint,
             'vectors': vectors.digest,
             'mean': None if vectors.mean is None else vectors.mean.tolist(),
@@ -492,35 +411,8 @@ class DedupRunner:
             'contents': embedded.contents or None,
             'classes': list(self.classes),
             'checked': None if self.leaks is None else [asdict(each) for each in self.leaks.sets],
-            'recut': self.selector.recut,
-            'recut_hint': self.selector.recut_hint,
-        }
-
-    @property
-    def _embedder_type(self) -> str:
-        return 'given vectors' if self.embedder is None or self.embeddings else self.embedder['type']
-
-    def _request(self) -> Request:
-        """The question, as far as it is known at this point."""
-        dataset: dict[str, Any] | None = None
-        if self.embeddings is not None:
-            paths = {'embeddings': self.embeddings, 'keys': self.keys}
-            dataset = {name: os.path.realpath(path) if path else '' for name, path in paths.items()}
-        elif self._root is not None and self.dataset is not None:
-            dataset = dataset_of(self.dataset, self._root)
-        against = () if self.exclude_near is None else tuple(map(os.path.abspath, self.exclude_near.against))
-        update = None if self._old is None else self._old.digest
-        return Request(**self._asked(), against=against, update=update, dataset=dataset, embedder=self._fingerprint)
-
-    def _asked(self) -> dict[str, Any]:
-        asked = {'eta': self.cut.eta, 'ratio': self.cut.ratio}
-        return {
-            'selector': self.selector.config(),
-            'embedder_type': self._embedder_type,
-            'center': self.center,
-            'asked': asked,
-            'guards': self.guards.config(),
-            'exclude_near': None if self.exclude_near is None else self.exclude_near.config(),
+            'recut': self.request.selector.recut,
+            'recut_hint': self.request.selector.recut_hint,
         }
 
 

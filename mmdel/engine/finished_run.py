@@ -11,7 +11,6 @@ subset states.
 import csv
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from mmdel.embedding.reader import file_state
 from mmdel.embedding.store import STATE, UNKNOWN, EmbeddingStore
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
 from mmdel.engine.given_vectors import read_given_vectors
+from mmdel.engine.request import stated
 from mmdel.errors import StoreError, SubsetError, UnreadableImage
 from mmdel.leaks.leak_record import read_leaks
 from mmdel.report.pictures import file_below
@@ -183,12 +183,10 @@ class FinishedRun:
 
     @property
     def conflict_threshold(self) -> float | None:
-        """The key of the config, None where it has none. The config is read as text."""
-        found = re.search(r'^conflict_threshold = (-?[0-9.]+)$', self.config, re.MULTILINE)
-        try:
-            return float(found[1]) if found else None
-        except ValueError:
-            return None
+        """The key of the recorded config, None where it has none."""
+        config = stated(self.folder).get('config')
+        value = config.get('conflict_threshold') if isinstance(config, dict) else None
+        return float(value) if isinstance(value, int | float) else None
 
     @property
     def config(self) -> str:

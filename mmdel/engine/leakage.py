@@ -22,7 +22,7 @@ from mmdel.embedding.embed import embed_images
 from mmdel.engine.dedup_runner import DedupRunner
 from mmdel.engine.finished_run import FinishedRun
 from mmdel.engine.pixel_range import use_range
-from mmdel.engine.plain_config import check_harmless, plain_config
+from mmdel.engine.request import recorded_config
 from mmdel.errors import ConfigError, DatasetError
 from mmdel.images.depth import max_value_of
 from mmdel.images.image_table import SCHEMA, ImageTable
@@ -30,6 +30,7 @@ from mmdel.leaks.leak_check import ExcludeNear, check_leaks
 from mmdel.registry import EMBEDDERS
 from mmdel.selection.findings import LeakReport, LeakRule
 from mmdel.subset import Subset
+from mmdel.subset.columns import conform
 
 
 def exclusion_options(against: Sequence[str], threshold: float | None, neighbours: int | None) -> ExcludeNear:
@@ -50,7 +51,7 @@ def check_run(
     Args:
         run (FinishedRun): The run.
         asked (ExcludeNear): What is tested on, and what is a leak.
-        config (str, optional): Its config, which is executed. Defaults to None: what lies beside the subset is read as data.
+        config (str, optional): Its config, which is executed. Defaults to None: what ``request.json`` records.
         device (str, optional): Where the encoder runs. Defaults to None (CUDA where there is one).
         progress (Stages): Shows the stages. Defaults to ``SILENT``.
 
@@ -58,7 +59,7 @@ def check_run(
         ConfigError: The encoder is not known, or not trusted.
         DatasetError: The images are not there.
     """
-    cfg = _config(run, config, again=False)
+    cfg = _config(run, config, 'embedder')
     images = _images(run)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     embedder = EMBEDDERS.build(cfg['embedder'])
@@ -96,7 +97,7 @@ def exclude_leaks(
     """
     if out.resolve() == run.folder.resolve():
         raise ConfigError(f'{out} is the run itself, which stays as it is. Give --exclude another folder.')
-    cfg = _config(run, config, again=True)
+    cfg = _config(run, config, 'embedder', 'dataset', 'selector')
     before = ExcludeNear.from_cfg(cfg.get('exclude_near'))
     against = list(dict.fromkeys([*(before.against if before else ()), *asked.against]))
     cfg['exclude_near'] = dict(against=against, **asked.rule.config())
@@ -107,24 +108,18 @@ def exclude_leaks(
     return runner, runner.run()
 
 
-def _config(run: FinishedRun, config: str | None, again: bool) -> Config:
-    """The resolved config of the run."""
+def _config(run: FinishedRun, config: str | None, *parts: str) -> Config:
+    """The config of the run, of which these parts are going to be built."""
     if run.origin.embeddings:
         raise ConfigError(
             f'{run.folder} was chosen by vectors that were given (--embeddings). Test images need the encoder that made them: '
             'choose with --images and --encoder instead.'
         )
-    if config is not None:
-        cfg = read_config(config)
-    else:
-        where = str(run.folder / 'config.py')
-        if not run.config:
-            raise ConfigError(f'{where} is not there, so the encoder is not known. Name the config with --config.')
-        values = plain_config(run.config, where)
-        check_harmless(values, where, again)
-        cfg = Config(values)
+    if config is None:
+        return recorded_config(run.folder, *parts)
+    cfg = read_config(config)
     if cfg.get('embedder') is None:
-        raise ConfigError(f'{config or run.folder / "config.py"} has no embedder.')
+        raise ConfigError(f'{config} has no embedder.')
     return cfg
 
 
@@ -135,10 +130,10 @@ def _images(run: FinishedRun) -> ImageTable:
     if not paths:
         raise DatasetError(f'Where the images of {run.folder} are is not known; name their folder with --images DIR')
     known = [key for key in keys if key in paths]
-    columns: dict[str, Any] = {field.name: pa.nulls(len(known), field.type) for field in SCHEMA}
-    columns['image'] = pa.array(known, pa.string())
-    columns['path'] = pa.array([paths[key] for key in known], pa.string())
-    return ImageTable(run.origin.images, pa.table(columns, schema=SCHEMA), (), (), ())
+    files = pa.table(
+        {'image': pa.array(known, pa.string()), 'path': pa.array([paths[key] for key in known], pa.string())}
+    )
+    return ImageTable(run.origin.images, conform(files, SCHEMA), (), (), ())
 
 
 def _cache_dir(run: FinishedRun, cfg: Config) -> str:

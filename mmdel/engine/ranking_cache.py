@@ -23,8 +23,9 @@ from mmdel.compute.files import atomic
 from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.vectors import Vectors
 from mmdel.selection.selector import BaseSelector, Ranking
+from mmdel.subset.columns import names_of
 
-_ARRAYS = ('rank', 'cluster', 'distance', 'redundancy', 'removed_by', 'gains', 'centroids')
+_ARRAYS = (*names_of('selector'), 'gains', 'centroids')
 
 
 def cached_ranking(

@@ -10,7 +10,7 @@ from mmdel.embedding.vectors import Vectors
 from mmdel.engine import coverage
 from mmdel.report.names import shown
 from mmdel.report.numbers import retention_tables, warnings
-from mmdel.selection.findings import NearestKept, orphans
+from mmdel.selection.findings import NearestKept, uncovered
 from mmdel.selection.nearest_kept import nearest_kept
 from mmdel.selection.selector import BaseSelector, Ranking
 from mmdel.subset import Subset, effective_eta
@@ -35,13 +35,13 @@ class Summary:
     Args:
         rows (tuple): ``(what, value)`` in the order of printing.
         hints (tuple[str, ...]): What a person should know or do next.
-        orphans (int, optional): Duplicates without any kept image above eta; None where the cut has no eta.
+        uncovered (int, optional): Duplicates without any kept image above eta; None where the cut has no eta.
         nearest (NearestKept): The most similar kept image of each removed one.
     """
 
     rows: tuple[tuple[str, str], ...]
     hints: tuple[str, ...]
-    orphans: int | None
+    uncovered: int | None
     nearest: NearestKept
 
 
@@ -58,7 +58,7 @@ def summarise(
         progress (Stages): Shows the comparison. Defaults to ``SILENT``.
     """
     nearest = nearest_kept(subset, vectors, progress)
-    lost = orphans(subset, nearest)
+    lost = uncovered(subset, nearest)
     eta = effective_eta(subset)
     size = len(vectors)
     cluster = np.zeros(size, np.int32) if ranking.cluster is None else ranking.cluster
@@ -132,7 +132,7 @@ def missed_share(
     return apart / above if above else None
 
 
-def _rows(subset: Subset, orphans: int | None, missed: float | None) -> tuple[tuple[str, str], ...]:
+def _rows(subset: Subset, uncovered: int | None, missed: float | None) -> tuple[tuple[str, str], ...]:
     images = len(subset.table)
     rows = [('images', f'{images:,}')]
     names = {
@@ -154,8 +154,8 @@ def _rows(subset: Subset, orphans: int | None, missed: float | None) -> tuple[tu
     elif subset.metadata['recut'] == 'any':
         interval = subset.eta_interval()
         rows.append(('eta', 'none gives this subset (ties or cluster heads)' if interval is None else str(interval)))
-    if orphans is not None:
-        rows.append(('removed without a kept image above eta', f'{orphans:,}'))
+    if uncovered is not None:
+        rows.append(('removed without a kept image above eta', f'{uncovered:,}'))
     if missed is not None:
         rows.append(('pairs above eta in two clusters, never compared', f'{missed:.1%} (estimated)'))
     return tuple(rows)

@@ -1,6 +1,6 @@
 """A dataset that has grown: new images are decided beside old decisions that stay (``tools/dedup.py CONFIG --update OLD``).
 
-    old = OldRun.open('work_dirs/old', selector, embedder_type, center)
+    old = OldRun.open(request)
     changes = old.compare(images.table['image'].to_pylist(), ())     # which images are new, and which are gone
     table, vectors = merge(old, source, embedded)                    # of the old and the new readable images
     extended = extend(old, selector, table, vectors, ...)            # the old rows as they are, and the new ones
@@ -10,7 +10,6 @@ by the rule of the selector at the old eta (:meth:`~mmdel.selection.selector.Bas
 decisions rest on: the same encoder and weights, the recorded mean, the centroids, and the very vectors, by their digest.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,21 +21,19 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 import mmdel
-from mmdel import subset as subsets
 from mmdel.compute.files import csv_text, file_digest, write_text
 from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.embed import Embedded
 from mmdel.embedding.vectors import ChosenRows, RowSource, StackedRows, Vectors
 from mmdel.engine.finished_run import CHANGES, FinishedRun
-from mmdel.engine.request import difference
+from mmdel.engine.request import Request, difference
 from mmdel.errors import ConfigError, DatasetError, StoreError, SubsetError
 from mmdel.images.image_table import dataset_digest
 from mmdel.selection.selector import BaseSelector, Decided, Ranking
 from mmdel.subset import Subset, effective_eta
+from mmdel.subset.columns import SEEN, conform
 
 HINT = 'This subset was updated: old decisions stay, so it answers no other cut. Choose from all images anew, without --update.'
-
-_SHARPNESS = pa.field('sharpness', pa.float64())
 
 
 @dataclass(frozen=True)
@@ -80,25 +77,23 @@ class OldRun:
     eta: float
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], selector: BaseSelector, embedder_type: str, center: bool) -> 'OldRun':
+    def open(cls, request: Request) -> 'OldRun':
         """Open it, and compare what it was asked with what is asked now.
 
         Args:
-            path (str): Its work dir, or the subset file in it.
-            selector (BaseSelector): The method.
-            embedder_type (str): The type of the embedder.
-            center (bool): Whether the mean is subtracted.
+            request (Request): What is asked now; ``update`` is the old work dir, or the subset file in it.
 
         Raises:
             ConfigError: It was chosen in another way; the message says what differs.
             SubsetError: There is no subset, or no eta or centroids that new images could be held to.
         """
-        reason = selector.refuses_to_extend()
+        path, asked = Path(request.update or ''), request.asked()
+        reason = request.selector.refuses_to_extend()
         if reason:
             raise ConfigError(f'{reason} Choose from all images anew, without --update.')
         run = FinishedRun.open(path)
         subset = run.subset
-        now = {'selector': selector.config(), 'embedder_type': embedder_type, 'center': center}
+        now = {name: asked[name] for name in ('selector', 'embedder_type', 'center')}
         refuse_other(run.folder, {name: subset.metadata.get(name) for name in now}, now)
         eta = effective_eta(subset)
         if eta is None:
@@ -106,7 +101,7 @@ class OldRun:
                 f'{run.folder} was cut at a ratio that no eta gives, so there is no similarity that new images could be held to. '
                 'Make the old subset with an eta: python tools/dedup.py CONFIG --eta X'
             )
-        file = run.folder / 'subset.parquet' if Path(path).is_dir() else Path(path)
+        file = run.folder / 'subset.parquet' if path.is_dir() else path
         return cls(run, file_digest(file), _read_centroids(run.folder), eta)
 
     @property
@@ -237,17 +232,11 @@ def extend(
     keep = (ranking.rank < kept) | must
     far = _far(selector, ranking)
     reason = np.where(keep, 'kept', np.where(far, 'far', 'duplicate'))
-    images = table['image'].combine_chunks()
     by: NDArray[np.int64] = ranking.removed_by  # type: ignore[assignment]
-    for name, column in (
-        ('cluster', ranking.cluster),
-        ('distance', ranking.distance),
-        ('redundancy', ranking.redundancy),
-        ('rank', after + ranking.rank),
-        ('reason', reason.astype(object)),
-        ('removed_by', images.take(pa.array(by, mask=by < 0))),
-    ):
-        new = new.append_column(name, pa.array(column))
+    columns = ranking.columns(table['image'].combine_chunks())
+    columns |= {'rank': pa.array(after + ranking.rank), 'reason': pa.array(reason.astype(object))}
+    for name, column in columns.items():
+        new = new.append_column(name, column)
     by_new = second[by] & (reason == 'duplicate')
     counts = {
         'after': after,
@@ -261,7 +250,6 @@ def extend(
         'unreadable': len(unreadable),
     }
     update = {'of': old.digest, **counts, **asked}
-    parts = [part.select([n for n in part.column_names if n in subsets.SCHEMA.names]) for part in (new, set_aside)]
     metadata = {
         'mmdel': mmdel.__version__,
         'vectors': vectors.digest,
@@ -273,7 +261,7 @@ def extend(
         'updates': [*(old.subset.metadata.get('updates') or ()), update],
     }
     return Extended(
-        old.subset.extended(pa.concat_tables(parts, promote_options='default'), metadata, unreadable), whole
+        old.subset.extended(pa.concat_tables([new, set_aside], promote_options='default'), metadata, unreadable), whole
     )
 
 
@@ -329,21 +317,7 @@ def _read_centroids(folder: Path) -> NDArray[np.float32]:
 
 def _seen(table: pa.Table, new: bool) -> pa.Table:
     """The columns that a selector sees; those that are not known are null."""
-    fields = [
-        *(
-            subsets.SCHEMA.field(name)
-            for name in ('image', 'source', 'label', 'patient', 'video', 'frame', 'centre', 'width', 'height', 'bytes')
-        ),
-        _SHARPNESS,
-    ]
-    columns = {
-        field.name: table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(len(table), field.type)
-        for field in fields
-    }
-    columns['new'] = pa.array(np.full(len(table), new))
-    return pa.table(columns)
+    return conform(table, SEEN).append_column('new', pa.array(np.full(len(table), new)))
 
 
 def _decided(old: OldRun, place: NDArray[np.int64], readable: pa.Table) -> Decided:

@@ -1,7 +1,7 @@
 """The work dir of a run: it holds the answer to one question, and each file in it is whole or absent.
 
 refuse_another(work_dir, request)             # another question's answer is not replaced unasked
-write_results(work_dir, chosen, origin, request, leaks, config)
+write_results(work_dir, chosen, origin, request, leaks)
 """
 
 import os
@@ -145,7 +145,6 @@ def write_results(
     origin: Origin,
     request: Request,
     leaks: LeakReport | None = None,
-    config: str | None = None,
 ) -> tuple[str, ...]:
     """Write everything but the report.
 
@@ -155,7 +154,6 @@ def write_results(
         origin (Origin): Where images and vectors are.
         request (Request): What was asked.
         leaks (LeakReport, optional): What a leak check found. Defaults to None: there was none.
-        config (str, optional): The resolved config. Defaults to None.
 
     Returns:
         tuple[str, ...]: What the lists leave out, for people.
@@ -177,8 +175,7 @@ def write_results(
         (folder / CHANGES).unlink(missing_ok=True)
     else:
         chosen.changes.write(folder)
-    if config is not None:
-        write_text(folder / 'config.py', config)
+    write_text(folder / 'config.py', request.config.pretty_text)
     return lists.notes
 
 
@@ -198,11 +195,11 @@ def write_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:
 def _other_question(path: Path, told: Mapping[str, Any], request: Request) -> str:
     """What was asked for otherwise, '' where nothing was."""
     updates = told.get('updates') or [{}]
-    if request.update is None and updates[-1]:
+    if request.updated is None and updates[-1]:
         return 'it was updated, and its old decisions would be lost'
-    if request.update is not None:
+    if request.updated is not None:
         # an update without new images is the old subset itself
-        if request.update not in (updates[-1].get('of'), file_digest(path)):
+        if request.updated not in (updates[-1].get('of'), file_digest(path)):
             return 'it is no update of the subset that this one is to update'
         told = {}
     found = request.differs({**told, 'dataset': None}) or request.differs(stated(path.parent))

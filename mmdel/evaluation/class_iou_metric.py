@@ -1,4 +1,4 @@
-"""ClassIoUMetric: mmseg's IoUMetric, with the IoU of each class among the values that are logged.
+"""ClassIoUMetric: mmseg's IoUMetric that also logs the IoU of each class.
 
 mmseg prints the classes as a table and logs their mean only, so that a curve of "polyp" alone cannot be drawn. It also forgets
 which image had which overlap; ``per_image`` keeps that, for comparisons image by image:
@@ -25,7 +25,7 @@ except Exception as error:  # a foreign mmcv ends mmseg's import with an Asserti
     _reason = f'{type(error).__name__}: {error}'
 
     class IoUMetric:  # type: ignore[no-redef]
-        """Stands in for mmseg's, so that the rest of this room is there without mmseg."""
+        """Stands in for mmseg's, so that the rest of this package works without mmseg."""
 
         def __init__(self, **kwargs: Any) -> None:
             raise ImportError(

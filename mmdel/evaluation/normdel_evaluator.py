@@ -1,4 +1,4 @@
-"""NormDEL of any metric, among the values that a validation logs.
+"""NormDEL of any metric, logged with each validation.
 
 In a config:
 

@@ -1,4 +1,4 @@
-"""What a training of mmpretrain or mmseg logged, read from its work dir.
+"""Reads what a training of mmpretrain or mmseg logged, from its work dir.
 
     log = read_log('work_dirs/kvasir-seg')
     [line['mIoU'] for line in log.validations]

@@ -1,4 +1,4 @@
-"""A subset outside of mmdel: its images as plain files, annotation files with its images only, its decisions in other forms."""
+"""A subset for other programs: its images as plain files, filtered annotation files, its decisions in other formats."""
 
 from mmdel.export.annotations import filter_annotations
 from mmdel.export.decisions import export_coco, export_csv, export_fiftyone, read_csv

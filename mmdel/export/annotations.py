@@ -1,4 +1,4 @@
-"""Annotation files of OpenMMLab with the images of a subset only.
+"""Filters OpenMMLab annotation files down to the images of a subset.
 
     filter_annotations('train.json', 'train_5_percent.json', Subset.read('subset.parquet'))
 

@@ -1,4 +1,4 @@
-"""The whole decision of a subset for other programs: every image, kept or not, and why.
+"""All decisions of a subset for other programs: every image, kept or not, and why.
 
     export_csv(subset, 'decisions.csv')              # read_csv() gives the table back, value for value
     export_coco(subset, 'decisions.json')            # images of COCO with the decision in them

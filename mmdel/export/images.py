@@ -1,4 +1,4 @@
-"""The kept images of a subset as a folder of plain files, which every dataset reads without a wrapper.
+"""The kept images of a subset as a folder of plain files, which any dataset reads without a wrapper.
 
     exported = export_images(Subset.read('subset.parquet'), root='data/pool', out='data/pool_5_percent')
     exported.problems          # ((key, reason), ...)
@@ -32,10 +32,11 @@ from mmdel.compute.progress import SILENT, Stages
 from mmdel.errors import ConfigError, DatasetError, LockedError, UnreadableImage
 from mmdel.images import keys
 from mmdel.images.depth import max_value_of
-from mmdel.images.frames import MAX_PIXELS, reason_of
-from mmdel.images.image_file import check_file
+from mmdel.images.formats import is_video, split_frame
+from mmdel.images.frame_files import read
+from mmdel.images.frames import MAX_PIXELS
 from mmdel.images.listing import list_images
-from mmdel.images.videos import is_video, read, split_frame
+from mmdel.images.reasons import check_file, reason_of
 from mmdel.subset import Subset, plain_lists
 
 HOWS = ('copy', 'hardlink', 'symlink')

@@ -17,6 +17,7 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from functools import cached_property
 from typing import IO, Any
 
 from mmdel.errors import UnreadableImage
@@ -37,31 +38,40 @@ FOREIGN_ARCHIVES = ('.rar', '.7z')
 """What datasets also come in, and nothing here can read."""
 
 
-class ZipSource(Source):
-    """The members of a zip file.
+class _Archive(Source):
+    """What an archive is; it is opened when it is first needed.
 
     Args:
         path (str): The file, or its name where ``stream`` is given.
         stream (IO[bytes], optional): An open archive. Defaults to None.
+        size (int, optional): Its size in bytes where ``stream`` is given. Defaults to None.
     """
 
-    def __init__(self, path: str | os.PathLike[str], stream: IO[bytes] | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str], stream: IO[bytes] | None = None, size: int | None = None) -> None:
         super().__init__(path)
         self._stream = stream
-        self._zip: zipfile.ZipFile | None = None
+        self._size = size
+        self._infos: dict[int, Any] = {}
 
+    def close(self) -> None:
+        """Close the file."""
+        if opened := vars(self).pop('_archive', None):
+            opened.close()
+
+
+class ZipSource(_Archive):
+    """The members of a zip file."""
+
+    @cached_property
     def _archive(self) -> zipfile.ZipFile:
-        if self._zip is None:
-            self._zip = zipfile.ZipFile(self._stream or self.path)
-        return self._zip
+        return zipfile.ZipFile(self._stream or self.path)
 
     def _list(self) -> Iterator[Member]:
         try:
-            infos = self._archive().infolist()
+            infos = self._archive.infolist()
         except DAMAGE as error:
             self._problems.append(('', f'is no whole zip file, load it again: {words(error)}'))
             return
-        self._infos: dict[int, zipfile.ZipInfo] = {}
         for order, info in enumerate(sorted(infos, key=lambda info: info.header_offset)):
             name = info.filename.replace('\\', '/')
             mode = info.external_attr >> 16
@@ -79,41 +89,21 @@ class ZipSource(Source):
             yield Member(posixpath.normpath(name), info.file_size, _zip_time(info), order)
 
     def _open(self, member: Member) -> IO[bytes]:
-        return self._archive().open(self._infos[member.order])
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._zip is not None:
-            self._zip.close()
-        self._zip = None
+        return self._archive.open(self._infos[member.order])
 
 
-class TarSource(Source):
-    """The members of a tar file, compressed or not.
+class TarSource(_Archive):
+    """The members of a tar file, compressed or not."""
 
-    Args:
-        path (str): The file, or its name where ``stream`` is given.
-        stream (IO[bytes], optional): An open archive. Defaults to None.
-        size (int, optional): Its size in bytes where ``stream`` is given. Defaults to None.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], stream: IO[bytes] | None = None, size: int | None = None) -> None:
-        super().__init__(path)
-        self._stream = stream
-        self._size = size
-        self._tar: tarfile.TarFile | None = None
-
+    @cached_property
     def _archive(self) -> tarfile.TarFile:
-        if self._tar is None:
-            self._tar = tarfile.open(None if self._stream else self.path, 'r:*', self._stream)  # noqa: SIM115
-        return self._tar
+        return tarfile.open(None if self._stream else self.path, 'r:*', self._stream)
 
     def _list(self) -> Iterator[Member]:
-        self._infos: dict[int, tarfile.TarInfo] = {}
         size = self.path.stat().st_size if self._size is None else self._size
         order = 0
         try:
-            for order, info in enumerate(self._archive()):
+            for order, info in enumerate(self._archive):
                 name = info.name.replace('\\', '/')
                 if info.isdir() or any(map(is_rubbish, name.split('/'))):
                     continue
@@ -141,21 +131,15 @@ class TarSource(Source):
         """Whether a plain tar file stops without its mark of 512 zeros; a compressed one that is cut off raises by itself."""
         if not self.path.name.lower().endswith('.tar'):
             return False
-        stream: Any = self._archive().fileobj
-        stream.seek(self._archive().offset)
+        stream: Any = self._archive.fileobj
+        stream.seek(self._archive.offset)
         return len(stream.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE
 
     def _open(self, member: Member) -> IO[bytes]:
-        stream = self._archive().extractfile(self._infos[member.order])
+        stream = self._archive.extractfile(self._infos[member.order])
         if stream is None:
             raise UnreadableImage('is not a regular file')
         return stream
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._tar is not None:
-            self._tar.close()
-        self._tar = None
 
 
 def open_source(path: str | os.PathLike[str], stream: IO[bytes] | None = None, size: int | None = None) -> Source:

@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +26,12 @@ from mmdel.compute.file_state import NO_FILE, FileState, file_state
 from mmdel.compute.files import atomic
 from mmdel.compute.progress import SILENT, Stages
 from mmdel.errors import StorageError, UnreadableImage
-from mmdel.images import videos
-from mmdel.images.formats import raster
-from mmdel.images.frames import file_of
-from mmdel.images.image_file import check_file, reading
+from mmdel.images.formats import FORMATS, raster
+from mmdel.images.frames import file_of, open_maximum
 
 BITS = (8, 10, 12, 14, 16)
 """Depths that cameras and programs use."""
 
-_EIGHT_BITS = '|'.join(
-    re.escape(ending[1:])
-    for ending in (*videos.SUFFIXES, '.jpg', '.jpeg', '.jpe', '.jfif', '.jif', '.jfi', '.mpo', '.bmp', '.dib', '.gif',
-                   '.webp', '.avif', '.avifs')
-)  # fmt: skip
-_NEVER_DEEP = rf'\.(?:{_EIGHT_BITS})(?:#\d+)?$'
 _SHALLOW = -1
 _KEPT = pa.schema(
     [
@@ -64,7 +55,9 @@ def find_max_value(
     Returns:
         int | None: 255, 1023, 4095, 16383, or 65535 where all bits are used; None where no image has an open range.
     """
-    chosen = paths.filter(pc.invert(pc.match_substring_regex(paths, _NEVER_DEEP, ignore_case=True)))
+    endings = '|'.join(re.escape(ending) for each in FORMATS for ending in each.eight_bits)
+    never_deep = pc.match_substring_regex(paths, rf'(?:{endings})(?:#\d+)?$', ignore_case=True)
+    chosen = paths.filter(pc.invert(never_deep))
     if not len(chosen):
         return None
     found = _maxima(list(values(chosen)), Path(kept), max_pixels, progress)
@@ -116,25 +109,12 @@ def _maxima(paths: list[str], kept: Path, max_pixels: int, progress: Stages) -> 
 def _maximum(path: str, max_pixels: int) -> int | StorageError | None:
     """The largest value of an image with an open range, -1 for every other one; None, or why not, for what cannot be read."""
     try:
-        frame = videos.frame_at(path)
-        maximum = videos.open_maximum(*frame, max_pixels) if frame else _of_file(path, max_pixels)
+        maximum = open_maximum(path, max_pixels)
     except UnreadableImage:
         return None
     except StorageError as error:
         return error
     return _SHALLOW if maximum is None else maximum
-
-
-def _of_file(path: str, max_pixels: int) -> int | None:
-    check_file(path)
-    with reading(path), closing(storage.PatientFile(path)) as file:
-        try:
-            if not raster.may_be_open(file):
-                return None
-            file.seek(0)
-            return raster.open_maximum(file.read(), max_pixels)
-        finally:
-            file.check()
 
 
 def _state(path: str) -> FileState:

@@ -6,10 +6,10 @@ import tarfile
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from mmdel.compute import storage
 from mmdel.compute.file_state import FileState
@@ -115,10 +115,6 @@ class Source(ABC):
         if left:
             raise UnreadableImage(f'cut off: {member.size - left:,} of {member.size:,} bytes')
 
-    def local(self, member: Member) -> Path | None:
-        """The file on disk that a member is, or None in an archive."""
-        return None
-
     def close(self) -> None:  # noqa: B027  a folder holds nothing open
         """Close what is open."""
 
@@ -166,46 +162,70 @@ class FolderSource(Source):
 
     def _list(self) -> list[Member]:
         members: list[Member] = []
-        stack = ['']
         entered = {_identity(self._without)} if self._without and os.path.isdir(self._without) else set()
-        while stack:
-            inside = stack.pop()
-            try:
-                folder = _identity(self.path / inside)
-                if folder in entered:
-                    continue
-                entered.add(folder)
-                for entry in storage.scandir(self.path / inside):
-                    self._take(entry, inside, members, stack)
-            except OSError as error:
-                self._problems.append((inside.rstrip('/'), f'the folder cannot be listed ({error.strerror})'))
+        for inside, outcome in walk(self.path, [''], lambda entry, inside: self._take(entry, inside, members), entered):
+            if isinstance(outcome, OSError):
+                self._problems.append((inside.rstrip('/'), f'the folder cannot be listed ({outcome.strerror})'))
         members.sort(key=lambda member: member.path)
         return [replace(member, order=order) for order, member in enumerate(members)]
 
-    def _take(self, entry: os.DirEntry[str], inside: str, members: list[Member], stack: list[str]) -> None:
+    def _take(self, entry: os.DirEntry[str], inside: str, members: list[Member]) -> str | None:
         path = inside + entry.name
         if is_rubbish(entry.name):
-            return
+            return None
         try:
             if storage.patiently(entry.path, entry.is_dir):
-                stack.append(f'{path}/')
-                return
+                return f'{path}/'
             status = storage.patiently(entry.path, entry.stat)
         except OSError as error:
             self._problems.append((path, f'cannot be reached ({error.strerror})'))
-            return
+            return None
         if stat.S_ISREG(status.st_mode):
             members.append(Member(path, status.st_size, status.st_mtime_ns, 0, FileState.of(status)))
         else:
             self._problems.append((path, 'is not a regular file'))
+        return None
 
     def _open(self, member: Member) -> IO[bytes]:
         path = self.path / member.path
         return storage.patiently(path, lambda: open(path, 'rb'))
 
-    def local(self, member: Member) -> Path | None:
-        """The file."""
-        return self.path / member.path
+
+def walk(
+    top: str | os.PathLike[str],
+    starts: Sequence[str],
+    take: Callable[[os.DirEntry[str], str], str | None],
+    entered: set[tuple[int, int]] | None = None,
+) -> Iterator[tuple[str, Literal['listed', 'loop'] | OSError]]:
+    """Walk through a tree, through links, too; folders are relative to its top, and all but '' end in a slash.
+
+    Args:
+        top (str): The folder that others are relative to.
+        starts (Sequence[str]): Where to begin.
+        take (Callable): Gets each entry and its folder; what it returns is a folder to look into.
+        entered (set, optional): Device and number of folders that are not entered (again), so that each is entered once.
+            Defaults to None: only a way back to a folder above is not.
+
+    Yields:
+        tuple: A folder, once its entries have been taken, and what became of it.
+    """
+    stack: list[tuple[str, frozenset[tuple[int, int]]]] = [(start, frozenset()) for start in starts]
+    while stack:
+        inside, above = stack.pop()
+        path = os.path.join(top, inside)
+        try:
+            own = _identity(path)
+            if own in (above if entered is None else entered):
+                yield inside, 'loop'
+                continue
+            if entered is not None:
+                entered.add(own)
+            subfolders = [folder for entry in storage.scandir(path) if (folder := take(entry, inside)) is not None]
+        except OSError as error:
+            yield inside, error
+            continue
+        yield inside, 'listed'
+        stack.extend((subfolder, above | {own}) for subfolder in subfolders)
 
 
 def words(error: BaseException) -> str:

@@ -21,11 +21,10 @@ from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from mmdel.compute import file_state as states
-from mmdel.compute.file_state import FileState
 from mmdel.errors import ConfigError, UnreadableImage
-from mmdel.images import videos
-from mmdel.images.image_file import plain_words, read_image_file
+from mmdel.images import formats, frame_files
+from mmdel.images.formats.raster import MANY
+from mmdel.images.reasons import decoding, patient_file, read_bytes
 from mmdel.registry import TRANSFORMS
 
 MAX_PIXELS = 100_000_000
@@ -73,26 +72,37 @@ def read_frame(
         UnreadableImage: It cannot be used; ``reason`` says why and holds no path.
         StorageError: The storage failed.
     """
-    video = videos.frame_at(path)
-    if video is None:
-        return Frame(*read_image_file(path, max_pixels, reduce_to, max_value))
-    image, nbytes = videos.read(*video, max_pixels, max_value)
-    return Frame(image, nbytes, image.shape[:2])
+    if frame := formats.frame_at(path):
+        image, nbytes = frame_files.read(*frame, max_pixels, max_value)
+        return Frame(image, nbytes, image.shape[:2])
+    data = read_bytes(path)
+    try:
+        with decoding():
+            image, full_shape = _format_of(data).decode(data, max_pixels, reduce_to, max_value)
+    except UnreadableImage as error:
+        if error.reason.endswith(MANY) and not formats.may_have_pages(path):
+            ending = 'give its name the ending of its kind (.tif, .gif, .webp, .png or .avif) and '
+            raise UnreadableImage(error.reason.replace(MANY, ending + MANY)) from None
+        raise
+    return Frame(image, len(data), full_shape)
 
 
-def file_state(path: str) -> FileState | None:
-    """By what the file of an image is known to be as it was, of a frame its video; None: no file.
+def open_maximum(path: str, max_pixels: int) -> int | None:
+    """The largest value of a file or frame that does not say what white is, None for every other one.
 
-    Raises:
-        StorageError: The storage failed.
+    Raises as :func:`read_frame` does.
     """
-    state = states.file_state(file_of(path))
-    return None if state == states.NO_FILE else state
+    if frame := formats.frame_at(path):
+        return frame_files.open_maximum(*frame, max_pixels)
+    with patient_file(path) as file:
+        found = _format_of(file.read(formats.HEAD))
+        file.seek(0)
+        return found.open_maximum(file, max_pixels)
 
 
 def file_of(path: str) -> str:
     """The file that holds an image: the path itself, or the video of a frame."""
-    frame = videos.frame_at(path)
+    frame = formats.frame_at(path)
     return frame[0] if frame else path
 
 
@@ -128,15 +138,6 @@ def resize(image: NDArray[Any], width: int, height: int) -> NDArray[Any]:
         height (int): Of the result.
     """
     return cv2.resize(_halved(image, width, height), (width, height), interpolation=cv2.INTER_AREA)
-
-
-def reason_of(error: Exception, path: str) -> str:
-    """Why any loader failed on a file: one line for people, without paths and object addresses."""
-    if isinstance(error, UnreadableImage):
-        return error.reason
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return plain_words(error, path)
 
 
 @TRANSFORMS.register_module()
@@ -210,6 +211,11 @@ class LoadFrame(BaseTransform):
             f'{type(self).__name__}(max_pixels={self.max_pixels}, skip_unreadable={self.skip_unreadable}, '
             f'reduce_to={self.reduce_to}, max_value={self.max_value})'
         )
+
+
+def _format_of(data: bytes) -> formats.Format:
+    """Of a file that is one picture; what no format accepts is refused by the last one."""
+    return formats.accepting(data[: formats.HEAD]) or formats.FORMATS[-1]
 
 
 def _reduced(grey: NDArray[Any], side: int) -> NDArray[Any]:

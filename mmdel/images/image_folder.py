@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mmdel.errors import DatasetError
 from mmdel.images import keys
-from mmdel.images.listing import list_images
+from mmdel.images.listing import counted, list_images
 from mmdel.subset import plain_lists
 
 
@@ -79,11 +79,6 @@ def three(names: Iterable[str]) -> str:
     """Three of the names as examples."""
     names = list(names)
     return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun."""
-    return f'{number:,} {noun}' if number == 1 else f'{number:,} {noun}s'
 
 
 def unmatched(stems: Sequence[str], masks: Mapping[str, str]) -> list[str]:

@@ -20,22 +20,15 @@ from mmengine.dataset import BaseDataset
 from mmdel.compute.blocks import blocks, give_back, values
 from mmdel.errors import DatasetError
 from mmdel.images import keys, wrappers
+from mmdel.subset import columns
 
 SCHEMA = pa.schema(
-    [
-        ('image', pa.string()),
-        ('path', pa.string()),
-        ('source', pa.string()),
-        ('label', pa.string()),
-        ('patient', pa.string()),
-        ('video', pa.string()),
-        ('frame', pa.int64()),
-        ('centre', pa.string()),
-    ]
+    [('image', pa.string()), ('path', pa.string()), *((name, columns.SCHEMA.field(name).type) for name in columns.TOLD)]
 )
 
 _ITEM = SCHEMA.remove(0).append(pa.field('mask', pa.string()))
 _ROWS = _ITEM.insert(0, SCHEMA.field('image'))
+_KINDS = {name: int if pa.types.is_integer(SCHEMA.field(name).type) else str for name in columns.TOLD}
 
 
 class Files(Mapping[str, str]):
@@ -203,16 +196,9 @@ class _Items:
 
 
 def _row(path: str, info: Mapping[str, Any], classes: Sequence[str] | None) -> dict[str, Any]:
-    return {
-        'path': path,
-        'source': _text(info.get('source')),
-        'label': _label(info.get('gt_label'), classes),
-        'patient': _text(info.get('patient')),
-        'video': _text(info.get('video')),
-        'frame': None if info.get('frame') is None else int(info['frame']),
-        'centre': _text(info.get('centre')),
-        'mask': os.fspath(info['seg_map_path']) if info.get('seg_map_path') else None,
-    }
+    told = {name: kind(info[name]) for name, kind in _KINDS.items() if info.get(name) is not None}
+    mask = os.fspath(info['seg_map_path']) if info.get('seg_map_path') else None
+    return {**told, 'path': path, 'label': _label(info.get('gt_label'), classes), 'mask': mask}
 
 
 def _with_keys(items: Sequence[_Items], base: str, ledger: dict[str, str]) -> Iterator[pa.RecordBatch]:
@@ -275,15 +261,15 @@ def _ascending(keys: pa.ChunkedArray) -> bool:
 
 def _joined(table: pa.Table) -> pa.Table:
     """The table with one chunk in each column, joined one after another so that one column at most is there twice."""
-    columns = {}
+    joined = {}
     for name in table.column_names:
         chunks = table[name].chunks
         table = table.drop_columns([name])
-        columns[name] = (
+        joined[name] = (
             chunks[0] if len(chunks) == 1 else pa.chunked_array(chunks, _ROWS.field(name).type).combine_chunks()
         )
         del chunks
-    return pa.table(columns)
+    return pa.table(joined)
 
 
 def _add_ledger(leaf: BaseDataset, base: str, ledger: dict[str, str]) -> None:
@@ -323,7 +309,3 @@ def _classes(leaves: Sequence[BaseDataset]) -> tuple[str, ...]:
     """The classes that all leaves share, () where they differ: one number would have two names."""
     known = {tuple(leaf.metainfo.get('classes') or ()) for leaf in leaves}
     return tuple(map(str, known.pop())) if len(known) == 1 else ()
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)

@@ -23,9 +23,10 @@ from dataclasses import dataclass, field, replace
 
 from mmdel.compute import storage
 from mmdel.errors import DatasetError
-from mmdel.images import keys, videos
+from mmdel.images import formats, keys
+from mmdel.images.file_source import walk
+from mmdel.images.formats import FOREIGN, IMAGE, PACKED, ending_of, kind_by_first_bytes
 from mmdel.images.ignored import Exclusion, is_rubbish
-from mmdel.images.kinds import FOREIGN, IMAGE, ending_of, image_endings, kind_by_first_bytes
 from mmdel.images.mask_files import find_masks
 
 RUBBISH = 'hidden, or left behind by a system'
@@ -63,7 +64,7 @@ class Listing:
 
     def path(self, key: str) -> str:
         """Where an image, a video or a frame of one can be opened."""
-        if self.spelled and key not in self.spelled and (frame := videos.split_frame(key)):
+        if self.spelled and key not in self.spelled and (frame := formats.split_frame(key)):
             return self.path(frame[0]) + key[len(frame[0]) :]
         return os.path.join(self.folder, self.spelled.get(key, key))
 
@@ -105,7 +106,7 @@ def list_images(
     listing = select(folder, walk.files, walk.ledger)
     skipped = {reason: tuple(sorted(map(_skipped_key, paths))) for reason, paths in sorted(walk.skipped.items())}
     listing = replace(listing, notes=notes, skipped=skipped)
-    return listing if walk.found.isdisjoint(videos.SUFFIXES) else _sorted_out(listing)
+    return listing if walk.found.isdisjoint(formats.endings(videos=True)) else _sorted_out(listing)
 
 
 def select(folder: str, images: Iterable[str], ledger: Iterable[tuple[str, str]]) -> Listing:
@@ -161,13 +162,13 @@ def masks_among(
     notes = []
     if masks:
         notes.append(
-            f'{_count(len(masks), "mask")} left out, in {_places(folder, found.folders)}: images of the same names lie '
+            f'{counted(len(masks), "mask")} left out, in {_places(folder, found.folders)}: images of the same names lie '
             'beside them. --masks keep takes them in'
         )
     if found.doubtful:
         pattern = _pattern(next(iter(found.doubtful)))
         notes.append(
-            f'{_count(sum(found.doubtful.values()), "file")} in {_places(folder, found.doubtful)}: called like masks or labels, '
+            f'{counted(sum(found.doubtful.values()), "file")} in {_places(folder, found.doubtful)}: called like masks or labels, '
             f'but not as images beside them, so they are kept. If they are no images, leave them out: --exclude {pattern}'
         )
     return masks, tuple(notes)
@@ -182,10 +183,15 @@ def by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
     return dict(names)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun."""
+    return f'{number:,} {noun}' if number == 1 else f'{number:,} {noun}s'
+
+
 def _sorted_out(listing: Listing) -> Listing:
     """With the videos among the keys in their own field."""
-    films = tuple(filter(videos.is_video, listing.keys))
-    return replace(listing, keys=tuple(key for key in listing.keys if not videos.is_video(key)), videos=films)
+    videos = tuple(filter(formats.is_video, listing.keys))
+    return replace(listing, keys=tuple(key for key in listing.keys if not formats.is_video(key)), videos=videos)
 
 
 class _Walk:
@@ -194,7 +200,7 @@ class _Walk:
     def __init__(self, top: str, with_videos: bool, exclude: Exclusion) -> None:
         self.top = top
         self.exclude = exclude
-        self.endings = image_endings() | frozenset(videos.SUFFIXES * with_videos)
+        self.endings = formats.endings(videos=False) | (formats.endings(videos=True) if with_videos else frozenset())
         self.files: list[str] = []
         self.found: set[str] = set()
         self.ledger: list[tuple[str, str]] = []
@@ -204,25 +210,17 @@ class _Walk:
         self._ends: list[tuple[str, int]] = []
 
     def run(self, starts: Sequence[str]) -> None:
-        stack: list[tuple[str, frozenset[tuple[int, int]]]] = [(start, frozenset()) for start in starts]
-        while stack:
-            inside, ancestors = stack.pop()
-            path = os.path.join(self.top, inside)
-            try:
-                status = storage.stat(path)
-                own = (status.st_dev, status.st_ino)
-                if own in ancestors:
-                    self.skipped[LOOP].append(inside)
-                    continue
-                entries = storage.scandir(path)
-                subfolders = [folder for entry in entries if (folder := self._take(entry, inside)) is not None]
-            except OSError as error:
-                if inside in starts:
-                    raise DatasetError(f'{path} cannot be listed ({error.strerror}).') from error
-                self.ledger.append((inside.rstrip('/'), f'the folder cannot be listed ({error.strerror})'))
-                continue
-            self._ends.append((inside, len(self.files)))
-            stack.extend((subfolder, ancestors | {own}) for subfolder in subfolders)
+        for inside, outcome in walk(self.top, starts, self._take):
+            if outcome == 'listed':
+                self._ends.append((inside, len(self.files)))
+            elif outcome == 'loop':
+                self.skipped[LOOP].append(inside)
+            elif inside in starts:
+                raise DatasetError(
+                    f'{os.path.join(self.top, inside)} cannot be listed ({outcome.strerror}).'
+                ) from outcome
+            else:
+                self.ledger.append((inside.rstrip('/'), f'the folder cannot be listed ({outcome.strerror})'))
 
     def leave_masks_out(self, starts: Sequence[str]) -> None:
         """Move masks from the files to what is skipped."""
@@ -251,7 +249,7 @@ class _Walk:
         if others:
             common = sorted(others.items(), key=lambda item: (-item[1], item[0]))
             kinds = ', '.join(f'{number} {kind}' for kind, number in common)
-            notes.append(f'{_count(sum(others.values()), "file")} with other endings ignored ({kinds})')
+            notes.append(f'{counted(sum(others.values()), "file")} with other endings ignored ({kinds})')
         if rubbish := self.skipped.get(RUBBISH):
             named = Counter(_rubbish_name(path) for path in rubbish)
             names = _examples(
@@ -259,7 +257,7 @@ class _Walk:
             )
             notes.append(f'{self._number(rubbish)} hidden or left behind by a system, ignored ({names})')
         if loops := self.skipped.get(LOOP):
-            notes.append(f'{_count(len(loops), "folder link")} back to a folder above not followed')
+            notes.append(f'{counted(len(loops), "folder link")} back to a folder above not followed')
         return tuple(notes)
 
     def _take(self, entry: os.DirEntry[str], inside: str) -> str | None:
@@ -269,6 +267,8 @@ class _Walk:
         dot = name.rfind('.')
         ending = '' if dot < 0 else name[dot:].lower()
         image = ending in self.endings
+        if not image and ending in PACKED:
+            image = (ending := ending_of(name)) in self.endings
         if (
             image and not self.exclude and name[0] != '.' and entry.is_file(follow_symlinks=False)
         ):  # nearly all there are
@@ -311,9 +311,9 @@ class _Walk:
     def _number(self, paths: Sequence[str]) -> str:
         """How many files these are, with those in folders that were not looked into."""
         inside = [self.unseen[path] for path in paths if path in self.unseen]
-        number = _count(len(paths) - len(inside) + sum(inside), 'file')
+        number = counted(len(paths) - len(inside) + sum(inside), 'file')
         more = 'more than ' if COUNTED in inside else ''
-        return more + number + (f' in {_count(len(inside), "folder")}' if inside and len(inside) == len(paths) else '')
+        return more + number + (f' in {counted(len(inside), "folder")}' if inside and len(inside) == len(paths) else '')
 
 
 def _other_kind(entry: os.DirEntry[str], whole: bool) -> str:
@@ -380,7 +380,3 @@ def _places(top: str, folders: Iterable[str]) -> str:
 
 def _examples(names: Sequence[str]) -> str:
     return ', '.join(names[:3]) + (f' and {len(names) - 3:,} more' if len(names) > 3 else '')
-
-
-def _count(number: int, noun: str) -> str:
-    return f'{number:,} {noun}' if number == 1 else f'{number:,} {noun}s'

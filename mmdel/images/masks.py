@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from mmdel.compute import storage
 from mmdel.errors import ConfigError, DatasetError, StorageError
+from mmdel.images.reasons import plain_words
 from mmdel.registry import TRANSFORMS
 
 KINDS = ('binary', 'index')
@@ -65,7 +66,7 @@ def read_mask(path: str, kind: str, labels: int | None = None) -> NDArray[np.uin
     except StorageError:
         raise
     except Exception as error:  # decoders raise nearly every type there is
-        raise DatasetError(f'The mask {path} cannot be read: {error}') from error
+        raise DatasetError(f'The mask {path} cannot be read: {plain_words(error, path)}') from error
     if pages > 1:
         raise DatasetError(
             f'The mask {path} has {pages} pages, and a mask is one picture. Pages of one class each have to be joined first.'

@@ -10,15 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from mmdel.errors import DatasetError
 from mmdel.images import keys as spelling
+from mmdel.images.formats import split_frame
 from mmdel.subset import plain_tables
+from mmdel.subset.columns import SCHEMA, TOLD
 
 KEYS = ('key', 'image', 'path', 'file', 'filename', 'file_name', 'img_path')
 """Names of the column that names the image; the first of them that is there counts."""
-
-COLUMNS = ('label', 'patient', 'video', 'frame', 'source', 'centre')
-"""What a table may say of an image; other columns are left alone."""
 
 _OTHER_NAMES = {'center': 'centre', 'class': 'label', 'patient_id': 'patient'}
 
@@ -35,7 +36,7 @@ class MetadataTable:
 
     Args:
         rows (Mapping[str, Mapping]): What it says of each key that it names and that is there; of a video that is its frames.
-        columns (tuple[str, ...]): Which of :data:`COLUMNS` it has.
+        columns (tuple[str, ...]): Which of :data:`~mmdel.subset.columns.TOLD` it has.
         notes (tuple[str, ...]): What a person should know of it.
     """
 
@@ -44,10 +45,10 @@ class MetadataTable:
     notes: tuple[str, ...]
 
     def of(self, key: str) -> Mapping[str, Any]:
-        """What it says of an image: non-empty cells by the name of their column, ``frame`` as a number."""
+        """What it says of an image: non-empty cells by the name of their column, numbers (``frame``) as such."""
         found = self.rows.get(key)
-        if found is None and '#' in key:
-            found = self.rows.get(key.rpartition('#')[0])
+        if found is None and (frame := split_frame(key)):
+            found = self.rows.get(frame[0])
         return found or {}
 
 
@@ -60,22 +61,23 @@ def read_metadata(
     path of a file below ``root``.
 
     Args:
-        path (str): CSV, TSV or Parquet with a header: one of :data:`KEYS`, and some of :data:`COLUMNS`.
+        path (str): CSV, TSV or Parquet with a header: one of :data:`KEYS`, and some of
+            :data:`~mmdel.subset.columns.TOLD`; other columns are left alone.
         root (str): The folder that keys are relative to.
         keys (Sequence[str]): The images.
         others (Iterable[str]): Keys that a row may also name: of videos, and of files that cannot be used.
 
     Raises:
         DatasetError: The table cannot be read, has no such columns, names no image that is there, or says two things of one
-            image; or a frame is no number.
+            image; or what should be a number is none.
     """
     header, *lines = plain_tables.read_rows(path)
     header = [_OTHER_NAMES[name] if _OTHER_NAMES.get(name, name) not in header else name for name in header]
     place = next((header.index(name) for name in KEYS if name in header), None)
-    columns = tuple(name for name in COLUMNS if name in header)
+    columns = tuple(name for name in TOLD if name in header)
     if place is None or not columns:
         raise DatasetError(
-            f'{path} needs a first line that names the columns: key, and one or more of {", ".join(COLUMNS)}; it has '
+            f'{path} needs a first line that names the columns: key, and one or more of {", ".join(TOLD)}; it has '
             f'{", ".join(header) or "none"}.'
         )
     images, known = set(keys), {*keys, *others}
@@ -91,8 +93,9 @@ def read_metadata(
         cells = ((name, line[header.index(name)].strip()) for name in columns)
         # equal values are one object: of a million rows there are few
         row: dict[str, Any] = {name: values.setdefault(cell, cell) for name, cell in cells if cell}
-        if 'frame' in row:
-            row['frame'] = _number(row['frame'], key, path)
+        row |= {
+            name: _number(row[name], name, key, path) for name in row if pa.types.is_integer(SCHEMA.field(name).type)
+        }
         if rows.setdefault(key, row) != row:
             raise DatasetError(f'{path} says two things of {key}: {rows[key]} and {row}. Take one of the rows out.')
     table = MetadataTable(rows, columns, ())
@@ -109,7 +112,7 @@ def read_metadata(
         notes.append(f'{name} says nothing of {len(silent):,} of {len(images):,} images, first {silent[0]}')
     if unknown:
         notes.append(f'{len(unknown):,} rows of {name} name no image that is there, first {unknown[0]!r}')
-    ignored = [each for place_, each in enumerate(header) if place_ != place and each not in COLUMNS and each]
+    ignored = [each for place_, each in enumerate(header) if place_ != place and each not in TOLD and each]
     if ignored:
         notes.append(f'columns of {name} that are not used: {", ".join(ignored)}')
     return MetadataTable(rows, columns, tuple(notes))
@@ -143,13 +146,15 @@ def _key(cell: str, prefix: str, known: set[str]) -> str | None:
     return key if key in known else None
 
 
-def _number(cell: str, key: str, path: str | os.PathLike[str]) -> int:
+def _number(cell: str, name: str, key: str, path: str | os.PathLike[str]) -> int:
     try:
         number = float(cell)
         if number < 0 or not number.is_integer():
             raise ValueError
     except (ValueError, OverflowError):
-        raise DatasetError(f'{path} says that {key} is the frame {cell!r}; a frame is a number: 0, 1, 2, ...') from None
+        raise DatasetError(
+            f'{path} says that {key} is the {name} {cell!r}; a {name} is a number: 0, 1, 2, ...'
+        ) from None
     return int(cell) if cell.isdecimal() else int(number)
 
 

@@ -1,4 +1,4 @@
-"""Which images models are tested on: of mmseg and mmpretrain configs, and of plain folders.
+"""The images that models are tested on: of mmseg and mmpretrain configs, and of plain folders.
 
 found = list_downstream_set('configs/segmentation/vit-base-p16_mae-pre_mlp_1xb16-20k_kvasir-seg-512x512.py')
 found.name, found.part, found.images.table['path']
@@ -44,8 +44,8 @@ def list_downstream_sets(against: Sequence[str]) -> list[DownstreamSet]:
     sets: list[DownstreamSet] = []
     for path in against:
         found = list_downstream_set(path)
-        twins = sum(each.name.partition(' #')[0] == found.name for each in sets)
-        sets.append(replace(found, name=f'{found.name} #{twins + 1}') if twins else found)
+        namesakes = sum(each.name.partition(' #')[0] == found.name for each in sets)
+        sets.append(replace(found, name=f'{found.name} #{namesakes + 1}') if namesakes else found)
     return sets
 
 

@@ -1,4 +1,4 @@
-"""Copies of test images in a pool: embeds what is tested on, by the pool's own encoder, and compares.
+"""The leak check: embeds the test images with the pool's own encoder, and compares them with the pool.
 
     report = check_leaks(pool, ExcludeNear.from_cfg(dict(against=['configs/segmentation/...py'])), embedder, cache_dir)
     report.pairs
@@ -33,11 +33,11 @@ from mmdel.images.image_table import dataset_digest
 from mmdel.leaks import same_picture
 from mmdel.leaks import search as leaks
 from mmdel.leaks.downstream_sets import DownstreamSet, list_downstream_sets, set_name
-from mmdel.leaks.same_picture import Outline, compare, outline
+from mmdel.leaks.same_picture import ImageFeatures, compare, extract_features
 from mmdel.leaks.search import Pair, Rows, View, find_leaks, is_leak
 from mmdel.selection.findings import CheckedSet, Leak, LeakReport, LeakRule
 
-OUTLINES = 512
+CACHED_FEATURES = 512
 """Pictures of the pool that are held ready, some 0.5 MB each."""
 
 
@@ -191,8 +191,8 @@ class _Pictures:
     def __init__(self, pool: Sequence[str], tests: Sequence[str], max_value: int | None) -> None:
         self._pool = pool
         self._tests = tests
-        self._outline = functools.lru_cache(OUTLINES)(functools.partial(_outline, max_value))
-        self._both = functools.lru_cache(16)(functools.partial(_both_outlines, max_value))
+        self._features = functools.lru_cache(CACHED_FEATURES)(functools.partial(_features, max_value))
+        self._both = functools.lru_cache(16)(functools.partial(_both_features, max_value))
 
     def __enter__(self) -> '_Pictures':
         self._threads = cv2.getNumThreads()
@@ -204,26 +204,26 @@ class _Pictures:
 
     def compare(self, pool: int, test: int) -> View | None:
         """The better of the two orientations; the plain one where they are alike."""
-        one, both = self._outline(self._pool[pool]), self._both(self._tests[test])
+        one, both = self._features(self._pool[pool]), self._both(self._tests[test])
         if one is None or both is None:
             return None
         plain, mirrored = (compare(one, other).agreement for other in both)
         return View(max(plain, mirrored), mirrored > plain)
 
 
-def _outline(max_value: int | None, path: str) -> Outline | None:
+def _features(max_value: int | None, path: str) -> ImageFeatures | None:
     try:
-        return outline(read_frame(path, max_value=max_value).image)
+        return extract_features(read_frame(path, max_value=max_value).image)
     except UnreadableImage:  # it could be read when it was embedded, and is in no pair now
         return None
 
 
-def _both_outlines(max_value: int | None, path: str) -> tuple[Outline, Outline] | None:
+def _both_features(max_value: int | None, path: str) -> tuple[ImageFeatures, ImageFeatures] | None:
     try:
         image = read_frame(path, max_value=max_value).image
     except UnreadableImage:
         return None
-    return outline(image), outline(np.ascontiguousarray(image[:, ::-1]))
+    return extract_features(image), extract_features(np.ascontiguousarray(image[:, ::-1]))
 
 
 def _kept(

@@ -1,4 +1,4 @@
-"""What a leak check found, on disk: ``leaks.json`` to be read again, ``leaks.csv`` for people and other programs.
+"""The result of a leak check on disk: ``leaks.json`` for mmdel, ``leaks.csv`` for people and other programs.
 
 Both lie beside ``subset.parquet``. They name the files of test images, so they belong to the machine that wrote them.
 """

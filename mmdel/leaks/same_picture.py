@@ -1,6 +1,6 @@
-"""Whether two pictures are the same photograph: laid over each other by matching keypoints, how well do they agree?
+"""Whether two pictures are the same photograph: how well they agree when laid over each other by matching keypoints.
 
-    one, other = outline(read_frame('pool/1.jpg').image), outline(read_frame('test/2.jpg').image)
+    one, other = extract_features(read_frame('pool/1.jpg').image), extract_features(read_frame('test/2.jpg').image)
     compare(one, other).agreement      # 1 for the same photograph, 0.3 or less for most others
 
 Cosines of embeddings miss copies that are mirrored or cropped, and two frames of one scene can be closer than an image and its
@@ -68,8 +68,8 @@ STRETCH = 1.6
 
 
 @dataclass(frozen=True)
-class Outline:
-    """A picture as it is compared.
+class ImageFeatures:
+    """What is compared of a picture: SIFT keypoints with their descriptors, and its details.
 
     Args:
         grey (NDArray[np.uint8]): [256, 256].
@@ -102,8 +102,8 @@ class Comparison:
 NOTHING = Comparison(-1.0, 0.0, 0)
 
 
-def outline(image: NDArray[np.uint8]) -> Outline:
-    """Prepare a picture.
+def extract_features(image: NDArray[np.uint8]) -> ImageFeatures:
+    """Find the keypoints of a picture, describe them, and filter its details.
 
     Args:
         image (NDArray[np.uint8]): [H, W, 3], BGR.
@@ -114,15 +114,15 @@ def outline(image: NDArray[np.uint8]) -> Outline:
     if descriptors is None:  # no keypoint
         descriptors = np.empty((0, 128), np.float32)
     points = np.array([point.pt for point in found], np.float32).reshape(-1, 2)
-    return Outline(grey, points, descriptors, _details(grey))
+    return ImageFeatures(grey, points, descriptors, _details(grey))
 
 
-def compare(one: Outline, other: Outline) -> Comparison:
+def compare(one: ImageFeatures, other: ImageFeatures) -> Comparison:
     """Lay ``one`` on ``other`` as keypoints propose, and as it is, and take what agrees better.
 
     Args:
-        one (Outline): The picture that is moved.
-        other (Outline): The picture that stays.
+        one (ImageFeatures): The picture that is moved.
+        other (ImageFeatures): The picture that stays.
     """
     asis = Comparison(_agreement(one.details, other.details), 1.0, 0)
     placed = _placement(one, other)
@@ -131,7 +131,7 @@ def compare(one: Outline, other: Outline) -> Comparison:
     return max(asis, _moved(one, other, *placed), key=lambda comparison: comparison.agreement)
 
 
-def _placement(one: Outline, other: Outline) -> tuple[NDArray[np.float64], int] | None:
+def _placement(one: ImageFeatures, other: ImageFeatures) -> tuple[NDArray[np.float64], int] | None:
     """The affine transform [2, 3] from the one picture to the other on which most keypoints agree, and how many do."""
     if min(len(one.points), len(other.points)) < MATCHES:
         return None
@@ -155,7 +155,7 @@ def _is_plausible(transform: NDArray[np.float64]) -> bool:
     return bool(np.linalg.det(transform[:, :2]) > 0 and least < small and large < most and large < STRETCH * small)
 
 
-def _moved(one: Outline, other: Outline, transform: NDArray[np.float64], matches: int) -> Comparison:
+def _moved(one: ImageFeatures, other: ImageFeatures, transform: NDArray[np.float64], matches: int) -> Comparison:
     size = (SIDE, SIDE)
     # mirrored beyond its edges, a picture has no step there, which would be the strongest detail of all
     moved: NDArray[Any] = cv2.warpAffine(

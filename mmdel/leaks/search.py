@@ -1,4 +1,4 @@
-"""Leaks: images of a pool that are copies of images that models are tested on.
+"""Leaks: images of a pool that are copies of test images.
 
     found = find_leaks(vectors, Rows(pool, tests, mirrored), compare, LeakRule())
     found[0].pool, found[0].test, found[0].agreement

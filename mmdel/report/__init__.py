@@ -1,1 +1,1 @@
-"""Pictures and pages that people look at."""
+"""The report of a run: page, gallery and plots."""

@@ -1,4 +1,4 @@
-"""File names as text that people can read: whatever a name holds, it stays one harmless line."""
+"""File names as readable text: whatever a name contains, it is shown as one harmless line."""
 
 import unicodedata
 

@@ -13,15 +13,10 @@ from typing import Any
 import numpy as np
 
 from mmdel.subset import Subset
-
-PLURALS = {'label': 'classes', 'centre': 'centres', 'source': 'sources', 'patient': 'patients', 'video': 'videos'}
-"""What people call them."""
+from mmdel.subset.columns import GROUPS
 
 LOSS = 0.95
 """A group that loses more than this share of its images is warned of."""
-
-GROUPINGS = ('label', 'centre', 'source', 'patient', 'video')
-"""Columns of the subset whose values are followed, the most telling first."""
 
 IMAGES_PER_SECOND = 325.6
 EPOCHS = 200
@@ -34,7 +29,7 @@ PAPER_RATIOS = (0.5, 0.33, 0.2, 0.1, 0.05)
 
 @dataclass(frozen=True)
 class Group:
-    """What became of the images that share a label, centre, source, patient or video.
+    """What became of the images that share a label, or a value of another column.
 
     Args:
         name (str): The shared value.
@@ -92,10 +87,8 @@ def report_numbers(
 
 
 def retention_tables(subset: Subset) -> dict[str, list[dict[str, Any]]]:
-    """Name, images, kept and warning of each group of each of :data:`GROUPINGS`, JSON-able."""
-    return {
-        name: [{**asdict(group), 'warning': group.warning} for group in retention(subset, name)] for name in GROUPINGS
-    }
+    """Name, images, kept and warning of each group of each of :data:`~mmdel.subset.columns.GROUPS`, JSON-able."""
+    return {name: [{**asdict(group), 'warning': group.warning} for group in retention(subset, name)] for name in GROUPS}
 
 
 def retention(subset: Subset, column: str) -> list[Group]:
@@ -103,7 +96,7 @@ def retention(subset: Subset, column: str) -> list[Group]:
 
     Args:
         subset (Subset): The cut.
-        column (str): One of :data:`GROUPINGS`.
+        column (str): One of :data:`~mmdel.subset.columns.GROUPS`.
     """
     rows = subset.readable_rows.select([column, 'keep'])
     rows = rows.filter(rows[column].is_valid())
@@ -128,7 +121,7 @@ def warnings(tables: Mapping[str, Sequence[dict[str, Any]]]) -> list[dict[str, A
         bad = sorted((group for group in groups if group['warning']), key=lambda group: group['kept'] > 0)
         if bad:
             gone = sum(not group['kept'] for group in bad)
-            title = f'{len(bad):,} of {len(groups):,} {PLURALS[column]} lose over {LOSS:.0%} of their images'
+            title = f'{len(bad):,} of {len(groups):,} {GROUPS[column]} lose over {LOSS:.0%} of their images'
             found.append({'title': title + (f', {gone:,} of them everything' if gone else ''), 'groups': bad})
     return found
 

@@ -27,11 +27,12 @@ from mmdel.compute.files import csv_text, write_text
 from mmdel.images.depth import max_value_of
 from mmdel.report.gallery import MEMBERS, Gallery, make_gallery, options
 from mmdel.report.names import shown
-from mmdel.report.numbers import EPOCHS, GROUPINGS, IMAGES_PER_SECOND, LOSS, PLURALS, report_numbers, warnings
+from mmdel.report.numbers import EPOCHS, IMAGES_PER_SECOND, LOSS, report_numbers, warnings
 from mmdel.report.pictures import draw
 from mmdel.report.plots import plot_clusters, plot_distance, plot_retention
-from mmdel.selection.findings import CONFLICT_THRESHOLD, Conflict, Leak, LeakReport, NearestKept, orphans
+from mmdel.selection.findings import CONFLICT_THRESHOLD, Conflict, Leak, LeakReport, NearestKept, uncovered
 from mmdel.subset import Subset, effective_eta
+from mmdel.subset.columns import GROUPS
 
 ROWS = 60
 """Rows of a table on the page; the whole table lies beside it."""
@@ -130,7 +131,7 @@ def _render(subset: Subset, findings: Findings, numbers: dict[str, Any], labelle
         eta=effective_eta(subset),
         eta_note=_eta_note(subset),
         epsilon=(subset.metadata.get('selector') or {}).get('epsilon'),
-        orphans=orphans(subset, findings.nearest),
+        uncovered=uncovered(subset, findings.nearest),
         everywhere=findings.nearest.everywhere,
         rate_note=(PAPER_RATE if paper else OWN_RATE) + EQUAL_COMPUTE,
         warnings=warnings(numbers['retention']),
@@ -141,7 +142,7 @@ def _render(subset: Subset, findings: Findings, numbers: dict[str, Any], labelle
         options=options(gallery.groups),
         places=_places(gallery),
         pictures=draw(wanted, findings.paths, max_value=max_value_of(subset.metadata.get('embedder'))),
-        columns={name: PLURALS[name].capitalize() for name in GROUPINGS},
+        columns={name: plural.capitalize() for name, plural in GROUPS.items()},
         rows=ROWS,
         figures={name: svg and Markup(svg) for name, svg in figures.items()},
         labelled=labelled,
@@ -244,7 +245,7 @@ def _record(subset: Subset) -> dict[str, str]:
 
 def _retention_rows(numbers: Mapping[str, Any]) -> list[Sequence[Any]]:
     rows: list[Sequence[Any]] = [('grouping', 'name', 'images', 'kept', 'warning')]
-    for column in GROUPINGS:
+    for column in GROUPS:
         rows += [(column, *(group[name] for name in rows[0][1:])) for group in numbers['retention'][column]]
     return rows
 

@@ -1,4 +1,4 @@
-"""Image files as small pictures. Every picture that mmdel draws for people comes through here.
+"""Thumbnails of image files. Every picture that mmdel shows is made here.
 
     pictures = draw(['img/1.jpg'], {'img/1.jpg': '/data/pool/img/1.jpg'})
     pictures['img/1.jpg'].uri         # 'data:image/jpeg;base64,...', None where it cannot be drawn

@@ -1,4 +1,4 @@
-"""Vectors to a ranking: which images stay first."""
+"""Vectors to a ranking: which images are kept first."""
 
 from mmdel.selection.balanced_kmeans import BalancedKMeans
 from mmdel.selection.clustering import FaissKMeans

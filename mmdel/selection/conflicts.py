@@ -1,4 +1,4 @@
-"""Conflicts: near-identical images with different labels. One of the two labels is wrong, or the picture does not show it.
+"""Conflicts: near-identical images with different labels. One of the labels is wrong, or the picture does not show it.
 
     for conflict in list_conflicts(subset, vectors, threshold=0.95):
         print(conflict.image, conflict.label, conflict.other, conflict.other_label, conflict.cosine)

@@ -1,4 +1,4 @@
-"""What comparing images found out, as plain data: between :mod:`mmdel.selection`, which finds it, and those who show it."""
+"""Results of comparing images, as plain data: computed by :mod:`mmdel.selection`, shown by others."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -176,8 +176,8 @@ class LeakReport:
         return tuple(lines)
 
 
-def orphans(subset: Subset, nearest: NearestKept) -> int | None:
-    """Duplicates without any kept image above eta: what removed them is gone itself. None where the cut has no eta."""
+def uncovered(subset: Subset, nearest: NearestKept) -> int | None:
+    """Duplicates without any kept image above eta: what removed them was removed itself. None where the cut has no eta."""
     eta = effective_eta(subset)
     if eta is None or subset.table['redundancy'].null_count == len(subset.table):
         return None

@@ -1,4 +1,4 @@
-"""How long comparing will take, said before it begins: on a log, nobody sees a bar."""
+"""Estimates how long comparing will take, and logs it before it begins."""
 
 import time
 

@@ -25,16 +25,9 @@ from numpy.typing import NDArray
 from mmdel.errors import ConfigError, DatasetError, GuardError
 from mmdel.images import keys as spelling
 from mmdel.subset import Subset, plain_lists
+from mmdel.subset.columns import GROUPS
 
-COLUMNS = ('label', 'source', 'centre', 'patient', 'video')
-"""What images can be grouped by; an image without a value is in no group of that column."""
-
-_TABLE = 'a column of that name in --table FILE.csv'
-_WAYS = {
-    'label': 'Folders that are named after classes are taken with --labels folders; else give ' + _TABLE + '.',
-    **dict.fromkeys(('source', 'centre', 'patient', 'video'), 'Give ' + _TABLE + '.'),
-}
-"""How images come by a value."""
+_LABELS = 'Folders that are named after classes are taken with --labels folders; else give'
 
 Amount = int | float | Mapping[str, int | float]
 
@@ -200,7 +193,7 @@ class _Groups:
         self.floor: list[int] = []
         self.cap: list[int] = []
         self.of: list[list[int]] = [[] for _ in range(len(table))]
-        for column in COLUMNS:
+        for column in GROUPS:  # an image without a value is in no group of that column
             if column not in floors and column not in caps:
                 continue
             values = table[column].to_pylist()
@@ -268,7 +261,8 @@ class _Groups:
     def _refuse_unknown(column: str, sizes: Mapping[str, int], *amounts: Amount | None) -> None:
         if not sizes:
             raise GuardError(
-                f'No image has a {column}, so it cannot be guarded. {_WAYS[column]} Or guard by another column.'
+                f'No image has a {column}, so it cannot be guarded. {_LABELS if column == "label" else "Give"} a column of that '
+                'name in --table FILE.csv. Or guard by another column.'
             )
         for amount in amounts:
             unknown = sorted(set(amount) - set(sizes)) if isinstance(amount, Mapping) else []
@@ -306,8 +300,8 @@ def _checked(name: str, amounts: Mapping[str, Amount] | None) -> dict[str, Any]:
         raise ConfigError(f'guards.{name} is a dict of columns, such as dict(label=5), got {amounts!r}.')
     plain: dict[str, Any] = {}
     for column, amount in (amounts or {}).items():
-        if column not in COLUMNS:
-            raise ConfigError(f'guards.{name} knows the columns {", ".join(COLUMNS)}, got {column!r}.')
+        if column not in GROUPS:
+            raise ConfigError(f'guards.{name} knows the columns {", ".join(GROUPS)}, got {column!r}.')
         for each in amount.values() if isinstance(amount, Mapping) else (amount,):
             number = isinstance(each, int | float) and not isinstance(each, bool)
             if not number or each < 0 or (isinstance(each, float) and not each <= 1):

@@ -1,4 +1,4 @@
-"""For each removed image the most similar image that was kept: what a person looks at to judge a removal.
+"""For each removed image, the most similar kept image: what a person looks at to judge the removal.
 
 What removed an image may be gone itself, so ``removed_by`` of the subset does not answer that.
 

@@ -24,6 +24,7 @@ from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError
 from mmdel.registry import SELECTORS
+from mmdel.subset.columns import names_of
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,18 @@ class Ranking:
     gains: NDArray[np.float64] | None = None
     centroids: NDArray[np.float32] | None = None
     notes: tuple[str, ...] = field(default=())
+
+    def columns(self, images: pa.Array) -> dict[str, pa.Array]:
+        """Its columns of the subset.
+
+        Args:
+            images (pa.Array): [N], the keys, which ``removed_by`` then names.
+        """
+        values = {name: getattr(self, name) for name in names_of('selector')}
+        found = {name: pa.array(each) for name, each in values.items() if each is not None}
+        if self.removed_by is not None:
+            found['removed_by'] = images.take(pa.array(self.removed_by, mask=self.removed_by < 0))
+        return found
 
 
 @dataclass(frozen=True)
@@ -97,8 +110,7 @@ class BaseSelector(ABC):
 
         Args:
             vectors (Vectors): N unit vectors, read in blocks.
-            table (pa.Table): N rows in the same order, sorted by ``image``: image, source, label, video, frame, centre, width,
-                height, bytes, sharpness.
+            table (pa.Table): N rows in the same order, sorted by ``image``: :data:`mmdel.subset.columns.SEEN`.
             size (int, optional): How many images are wanted. Only a ranking that depends on it (``recut='none'``) reads it.
                 Defaults to None (the method's own threshold decides).
             progress (Stages): Shows long stages. Defaults to ``SILENT``.

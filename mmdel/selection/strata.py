@@ -17,10 +17,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmdel.errors import ConfigError
+from mmdel.subset.columns import GROUPS
 
 Rows = NDArray[np.int64]
 
-STRATA = ('source', 'label', 'patient', 'video', 'centre', 'folder')
+STRATA = (*GROUPS, 'folder')
 """What images can be grouped by: columns of the table, and the folder that the key names."""
 
 

@@ -201,7 +201,7 @@ def compare(vectors: UnitVectors, task: Task, tick: Tick, counted: str = 'pairs'
     A comparison that would keep one thread busy when the others have nothing left to do is cut into rows; the rest is done one
     comparison, or several small ones, at a time.
     """
-    workers = (task.tuning.threads or usable_cores()) * sharing.processes()
+    workers = (task.tuning.threads or usable_cores()) * sharing.get_world_size()
     few = sum(one.pairs for one in task.comparisons) / (4 * workers)
     large = [one for one in task.comparisons if one.pairs > few and len(one.rows) > task.tuning.least_rows // 4]
     rest = [one for one in task.comparisons if one not in large]

@@ -1,4 +1,4 @@
-"""The command of each run: the tools that people type by hand, with an ordinary config in an ordinary work dir.
+"""The command of each run: ordinary tools with an ordinary config in an ordinary work dir.
 
 write_config(plan, run)
 command_line(plan, run, tools)      # ['python', 'tools/train.py', 'configs/...py', '--work-dir', ...]

@@ -1,4 +1,4 @@
-"""What a plan will cost, and on what that estimate rests.
+"""Estimates the cost of a plan, and says what the estimate is based on.
 
 A run's time is the mean of finished runs of the same kind and, where there are any, of the same downstream set: at equal
 compute every pre-training costs the same. Before one has finished, the rates that the config assumes are taken, and where it

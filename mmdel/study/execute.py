@@ -1,4 +1,4 @@
-"""Runs a plan: what is not done yet, each run once all that it needs is done, several at a time.
+"""Runs a plan: what is not done yet, each run after those that it depends on, several at a time.
 
     execute(plan, Path('tools'), jobs=2)
 

@@ -1,4 +1,4 @@
-"""What a run depends on, as one digest: the same on every machine and in every folder that holds the same configs and data.
+"""The inputs of a run as one digest: the same on every machine and in every folder with the same configs and data.
 
     Inputs().digest('pretrain', cfg, needs=['4f1d...'])     # 64 hexadecimal digits
 

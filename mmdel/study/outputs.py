@@ -1,4 +1,4 @@
-"""What a finished run left in its folder: the files that others take, with their digests, and the figures for the table.
+"""The outputs of a finished run: the files that other runs use, with their digests, and the figures for the table.
 
 Whoever reads this wants to know where a number of the results table comes from; it is here or in a metric.
 """

@@ -1,4 +1,4 @@
-"""``report/``: every table and figure of a study, as files and on one page that needs nothing else.
+"""``report/``: all tables and figures of a study, as files and on one self-contained page.
 
 write_page(plan, results)     # work_dirs/study/demo/report/index.html
 """

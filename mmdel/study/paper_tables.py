@@ -1,4 +1,4 @@
-"""Tables 2, 3 and 4 of the paper from a results table, with the published values beside one's own, and what the paper lacks.
+"""Tables 2, 3 and 4 of the paper from a results table, beside the published values, and what the paper lacks.
 
     for table in paper_tables(results, alpha=1.0, baselines=('random',)):
         print(table.markdown())

@@ -1,4 +1,4 @@
-"""What has to be run for a study, before anything runs: four kinds of ordinary runs, and the cells of the table they fill.
+"""Plans a study: four kinds of ordinary runs, and the cells of the table that they fill.
 
     select    tools/dedup.py    a subset                  once a selector, ratio and (where it wants one) seed
     pretrain  tools/train.py    an encoder                once a subset and seed, at equal compute

@@ -1,4 +1,4 @@
-"""The paper's Tables 2, 3 and 4 as data, to stand beside one's own figures.
+"""The paper's Tables 2, 3 and 4 as data, to compare with your own figures.
 
     TABLE_3['Kvasir-SEG'][0.20]     # (76.37, 65.14): mIoU and NormDEL, in percent
 

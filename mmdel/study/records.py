@@ -1,4 +1,4 @@
-"""What became of each run: one small JSON file a run, below ``records/`` in the work dir of a study.
+"""The record of each run: a small JSON file in ``records/``, in the work dir of a study.
 
     record = read_record(work_dir, run)
     is_done(work_dir, run, record)        # finished, with these inputs, and its files are what they were

@@ -1,4 +1,4 @@
-"""The results table of a study: one row a cell, with where its number comes from.
+"""The results table of a study: one row per cell, with the origin of its number.
 
     results = collect(plan)
     write_results(plan, results)         # results.parquet, results.csv, per_image.parquet

@@ -1,4 +1,4 @@
-"""Hands the runs of a plan to Slurm: one job a run, each after those that it needs.
+"""Submits the runs of a plan to Slurm: one job per run, with dependencies.
 
     submit(plan, pending, tools)
 

@@ -1,4 +1,4 @@
-"""What several seeds say together, and how sure a difference is.
+"""Mean and spread over seeds, and how certain a difference is.
 
     sample = samples(results.planned)[Key('MedDEL', 0.05, 1.0, 'Kvasir-SEG')]
     str(sample)                                             # '61.42 ± 0.83', or '61.42 ± 0.83 (4 of 5 seeds)'

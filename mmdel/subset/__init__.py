@@ -7,11 +7,10 @@
 What stands before it in the flow only writes it, what stands after it only reads it, and neither imports the other.
 """
 
+from mmdel.subset.columns import COLUMNS, SCHEMA
 from mmdel.subset.subset import (
-    COLUMNS,
     REASONS,
     RECUTS,
-    SCHEMA,
     UPDATE,
     VIDEO_FRAME,
     EtaInterval,

@@ -8,8 +8,9 @@ it only read it. A subset is a *cut* through a ranking, so the same file answers
     subset.at(ratio=0.05).kept        # exactly 5 % of the readable images
     subset.at(eta=0.75).eta           # another similarity threshold
 
-The file is Parquet with the columns of :data:`COLUMNS` and one JSON object in its metadata. It carries no time, host name or
-absolute path: the same decision gives the same bytes. Columns of a later version or of somebody's own are kept and passed on.
+The file is Parquet with the columns of :mod:`mmdel.subset.columns` and one JSON object in its metadata. It carries no time, host
+name or absolute path: the same decision gives the same bytes. Columns of a later version or of somebody's own are kept and passed
+on.
 """
 
 import json
@@ -31,63 +32,11 @@ from mmdel.compute import storage
 from mmdel.compute.files import atomic
 from mmdel.errors import ConfigError, SubsetError
 from mmdel.subset import plain_lists
+from mmdel.subset.columns import COLUMNS, SCHEMA, conform
 
 FORMAT = 1
 """Version of the file format, raised only when a meaning changes; a file with another one is refused."""
 
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the table.
-
-    Args:
-        name (str): Its name.
-        type (pa.DataType): Of its values.
-        meaning (str): What they say.
-        source (str): Who fills it: 'dataset', what the images' names, folders and tables tell; 'file', what was read from the
-            file; 'selector'; or 'cut'.
-        since (str): The version of mmdel that wrote it first. Defaults to '0.1'.
-        required (bool): Whether a file without it is no subset; another column that is missing is null. Defaults to False.
-    """
-
-    name: str
-    type: pa.DataType
-    meaning: str
-    source: str
-    since: str = '0.1'
-    required: bool = False
-
-
-COLUMNS = (
-    Column('image', pa.string(), 'the key', 'dataset', required=True),
-    Column('source', pa.string(), 'the dataset or folder that it comes from', 'dataset'),
-    Column('label', pa.string(), 'the name of its class', 'dataset'),
-    Column('patient', pa.string(), 'whose image it is', 'dataset', since='0.2'),
-    Column('video', pa.string(), 'the recording that it is a frame of', 'dataset'),
-    Column('frame', pa.int64(), 'its place in the recording', 'dataset'),
-    Column('centre', pa.string(), 'the hospital', 'dataset'),
-    Column('width', pa.int32(), 'in pixels', 'file'),
-    Column('height', pa.int32(), 'in pixels', 'file'),
-    Column('bytes', pa.int64(), 'size of the file', 'file'),
-    Column('cluster', pa.int32(), 'the group in which it was compared', 'selector'),
-    Column('distance', pa.float32(), 'to the centroid of its cluster', 'selector'),
-    Column(
-        'redundancy', pa.float32(), 'highest cosine to a preferred image in scope, NaN if there is none', 'selector'
-    ),
-    Column('removed_by', pa.string(), 'that image', 'selector'),
-    Column(
-        'rank',
-        pa.int64(),
-        'the order in which images are kept, null for those that take no part',
-        'selector',
-        required=True,
-    ),
-    Column('reason', pa.string(), 'why it stays or left', 'cut', required=True),
-    Column('keep', pa.bool_(), 'whether it stays', 'cut', required=True),
-)
-"""The columns that this version knows, in the order in which they are written; unknown ones are kept behind them."""
-
-SCHEMA = pa.schema([(column.name, column.type) for column in COLUMNS])
 
 REASONS = ('kept', 'duplicate', 'far', 'unselected', 'excluded', 'leak', 'unreadable')
 
@@ -527,14 +476,10 @@ def _in_type(values: pa.Array | pa.ChunkedArray, field: pa.Field) -> pa.Array | 
 
 def _rows(table: pa.Table, reason: str | None = None) -> pa.Table:
     """Rows of :data:`SCHEMA` from those columns of it that there are; ``keep`` follows from ``reason``."""
-    columns: dict[str, Any] = {}
-    for field in SCHEMA:
-        column = table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type)
-        columns[field.name] = column.cast(field.type)
+    table = conform(table, SCHEMA)
     if reason is not None:
-        columns['reason'] = pa.repeat(pa.scalar(reason, pa.string()), len(table))
-    columns['keep'] = pc.equal(columns['reason'], 'kept')
-    return pa.table(columns, schema=SCHEMA)
+        table = set_column(table, 'reason', pa.repeat(pa.scalar(reason, pa.string()), len(table)))
+    return set_column(table, 'keep', pc.equal(table['reason'], 'kept'))
 
 
 def _unreadable_rows(unreadable: tuple[tuple[str, str], ...]) -> pa.Table:

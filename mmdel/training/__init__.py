@@ -1,4 +1,4 @@
-"""What rides along a training run of mmpretrain or mmseg: precision, resuming, checks, and how long to train."""
+"""Additions to a training of mmpretrain or mmseg: precision, resuming, checks, and how long to train."""
 
 from mmdel.training.auto_amp_optim_wrapper import AutoAmpOptimWrapper
 from mmdel.training.pretrained_check_hook import PretrainedCheckHook

@@ -1,4 +1,4 @@
-"""Mixed precision where the machine has it, one config for GPU and CPU."""
+"""Mixed precision where the hardware supports it: one config for GPU and CPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

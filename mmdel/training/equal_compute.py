@@ -1,4 +1,4 @@
-"""Equal compute: a subset is trained for as many more epochs as it has fewer images (Table 2).
+"""Equal compute: the fewer images a subset has, the more epochs it is trained for (Table 2).
 
 budget = equal_compute(cfg)       # the training set is an mmdel.MedDELDataset
 set_epochs(cfg, budget.epochs)    # 20 % of the images: 1,000 epochs instead of 200

@@ -1,4 +1,4 @@
-"""No training starts from an encoder that is not the one it names."""
+"""Ensures that a training starts from the encoder that it names."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Epochs that go on exactly where a checkpoint was saved."""
+"""Epochs that resume exactly where a checkpoint was saved."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A shuffled epoch that can begin in its middle."""
+"""A shuffled epoch that can start in the middle."""
 
 from collections.abc import Iterator
 from itertools import islice

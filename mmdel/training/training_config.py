@@ -1,4 +1,4 @@
-"""What options of the command line do to a config."""
+"""Applies command-line options to a training config."""
 
 import traceback
 from collections.abc import Iterator, Mapping, Sequence

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from torch import nn
 
@@ -74,8 +75,9 @@ class Faces(BaseEmbedder):
 
 
 def choose(work_dir: str, selector: dict[str, Any], **what: Any) -> None:
-    options = dict(cache_dir=f'{work_dir}/cache', default_scope='mmengine', ratio=0.4, report=False) | what
-    DedupRunner(selector=selector, work_dir=work_dir, **options).run()
+    options = {name: what.pop(name, default) for name, default in (('ratio', 0.4), ('embeddings', None))}
+    cfg = dict(selector=selector, work_dir=work_dir, cache_dir=f'{work_dir}/cache', default_scope='mmengine') | what
+    DedupRunner.from_cfg(Config(cfg), report=False, **options).run()
 
 
 def rank() -> int:
@@ -136,7 +138,7 @@ def fork(number: int, size: int, port: int, work: Callable[[], None], prepare: C
         prepare()
         try:
             with sharing.joined('pytorch'):
-                if sharing.is_leader():
+                if sharing.is_main_process():
                     work()
                 else:
                     sharing.serve()

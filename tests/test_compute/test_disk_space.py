@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 from mmdel.compute import disk_space
 from mmdel.engine import DedupRunner
@@ -43,12 +44,8 @@ def test_sizes_are_as_people_read_them(nbytes, text):
 
 def test_a_run_ends_before_it_compares_where_its_results_have_no_room(tmp_path, free):
     np.save(tmp_path / 'vectors.npy', np.eye(8, dtype=np.float32))
-    runner = DedupRunner(
-        dict(type='mmdel.MedDEL'),
-        str(tmp_path / 'out'),
-        embeddings=str(tmp_path / 'vectors.npy'),
-        cache_dir=str(tmp_path / 'cache'),
-    )
+    cfg = dict(selector=dict(type='mmdel.MedDEL'), work_dir=str(tmp_path / 'out'), cache_dir=str(tmp_path / 'cache'))
+    runner = DedupRunner.from_cfg(Config(cfg), embeddings=str(tmp_path / 'vectors.npy'))
     free(100)
     with pytest.raises(StoreError, match='ranking: up to 224 B'):
         runner.run()

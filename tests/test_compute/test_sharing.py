@@ -184,7 +184,7 @@ def test_alone__share_is_a_call():
 
     told = []
     assert sharing.share(work, 'x', told.append) == [('x', [0, 1, 2])]
-    assert told == [2] and sharing.processes() == 1 and sharing.is_leader()
+    assert told == [2] and sharing.get_world_size() == 1 and sharing.is_main_process()
 
 
 def test_store_that_has_gone__is_a_lost_process():

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mmdel.datadel import catalog_page
-from mmdel.datadel.catalog import CATALOG, find
-from mmdel.datadel.converters import CONVERTERS
+from mmdel.datadel.catalog import ASKED, CATALOG, find
+from mmdel.datadel.converters.converter import Converter
 from mmdel.datasets.datadel import LAYOUTS
 from mmdel.errors import ConfigError
 from mmdel.registry import DATASETS
@@ -53,8 +53,9 @@ def test_catalogue__where_source_and_table_differ_a_note_says_so():
 
 
 def test_catalogue__every_entry_is_usable():
-    assert sorted(converter.id for converter in CONVERTERS) == sorted(CATALOG)
+    assert sorted(entry.id for entry in ASKED) == sorted(CATALOG)
     for entry in CATALOG.values():
+        assert isinstance(entry.converter, Converter)
         assert DATASETS.get(entry.dataset) is not None
         assert entry.page.startswith(('https://', 'http://mv.cvc.uab.es/'))
         assert entry.licence and entry.citation and entry.archives and entry.layout

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mmdel.datadel.split_groups import CLINICDB_FIRST_FRAMES, group_images
+from mmdel.datadel.groupings import CLINICDB_FIRST_FRAMES
+from mmdel.datadel.split_groups import group_images
 from mmdel.datadel.splits import SHARES, cut, make_splits, write_splits
 from mmdel.errors import DatasetError
 from mmdel.images.image_folder import by_stem

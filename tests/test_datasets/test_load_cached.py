@@ -18,7 +18,7 @@ from mmengine.registry import DefaultScope
 
 from mmdel.datasets import DataDEL, LoadCached, LoadFrame, decoded_store
 from mmdel.errors import ConfigError, DatasetError, UnreadableImage
-from mmdel.images import videos
+from mmdel.images import formats
 from mmdel.registry import TRANSFORMS
 
 IMAGE = [dict(type='LoadImageFromFile')]
@@ -181,10 +181,10 @@ def test_frames_of_a_video__know_their_video(
     path = render_video(tmp_path / 'clip.mp4', frames=5)
     transform = cached(tmp_path)
     for _ in range(2):
-        found = transform({'img_path': videos.frame_path(str(path), 3)})
-        assert same(found['img'], LoadFrame()({'img_path': videos.frame_path(str(path), 3)})['img'])
+        found = transform({'img_path': formats.frame_path(str(path), 3)})
+        assert same(found['img'], LoadFrame()({'img_path': formats.frame_path(str(path), 3)})['img'])
     render_video(path, frames=7, start=5)
-    transform({'img_path': videos.frame_path(str(path), 3)})
+    transform({'img_path': formats.frame_path(str(path), 3)})
     assert len(decoded) == 4  # two of them by the LoadFrame compared with
 
 

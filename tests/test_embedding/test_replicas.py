@@ -87,10 +87,10 @@ def test_model_with_hooks_or_that_cannot_be_copied__runs_alone(threads):
     assert len(seen) == 8
 
 
-def test_twins__share_weights(threads):
+def test_replicas__share_weights(threads):
     embedder = SlowEmbedder()
-    twins = embedder.twins(2)
-    models = [each.ready_model() for each in (embedder, *twins)]
+    replicas = embedder.replicas(2)
+    models = [each.ready_model() for each in (embedder, *replicas)]
     assert len(set(map(id, models))) == 3
     assert len({id(model.weight) for model in models}) == 1
 

@@ -6,7 +6,7 @@ import torch
 from mmdel.datasets import DataDEL
 from mmdel.embedding import PixelEmbedder, embed_images
 from mmdel.embedding import reader as reader_module
-from mmdel.images import videos
+from mmdel.images import frame_files
 from mmdel.images.frames import LoadFrame, read_frame, resize
 from mmdel.images.image_table import image_table
 
@@ -39,7 +39,7 @@ def test_frames__have_the_vectors_of_their_pixels(pool, tmp_path, step):
     assert np.allclose(vectors, expected, atol=1e-6)
     row = keys.index('a.mp4#000007' if step == 7 else 'a.mp4#000000')
     told = {name: found.table[name][row].as_py() for name in ('width', 'height', 'bytes', 'video', 'frame')}
-    index = videos.read_index(str(pool / 'a.mp4'))
+    index = frame_files.read_index(str(pool / 'a.mp4'))
     number = 7 if step == 7 else 0
     assert told == {'width': 48, 'height': 32, 'bytes': index.nbytes[number], 'video': 'a.mp4', 'frame': number}
 

@@ -38,20 +38,20 @@ def cosines(vectors):
 
 @pytest.mark.parametrize('scope', ['cluster', 'global'])
 @pytest.mark.parametrize('eta', [0.9, 0.8, 0.6])
-def test_orphans__are_removed_images_without_a_kept_one_above_eta(made, scope, eta):
+def test_uncovered__are_removed_images_without_a_kept_one_above_eta(made, scope, eta):
     vectors, table = made
     selector = MedDEL(epsilon=None, eta=eta, scope=scope, clusterer=dict(type='mmdel.FaissKMeans', num_clusters=3))
     ranking, subset = cut(selector, vectors, table, eta=eta)
     matrix, keep = cosines(vectors), subset.keep
     expected = sum(not (matrix[i, keep] > np.float32(eta)).any() for i in np.flatnonzero(~keep))
-    assert summarise(subset, vectors, selector, ranking).orphans == expected
+    assert summarise(subset, vectors, selector, ranking).uncovered == expected
 
 
-def test_orphans__greedy_has_none(made):
+def test_uncovered__greedy_has_none(made):
     vectors, table = made
     selector = MedDEL(epsilon=None, eta=0.7, rule='greedy', scope='global')
     ranking, subset = cut(selector, vectors, table, eta=0.7)
-    assert summarise(subset, vectors, selector, ranking).orphans == 0
+    assert summarise(subset, vectors, selector, ranking).uncovered == 0
 
 
 def test_missed_share__of_all_images_is_the_share_of_all_pairs(made, monkeypatch):
@@ -65,10 +65,10 @@ def test_missed_share__of_all_images_is_the_share_of_all_pairs(made, monkeypatch
     assert missed_share(vectors, cluster, far, 1.0) is None
 
 
-def test_ratio__without_any_eta_counts_no_orphans(made):
+def test_ratio__without_any_eta_counts_none_uncovered(made):
     vectors, table = made
     selector = MedDEL(epsilon=None, clusterer=dict(type='mmdel.FaissKMeans', num_clusters=20))
     ranking, subset = cut(selector, vectors, table, ratio=0.05)
     found = summarise(subset, vectors, selector, ranking)
-    assert subset.eta_interval() is None and found.orphans is None
+    assert subset.eta_interval() is None and found.uncovered is None
     assert any('none gives this subset' in value for _, value in found.rows)

@@ -41,9 +41,11 @@ def run(work_dir, raw, keys, folder, update=None, overwrite=False, **changes):
     clusterer = dict(type='mmdel.FaissKMeans', num_clusters=6)
     selector = dict(type='mmdel.MedDEL', epsilon=0.6, eta=0.8, clusterer=clusterer)
     selector |= changes.pop('selector', {})
-    runner = DedupRunner(
-        selector, str(work_dir), embeddings=str(file), keys=str(file.with_suffix('.txt')), cache_dir=str(folder / 'cache'),
-        report=False, update=None if update is None else str(update), overwrite=overwrite, **changes,
+    options = {name: changes.pop(name) for name in ('ratio',) if name in changes}
+    cfg = Config(dict(selector=selector, work_dir=str(work_dir), cache_dir=str(folder / 'cache'), **changes))
+    runner = DedupRunner.from_cfg(
+        cfg, embeddings=str(file), keys=str(file.with_suffix('.txt')), report=False,
+        update=None if update is None else str(update), overwrite=overwrite, **options,
     )  # fmt: skip
     runner.run()
     return work_dir, runner

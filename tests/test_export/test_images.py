@@ -14,7 +14,7 @@ import pytest
 from mmdel.errors import ConfigError, DatasetError, LockedError
 from mmdel.export import export_images, verify_export
 from mmdel.export import images as export_module
-from mmdel.images import videos
+from mmdel.images import formats, frame_files
 from mmdel.subset import Subset
 
 CLIPS = ('clips/a.mp4', 'clips/b.avi')
@@ -61,8 +61,8 @@ def test_files__are_the_kept_images_and_no_other(pool, tmp_path):
     assert names['clips/a.mp4/000007.png'] == 'clips/a.mp4#000007'
     assert set(contents(tmp_path / 'out')) == {*names, 'manifest.csv'}
     for file, key in names.items():
-        frame = videos.split_frame(str(pool / key))
-        expected = videos.read(*frame, 10**8)[0] if frame else cv2.imread(str(pool / key))
+        frame = formats.split_frame(str(pool / key))
+        expected = frame_files.read(*frame, 10**8)[0] if frame else cv2.imread(str(pool / key))
         assert np.array_equal(cv2.imread(str(tmp_path / 'out' / file)), expected)
     with open(tmp_path / 'out' / 'manifest.csv', newline='') as file:
         rows = list(csv.DictReader(file))

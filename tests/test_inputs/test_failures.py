@@ -21,17 +21,16 @@ import pyarrow.parquet as pq
 import pytest
 from mmengine.config import Config
 
-from mmdel.compute import exits as command_line
-from mmdel.compute import storage
+from mmdel.compute import exits, storage
 from mmdel.compute.file_state import NO_FILE
 from mmdel.embedding import reader, reading_processes
 from mmdel.embedding.store import ROWS, EmbeddingStore
 from mmdel.engine import DedupRunner
 from mmdel.errors import LostReaderError, ReportError, StorageError, StoreError
-from mmdel.images import videos
+from mmdel.images import frame_files
+from mmdel.images.formats import VIDEO, video_reader
 from mmdel.images.frames import LoadFrame
 from mmdel.images.listing import list_images
-from mmdel.images.videos import index
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULTS = ROOT / 'tests' / 'fault_injection'
@@ -247,24 +246,24 @@ class FailingFile(io.FileIO):
 
 def test_storage_fails_in_a_video(tmp_path, render_video, monkeypatch):
     path = str(render_video(tmp_path / 'clip.mp4', frames=60, size=(320, 240)))
-    whole = index._make(path)
-    image = videos.read(path, 40, 10**8)[0]
-    videos.reader._forget()
-    monkeypatch.setattr(index, 'BUFFER', 4096)
+    whole = VIDEO.index(path)
+    image = frame_files.read(path, 40, 10**8)[0]
+    frame_files._forget()
+    monkeypatch.setattr(video_reader, 'BUFFER', 4096)
     monkeypatch.setattr(storage.io, 'FileIO', FailingFile)
     FailingFile.FROM = os.path.getsize(path) // 2
     for times in (1, 2):
         FailingFile.TIMES = times
-        assert index._make(path).count == whole.count
+        assert VIDEO.index(path).count == whole.count
     FailingFile.TIMES = 1
-    assert np.array_equal(videos.read(path, 40, 10**8)[0], image)
-    videos.reader._forget()
-    for call in (lambda: index._make(path), lambda: videos.read(path, 40, 10**8)):
+    assert np.array_equal(frame_files.read(path, 40, 10**8)[0], image)
+    frame_files._forget()
+    for call in (lambda: VIDEO.index(path), lambda: frame_files.read(path, 40, 10**8)):
         FailingFile.TIMES = -1
         with pytest.raises(StorageError, match=r'clip\.mp4 cannot be read'):
             call()
     FailingFile.TIMES = 0
-    assert np.array_equal(videos.read(path, 40, 10**8)[0], image)
+    assert np.array_equal(frame_files.read(path, 40, 10**8)[0], image)
 
 
 def test_storage_fails_in_a_training(pool, faults):
@@ -272,7 +271,7 @@ def test_storage_fails_in_a_training(pool, faults):
     load = LoadFrame(skip_unreadable=True)
     with pytest.raises(StorageError, match=r'img03\.png cannot be read') as failed:
         load({'img_path': str(pool / 'a' / 'img03.png')})
-    said = command_line.mendable(
+    said = exits.mendable(
         StorageError(f'Caught StorageError in DataLoader worker process 0.\nmmdel.errors.StorageError: {failed.value}')
     )
     assert said == str(failed.value)  # torch puts the traceback of a worker into the text of its error
@@ -355,9 +354,9 @@ def test_no_space_for_the_report(pool, tmp_path, monkeypatch):
     assert (tmp_path / 'out' / 'keep.txt').exists() and (tmp_path / 'out' / 'subset.parquet').exists()
 
 
-def end(run, kept: str = command_line.KEPT):
+def end(run, kept: str = exits.KEPT):
     with pytest.raises(SystemExit) as ended:
-        command_line.end_with(lambda args: run(), None, kept)
+        exits.end_with(lambda args: run(), None, kept)
     return ended.value.code
 
 
@@ -448,7 +447,7 @@ def test_stopped_by_a_signal__says_what_is_kept(number, capsys):
         os.kill(os.getpid(), number)
         time.sleep(30)
 
-    before = {each: signal.getsignal(each) for each in command_line.SIGNALS}
+    before = {each: signal.getsignal(each) for each in exits.SIGNALS}
     heed()
     try:
         assert end(wait, 'all of it is kept') == 128 + number
@@ -456,7 +455,7 @@ def test_stopped_by_a_signal__says_what_is_kept(number, capsys):
         for each, handler in before.items():
             signal.signal(each, handler)
     said = capsys.readouterr().err
-    assert said == f'stopped ({command_line.SIGNALS[number]}): all of it is kept.\n'
+    assert said == f'stopped ({exits.SIGNALS[number]}): all of it is kept.\n'
 
 
 def test_stopped_by_a_signal__although_a_library_swallows_it(capsys):
@@ -473,10 +472,10 @@ def test_stopped_by_a_signal__although_a_library_swallows_it(capsys):
 
 def test_stopped_by_a_signal__ends_a_library_that_does_not_come_back():
     script = (
-        'import os, signal, time\nfrom mmdel import command_line\ncommand_line.GRACE_S = 0.2\n'
+        'import os, signal, time\nfrom mmdel.compute import exits\nexits.GRACE_S = 0.2\n'
         'def stubborn(args):\n    end = time.time() + 30\n    while time.time() < end:\n        try:\n'
         '            print("ready", flush=True)\n            time.sleep(30)\n        except BaseException: pass\n'
-        'command_line.end_with(stubborn, None)'
+        'exits.end_with(stubborn, None)'
     )
     ended = stop_when(['-c', script], 'ready', signal.SIGINT)
     assert ended[0] == 130 and ended[1].startswith('stopped (SIGINT, Ctrl-C)') and ended[2] < 5
@@ -504,7 +503,7 @@ def stop_when(arguments: list[str], word: str, number: int, cwd: Path | None = N
 
 def heed() -> None:
     """Signals work, although who runs the tests ignores some, as nohup does."""
-    for number in command_line.SIGNALS:
+    for number in exits.SIGNALS:
         signal.signal(number, signal.SIG_DFL)
 
 

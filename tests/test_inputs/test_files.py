@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmengine.logging import MMLogger
-from PIL import Image
+from PIL import Image, features
 
 from mmdel.engine import asked_images
 from mmdel.subset import Subset
@@ -23,7 +23,7 @@ CONFIG = ROOT / 'configs' / 'demo' / 'meddel_pixels.py'
 FORMATS = {
     '.jpg': 'JPEG', '.jpeg': 'JPEG', '.jpe': 'JPEG', '.jfif': 'JPEG', '.jif': 'JPEG', '.png': 'PNG', '.apng': 'PNG',
     '.bmp': 'BMP', '.dib': 'DIB', '.gif': 'GIF', '.webp': 'WEBP', '.tif': 'TIFF', '.tiff': 'TIFF', '.jp2': 'JPEG2000',
-    '.j2k': 'JPEG2000', '.avif': 'AVIF', '.ppm': 'PPM', '.pgm': 'PPM', '.pnm': 'PPM',
+    '.j2k': 'JPEG2000', **({'.avif': 'AVIF'} if features.check('avif') else {}), '.ppm': 'PPM', '.pgm': 'PPM', '.pnm': 'PPM',
 }  # fmt: skip
 OTHERS = (
     '.txt', '.csv', '.xml', '.json', '.md', '.pdf', '.docx', '.xlsx', '.mat', '.npy', '.h5', '.pkl', '.py', '.zip', '.rar', '.7z',

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from mmengine.config import Config
+from PIL import Image, ImageDraw, features
 
 from mmdel.engine import DedupRunner
 from mmdel.images import keys
@@ -136,7 +137,7 @@ KINDS = (
     Kind('GIF', IMAGE, 'gif/{}.gif', saved('GIF')),
     Kind('WebP', IMAGE, 'webp/{}.webp', saved('WEBP')),
     Kind('lossless WebP', IMAGE, 'lossless/{}.webp', saved('WEBP', lossless=True)),
-    Kind('AVIF', IMAGE, 'avif/{}.avif', saved('AVIF')),
+    *([Kind('AVIF', IMAGE, 'avif/{}.avif', saved('AVIF'))] if features.check('avif') else []),
     Kind('JPEG 2000', IMAGE, 'jp2/{}.jp2', saved('JPEG2000')),
     Kind('PPM', IMAGE, 'ppm/{}.ppm', saved('PPM')),
     Kind('PGM', IMAGE, 'pgm/{}.pgm', saved('PPM', 'L')),
@@ -223,14 +224,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Ki
 @pytest.fixture(scope='module')
 def run(folder: tuple[Path, dict[str, Kind]], tmp_path_factory: pytest.TempPathFactory) -> tuple[DedupRunner, Subset]:
     out = tmp_path_factory.mktemp('out')
-    runner = DedupRunner(
+    cfg = dict(
         selector=dict(type='mmdel.MedDEL', epsilon=0.9, eta=0.95, scope='global'),
         embedder=dict(type='mmdel.PixelEmbedder'),
         dataset=dict(type='mmdel.DataDEL', data_root=str(folder[0])),
         work_dir=str(out / 'run'),
         cache_dir=str(out / 'cache'),
-        ratio=0.5,
     )
+    runner = DedupRunner.from_cfg(Config(cfg), ratio=0.5)
     return runner, runner.run()
 
 

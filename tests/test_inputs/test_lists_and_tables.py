@@ -704,8 +704,9 @@ def test_csv_on_every_python__holds_any_character(tmp_path):
     code = (
         'import importlib.util, sys, types\n'
         'sys.modules["mmdel"] = mmdel = types.ModuleType("mmdel")\n'  # bare interpreters lack what the package needs
+        'sys.modules["mmdel.compute"] = mmdel.compute = types.ModuleType("mmdel.compute")\n'
         'mmdel.compute.storage = None\n'
-        f'spec = importlib.util.spec_from_file_location("files", {str(ROOT / "mmdel" / "files.py")!r})\n'
+        f'spec = importlib.util.spec_from_file_location("files", {str(ROOT / "mmdel" / "compute" / "files.py")!r})\n'
         'files = importlib.util.module_from_spec(spec); spec.loader.exec_module(files)\n'
         'parts = ["a", "\\"", ",", "\\n", "\\r", "\\0", "\\ufdd0", "0", " ", "", "\\\\"]\n'
         'rows = [[x + y, z] for x in parts for y in parts for z in parts] + [[x] for x in parts]\n'

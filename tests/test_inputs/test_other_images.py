@@ -25,9 +25,9 @@ from mmdel.datasets import DataDEL, MedDELDataset
 from mmdel.embedding import PixelEmbedder, embed_images
 from mmdel.engine import DedupRunner
 from mmdel.errors import ConfigError, DatasetError
+from mmdel.images import frame_files
 from mmdel.images.depth import find_max_value
 from mmdel.images.image_table import image_table
-from mmdel.images.videos import index
 from mmdel.leaks import search as leaks
 from mmdel.selection.methods.meddel import MedDEL
 from mmdel.subset import Subset
@@ -164,8 +164,8 @@ def test_renumbered_files__videos_of_other_lengths_where_the_file_system_tells_n
         os.truncate(video, size)
     at_one_time(tmp_path / 'videos')
     for counts in ([3, 5], [5, 3]):
-        index._read_index.cache_clear()  # as in another run
-        assert [index.read_index(str(video)).count for video in videos] == counts
+        frame_files._read_index.cache_clear()  # as in another run
+        assert [frame_files.read_index(str(video)).count for video in videos] == counts
         rotate(tmp_path / 'videos', shutil.copy2)
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmdel.leaks.same_picture import Outline, compare, outline
+from mmdel.leaks.same_picture import ImageFeatures, compare, extract_features
 
 THRESHOLD = 0.97
 
@@ -49,22 +49,22 @@ CHANGES = {
 @pytest.mark.parametrize('change', CHANGES.values(), ids=list(CHANGES))
 def test_compare__a_copy_agrees(photographs, change):
     for image in photographs[:6]:
-        assert compare(outline(change(image)), outline(image)).agreement >= THRESHOLD
+        assert compare(extract_features(change(image)), extract_features(image)).agreement >= THRESHOLD
 
 
 @pytest.mark.real
 def test_compare__a_mirror_image_agrees_with_the_mirrored_picture_only(photographs):
     for image in photographs[:4]:
         mirrored = np.ascontiguousarray(image[:, ::-1])
-        copy = outline(quality(mirrored, 90))
-        assert compare(copy, outline(mirrored)).agreement >= THRESHOLD
-        assert compare(copy, outline(image)).agreement < 0.6
+        copy = extract_features(quality(mirrored, 90))
+        assert compare(copy, extract_features(mirrored)).agreement >= THRESHOLD
+        assert compare(copy, extract_features(image)).agreement < 0.6
 
 
 @pytest.mark.real
 def test_compare__other_photographs_do_not(photographs):
-    outlines = [outline(image) for image in photographs]
-    assert max(compare(one, other).agreement for one, other in itertools.permutations(outlines, 2)) < 0.6
+    features = [extract_features(image) for image in photographs]
+    assert max(compare(one, other).agreement for one, other in itertools.permutations(features, 2)) < 0.6
 
 
 @pytest.mark.real
@@ -74,7 +74,7 @@ def test_compare__is_the_same_number_however_many_threads(photographs):
     try:
         for threads in (1, 4, 1):
             cv2.setNumThreads(threads)
-            one, other = outline(cropped(photographs[0])), outline(photographs[0])
+            one, other = extract_features(cropped(photographs[0])), extract_features(photographs[0])
             found.append(compare(one, other))
     finally:
         cv2.setNumThreads(before)
@@ -83,7 +83,7 @@ def test_compare__is_the_same_number_however_many_threads(photographs):
 
 @pytest.mark.parametrize('value', [0, 255])
 def test_compare__pictures_of_nothing_are_no_copies(value):
-    blank = outline(np.full((60, 80, 3), value, np.uint8))
-    noise = outline(np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8))
-    assert isinstance(blank, Outline) and not len(blank.points)
+    blank = extract_features(np.full((60, 80, 3), value, np.uint8))
+    noise = extract_features(np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8))
+    assert isinstance(blank, ImageFeatures) and not len(blank.points)
     assert compare(blank, blank).agreement == 0 and abs(compare(blank, noise).agreement) < 0.01

@@ -160,7 +160,7 @@ def test_no_guards__change_nothing():
 @pytest.mark.parametrize(
     ('guards', 'words'),
     [
-        (dict(min_keep=dict(colour=1)), 'label, source, centre, patient, video'),
+        (dict(min_keep=dict(colour=1)), 'label, centre, source, patient, video'),
         (dict(min_keep=dict(label=-1)), 'fraction'),
         (dict(max_keep=dict(label=1.5)), 'fraction'),
         (dict(max_keep=dict(label=True)), 'fraction'),

@@ -42,7 +42,7 @@ def job(monkeypatch):
             return found
 
         monkeypatch.setattr(sharing, 'share', share)
-        monkeypatch.setattr(sharing, 'processes', lambda: len(cores))
+        monkeypatch.setattr(sharing, 'get_world_size', lambda: len(cores))
         on_machine(0)
 
     return begin
@@ -99,7 +99,7 @@ def test_result__does_not_depend_on_who_does_which_unit(job, pruned):
         groups = [part for part in np.split(order, np.sort(rng.integers(0, size, clusters - 1))) if len(part)]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sharing, 'share', lambda work, common, tick, worth: [work(common, sharing.everything, tick)])
-            patch.setattr(sharing, 'processes', lambda: 1)
+            patch.setattr(sharing, 'get_world_size', lambda: 1)
             alone = list(everything(vectors, order, groups))
         owner = rng.integers(0, 99, 10_000)
         job(cores, lambda count: owner)

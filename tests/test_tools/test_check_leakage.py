@@ -147,21 +147,26 @@ def test_exclude_near__other_cuts_and_caches_give_the_same_pairs(run, laid_out, 
 @pytest.mark.real
 def test_config__beside_a_subset_is_never_run(run, call_tool, laid_out):
     run('out')
-    config = Path('out/config.py')
-    text = config.read_text()
+    config, request = Path('out/config.py'), Path('out/request.json')
+    text, asked = config.read_text(), json.loads(request.read_text())
     tests = laid_out / 'seg' / 'images'
+    config.write_text("import os\nos.mkdir('executed')\n" + text)
+    status, out = call_tool('check_leakage', 'out', '--against', tests)
+    assert status == 0 and len(pairs('out')) == 20 and not Path('executed').exists()
+    # what it does is recorded as data, of which only classes of mmdel are built
     for strange in (
-        "import os\nos.mkdir('executed')\n" + text,
-        text + "x = __import__('os').mkdir('executed')\n",
-        text.replace("type='mmdel.PixelEmbedder'", "type='os.mkdir'"),
-        text.replace("type='mmdel.LoadFrame'", "type='my.Loader'"),
-        'embedder = dict(type="mmdel.ViTEmbedder", backbone=dict(type="os.mkdir", name="executed"))\n',
-        "embedder = dict(type='mmdel.PixelEmbedder')\ncustom_imports = dict(imports=['mine'])\n",
-        'embedder = 3\n',
+        {'embedder': {**asked['config']['embedder'], 'type': 'os.mkdir', 'path': 'executed'}},
+        {'embedder': {**asked['config']['embedder'], 'pipeline': [{'type': 'os.mkdir', 'path': 'executed'}]}},
+        {'embedder': {'type': 'mmdel.ViTEmbedder', 'backbone': {'type': 'os.mkdir', 'path': 'executed'}}},
+        {'custom_imports': {'imports': ['mine']}},
+        {'embedder': 3},
     ):
-        config.write_text(strange)
+        request.write_text(json.dumps({**asked, 'config': {**asked['config'], **strange}}))
         status, out = call_tool('check_leakage', 'out', '--against', tests)
-        assert status == 2 and 'config.py' in out and not Path('executed').exists(), strange
+        assert status == 2 and '--config' in out and not Path('executed').exists(), strange
+    request.unlink()
+    status, out = call_tool('check_leakage', 'out', '--against', tests)
+    assert status == 2 and '--config' in out
     Path('mine.py').write_text(text)
     status, out = call_tool('check_leakage', 'out', '--against', tests, '--config', 'mine.py')
     assert status == 0 and len(pairs('out')) == 20

@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from mmdel.datasets.synthetic import Truth
 from mmdel.errors import SubsetError
 from mmdel.subset import Subset
+from synthetic import Truth
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'demo_truth.py'
 spec = importlib.util.spec_from_file_location('demo_truth', TOOL)

@@ -27,7 +27,7 @@ IGNORED = 255
 
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(
-        description='Draw what a dataset with its pipeline and its subset yields: one picture an item, and a sheet of all.'
+        description='Draw the images that a dataset yields with pipeline and subset: one picture per item, and a contact sheet.'
     )
     parser.add_argument('config', help='a training config of mmpretrain, mmseg or plain mmengine')
     parser.add_argument('-p', '--phase', choices=PHASES, default='train', help='whose dataset (default: train)')
@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
         '--mode',
         choices=['transformed', 'original', 'concat'],
         default='transformed',
-        help='what the model sees, what was loaded, or both side by side (default: transformed)',
+        help='the input of the model, the loaded image, or both side by side (default: transformed)',
     )
     parser.add_argument(
         '-n', '--show-number', type=at_least(1), default=20, help='how many, evenly spaced (default: 20)'

@@ -1,4 +1,4 @@
-"""Put finished trainings side by side: the metric, its spread, NormDEL over several alphas, and the time they took.
+"""Compare finished trainings: the metric, its spread, NormDEL over several alphas, and the time they took.
 
 python tools/analysis_tools/compare_runs.py work_dirs/full work_dirs/subset --names 'all frames' '20 %'
 """
@@ -22,16 +22,15 @@ CLASS_PREFIX = 'IoU.'
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(
         description='Compare trainings by what their validations logged.',
-        epilog='A run is a work dir as mmengine leaves it. A training that was resumed counts as one; of trainings that '
-        'were started afresh in the same work dir the newest counts. Training time is the logged time per iteration times '
-        'the iterations, so that validation is not part of it.',
+        epilog='A run is a work dir of mmengine. A resumed training counts as one; of several trainings in the same work dir, '
+        'the latest counts. Training time is the logged time per iteration times the number of iterations, without validation.',
     )
     parser.add_argument('runs', nargs='+', metavar='RUN', help='work dirs')
     parser.add_argument('--key', default='mIoU', help='the metric, by its full name (default: %(default)s)')
     parser.add_argument(
         '--scale',
         choices=['percent', 'fraction'],
-        help='how the metric prints its values (default: as the logged NormDEL says, else percent)',
+        help='how the metric prints its values (default: that of the logged NormDEL, else percent)',
     )
     parser.add_argument('--alpha', type=float, default=1.0, help='alpha of the first table (default: %(default)s)')
     parser.add_argument(
@@ -54,7 +53,7 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         default=[],
         metavar='NAME=R',
-        help='retention of a run that did not log it: a number or a subset file; a run without one has no NormDEL',
+        help='retention of a run that did not log it: a number or a subset file; a run without it has no NormDEL',
     )
     parser.add_argument(
         '--pretrain',

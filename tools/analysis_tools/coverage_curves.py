@@ -1,4 +1,4 @@
-"""How well each method's subsets stand for all images, at every ratio, judged by the encoder that chose and by others.
+"""How well the subsets of each method represent all images, at every ratio, judged by the encoder that selected and by others.
 
 python tools/analysis_tools/coverage_curves.py configs/meddel_eta08.py --images my/frames --judges pixels phash
 
@@ -22,24 +22,30 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('config', help='a dedup config, e.g. configs/meddel_eta08.py')
     parser.add_argument('--images', metavar='DIR', help="your own folder of images instead of the config's dataset")
-    parser.add_argument('--encoder', metavar='NAME', help='chooses: one of configs/_base_/embedders/, or a config file')
     parser.add_argument(
-        '--judges', nargs='*', default=['pixels'], metavar='NAME', help='judge too, and do not choose (default: pixels)'
+        '--encoder', metavar='NAME', help='the encoder that selects: one of configs/_base_/embedders/, or a config file'
+    )
+    parser.add_argument(
+        '--judges',
+        nargs='*',
+        default=['pixels'],
+        metavar='NAME',
+        help='encoders that judge but do not select (default: pixels)',
     )
     parser.add_argument(
         '--selectors',
         nargs='+',
         default=['random', 'every-nth', 'meddel', 'coverage', 'coverage-time'],
         metavar='NAME',
-        help='of configs/_base_/selectors/, or config files (default: random every-nth meddel coverage coverage-time)',
+        help='names in configs/_base_/selectors/, or config files (default: random every-nth meddel coverage coverage-time)',
     )
     parser.add_argument('--ratios', nargs='+', type=share, default=[0.05, 0.1, 0.2], help='default: 0.05 0.1 0.2')
-    parser.add_argument('--seeds', type=at_least(1), default=5, help='draws of methods with chance (default: 5)')
+    parser.add_argument('--seeds', type=at_least(1), default=5, help='draws of random methods (default: 5)')
     parser.add_argument('--out', default='work_dirs/coverage', help='where results go (default: work_dirs/coverage)')
     parser.add_argument(
         '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE', help='change any key of the config'
     )
-    parser.add_argument('--device', help="where encoders run, e.g. 'cuda:1' (default: a GPU where there is one)")
+    parser.add_argument('--device', help="where encoders run, e.g. 'cuda:1' (default: a GPU if there is one)")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Hand the decisions of a subset over to other programs: every image, kept or not, and why.
+"""Export the decisions of a subset to other programs: every image, kept or not, and why.
 
 python tools/analysis_tools/export_decisions.py work_dirs/RUN --format csv --out decisions.csv
 """
@@ -11,23 +11,23 @@ from mmdel.cli.arguments import ArgumentParser, cosine, share
 
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(
-        description='Write the table of a subset as CSV for spreadsheets, as JSON in the form of COCO, or as a folder that '
-        'FiftyOne imports. FiftyOne itself is not needed here.'
+        description='Write the table of a subset as CSV for spreadsheets, as COCO JSON, or as a folder that FiftyOne imports '
+        '(without needing FiftyOne).'
     )
-    parser.add_argument('subset', help='subset.parquet of a run, or its folder')
+    parser.add_argument('subset', help='a subset.parquet, or its work dir')
     parser.add_argument('--format', choices=['csv', 'coco', 'fiftyone'], required=True, help='what to write')
     parser.add_argument('--out', required=True, help='the new file, or with fiftyone the new folder')
     cut = parser.add_mutually_exclusive_group()
     cut.add_argument('--ratio', type=share, help='cut the subset at this share instead')
     cut.add_argument('--eta', type=cosine, help='cut the subset at this cosine instead')
-    parser.add_argument('--images', metavar='DIR', help='with fiftyone: the image folder, where it is another one now')
+    parser.add_argument('--images', metavar='DIR', help='with fiftyone: the image folder, if it has moved')
     parser.add_argument(
         '--no-frames',
         dest='frames',
         action='store_false',
-        help='with fiftyone: leave frames of videos out (default: as JPEG)',
+        help='with fiftyone: leave out video frames (default: write them as JPEG)',
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace what is there')
+    parser.add_argument('--overwrite', action='store_true', help='replace existing files')
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Why did this image go, or stay?
+"""Why was this image removed, or kept?
 
 python tools/analysis_tools/inspect_image.py work_dirs/meddel_eta08/subset.parquet img/0001.jpg
 """
@@ -13,12 +13,12 @@ from mmdel.cli.arguments import ArgumentParser, at_least
 
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(
-        description='What removed an image, the most similar one that was kept, and its neighbours: as text and as a picture.'
+        description='Show what removed an image, the most similar kept image, and its neighbours, as text and as a picture.'
     )
-    parser.add_argument('subset', help='a subset.parquet, or the work dir that holds it')
+    parser.add_argument('subset', help='a subset.parquet, or its work dir')
     parser.add_argument('key', help='the image: its key, the path of its file, or the end of its key')
     parser.add_argument('--neighbours', type=at_least(0), default=8, metavar='N', help='how many are listed (8)')
-    parser.add_argument('--images', metavar='DIR', help='the image folder, where it is another one now')
+    parser.add_argument('--images', metavar='DIR', help='the image folder, if it has moved')
     parser.add_argument('--out', metavar='FILE.png', help='the picture (default: in report/inspect/ beside the subset)')
     parser.add_argument('--no-picture', dest='picture', action='store_false', help='only the text')
     return parser.parse_args()

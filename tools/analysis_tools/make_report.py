@@ -1,4 +1,4 @@
-"""Make the report of a finished run again, without running it again.
+"""Write the report of a finished run again, without repeating the run.
 
 python tools/analysis_tools/make_report.py work_dirs/meddel_eta08
 """

@@ -1,7 +1,11 @@
-"""Several mask files or channels become one PNG of class numbers."""
+"""Several mask files or channels become one PNG of class numbers.
+
+FileLayers('BE', 'cancer')    # a file for each class of an image; where they overlap, cancer counts
+"""
 
 import io
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -9,10 +13,65 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence, TiffImagePlugin
 
+from mmdel.datadel.converters.converter import Make
 from mmdel.errors import UnreadableImage
+from mmdel.images.reasons import plain_words
 
 _FORMATS = ('TIFF', 'PNG', 'JPEG', 'BMP')
 _WIDTH, _HEIGHT, _STRIPS, _SAMPLES, _COUNTS, _COMPRESSION, _PLANAR, _BITS = 256, 257, 273, 277, 279, 259, 284, 258
+
+
+class Layers(ABC):
+    """One mask is drawn of a layer for each class.
+
+    Args:
+        *drawn (str): The classes in the order of drawing: the last counts.
+    """
+
+    def __init__(self, *drawn: str) -> None:
+        self.drawn = drawn
+
+    @abstractmethod
+    def maker(self, classes: Sequence[str], labels: Sequence[str]) -> Make:
+        """What draws the mask.
+
+        Args:
+            classes (Sequence[str]): By their numbers in the result.
+            labels (Sequence[str]): The class of each mask file, in any case.
+        """
+
+
+class FileLayers(Layers):
+    """A mask file for each class, or several."""
+
+    def maker(self, classes: Sequence[str], labels: Sequence[str]) -> Make:
+        """Of all files of an image."""
+        spelling = {name.casefold(): name for name in classes}
+        names = [spelling[label.casefold()] for label in labels]
+
+        def make(paths: Sequence[Path]) -> bytes:
+            order = sorted(zip(names, paths, strict=True), key=lambda item: (self.drawn.index(item[0]), item[1]))
+            return layered((classes.index(name), foreground(path)) for name, path in order)
+
+        return make
+
+
+class ChannelLayers(Layers):
+    """One mask file with a channel for each class but the background."""
+
+    def maker(self, classes: Sequence[str], labels: Sequence[str]) -> Make:
+        """Of the channels of one file."""
+
+        def make(paths: Sequence[Path]) -> bytes:
+            channels = read_pages(paths[0])
+            if len(channels) != len(classes) - 1:
+                raise UnreadableImage(
+                    f'has {len(channels)} channels instead of {len(classes) - 1}, one for each artefact'
+                )
+            named = dict(zip(classes[1:], channels, strict=True))
+            return layered((classes.index(name), named[name] > 0) for name in self.drawn)
+
+        return make
 
 
 def layered(layers: Iterable[tuple[int, NDArray[np.bool_]]]) -> bytes:
@@ -66,7 +125,9 @@ def read_pages(path: Path) -> Sequence[NDArray[np.uint8]]:
         samples = _samples(path)
         if samples is None:
             reason = (
-                'is empty (0 bytes)' if path.stat().st_size == 0 else f'damaged or truncated: {_plain(error, path)}'
+                'is empty (0 bytes)'
+                if path.stat().st_size == 0
+                else f'damaged or truncated: {plain_words(error, str(path))}'
             )
             raise UnreadableImage(reason) from error
         return samples
@@ -105,7 +166,3 @@ def _samples(path: Path) -> Sequence[NDArray[np.uint8]] | None:
 
 def _size(values: NDArray) -> str:
     return f'{values.shape[1]} x {values.shape[0]}'
-
-
-def _plain(error: BaseException, path: Path) -> str:
-    return ' '.join(str(error).replace(str(path), '').split()) or type(error).__name__

@@ -1,7 +1,7 @@
 """From the native form of one dataset to the canonical one: what a converter is.
 
 A converter looks at keys only (see :mod:`mmdel.datadel.converters.raw`): it claims the files of its dataset and plans which
-file goes where. Opening, checking and writing is done for all alike by :mod:`mmdel.datadel.converters.assembly`.
+file goes where. Opening, checking and writing is done for all alike by :mod:`mmdel.datadel.assembly`.
 """
 
 from abc import ABC, abstractmethod
@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmdel.datadel.converters.raw import RawFile
-
-IMAGE = r'\.(?:jpe?g|png|bmp|tiff?|webp)'
-"""Suffixes of images in patterns; upper case counts where a pattern ignores case."""
 
 Make = Callable[[Sequence[Path]], bytes]
 """Makes the bytes of a file from files on disk; raises UnreadableImage."""
@@ -118,25 +115,22 @@ class Plan:
 
 
 class Converter(ABC):
-    """Brings one dataset from its native forms into the canonical one.
-
-    Attributes:
-        id (str): Which entry of the catalogue.
-        classes (int): Classes of its masks, 0 where there are none.
-    """
-
-    id: str = ''
-    classes: int = 0
+    """Brings one dataset from its native forms into the canonical one."""
 
     @abstractmethod
     def claim(self, key: str) -> Claim | None:
         """What a file is to this dataset, by its key alone; None for nothing."""
 
+    def is_rest(self, path: str) -> bool:
+        """Whether a file below the dataset's root belongs to the download and is not needed."""
+        return False
+
     @abstractmethod
-    def plan(self, claimed: Sequence[Claimed], form: str = '') -> Plan:
+    def plan(self, claimed: Sequence[Claimed], form: str = '', classes: Sequence[str] = ()) -> Plan:
         """What to do with the files it has claimed.
 
         Args:
             claimed (Sequence[Claimed]): Files on disk first.
             form (str): The native form that is in the result already, and is to be kept. Defaults to ''.
+            classes (Sequence[str]): Of the masks, the background first. Defaults to (), there are none.
         """

@@ -3,7 +3,7 @@
 import re
 
 from mmdel.datadel.converters.converter import Claim
-from mmdel.datadel.converters.tree import Part, TreeConverter
+from mmdel.datadel.converters.trees import Part, TreeConverter
 
 CLASSES = (
     'Ampulla of vater',
@@ -24,7 +24,6 @@ CLASSES = (
 """The classes of the release, as its README lists them."""
 
 _SPELLING = {name.casefold(): name for name in CLASSES}
-_OUTER = r'(?P<root>(?:.*/)?)'
 
 
 class KvasirCapsule(TreeConverter):
@@ -33,23 +32,14 @@ class KvasirCapsule(TreeConverter):
     Each class also comes as a tar file, in which the folder of the class may stand again or not.
     """
 
-    id = 'kvasir-capsule'
-    parts = (
-        Part(
-            'labelled images',
-            re.compile(_OUTER + r'(?P<label>[^/]+)/(?P<name>[0-9a-f]{16}_\d+(?i:\.(?:jpe?g|png)))'),
-        ),
-        Part(
-            'labelled videos',
-            re.compile(_OUTER + r'(?P<target>labelled_videos/[^/]+(?i:\.(?:mp4|avi|mpe?g)))'),
-            'video',
-        ),
-        Part(
-            'unlabelled videos',
-            re.compile(_OUTER + r'(?P<target>unlabelled_videos/[^/]+(?i:\.(?:mp4|avi|mpe?g)))'),
-            'video',
-        ),
-    )
+    def __init__(self) -> None:
+        super().__init__(
+            Part('labelled images', r'(?P<label>[^/]+)/(?P<name>[0-9a-f]{16}_\d+(?i:\.(?:jpe?g|png)))'),
+            *(
+                Part(what, rf'(?P<target>{what.replace(" ", "_")}/[^/]+(?i:\.(?:mp4|avi|mpe?g)))', 'video')
+                for what in ('labelled videos', 'unlabelled videos')
+            ),
+        )
 
     def claim(self, key: str) -> Claim | None:
         """As the parts say; the folders of the release are no part of the root."""

@@ -7,68 +7,115 @@ mask, or a mask without an image, is a row.
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from os.path import splitext
 
-from mmdel.datadel.converters.converter import Claim, Claimed, Converter, Make, Plan, Put, Row, Task
+from mmdel.datadel.converters.class_masks import Layers
+from mmdel.datadel.converters.converter import Claim, Claimed, Converter, Plan, Put, Row, Task
 from mmdel.datadel.converters.raw import RawFile
+
+IMAGE = r'\.(?:jpe?g|png|bmp|tiff?|webp)'
+"""Suffixes of images in patterns."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """A native form.
+    """A native form; case is ignored.
 
     Args:
         name (str): What it is called; a result never mixes two.
-        image (re.Pattern): Matches the key of an image; groups ``root`` and ``stem``, and ``group`` where a folder
+        image (str): Pattern of the key of an image; groups ``root`` and ``stem``, and ``group`` where a folder
             is part of the name.
-        mask (re.Pattern): Likewise; and ``label`` where there is a mask for each class.
+        mask (str): Likewise; and ``label`` where there is a mask for each class.
     """
 
     name: str
-    image: re.Pattern[str]
-    mask: re.Pattern[str]
+    image: str
+    mask: str
+
+
+def by_folder(name: str) -> Form:
+    """``NAME/images/x`` and ``NAME/masks/x``; archives of the two folders may hold them once more.
+
+    Args:
+        name (str): A pattern for the dataset's folder.
+    """
+    root = rf'(?P<root>(?:.*/)?{name})'
+    return Form(
+        'folders',
+        rf'{root}/images?/(?:images?/)?(?P<stem>[^/]+){IMAGE}',
+        rf'{root}/masks?/(?:masks?/)?(?P<stem>[^/]+){IMAGE}',
+    )
+
+
+def by_names(stem: str, without: str) -> Form:
+    """Folders of any name that hold ``images`` and ``masks`` with file names that only one dataset has.
+
+    Args:
+        stem (str): A pattern for the names.
+        without (str): A pattern for folders that hold the same names for another reason.
+    """
+    root = rf'(?P<root>(?!(?:.*/)?(?:{without})/).+)'
+    return Form(
+        'folders',
+        rf'{root}/images/(?:images/)?(?P<stem>{stem})\.jpe?g',
+        rf'{root}/masks/(?:masks/)?(?P<stem>{stem})\.(?:jpe?g|png)',
+    )
+
+
+def by_prefix(name: str) -> Form:
+    """``N.tif`` and ``pN.tif`` below one folder, in one folder or in two.
+
+    Args:
+        name (str): A pattern for the dataset's folder.
+    """
+    root = rf'(?P<root>(?:.*?/)?{name})/(?:[^/]+/)*'
+    return Form('original', rf'{root}(?P<stem>\d+){IMAGE}', rf'{root}p(?P<stem>\d+){IMAGE}')
 
 
 class PairConverter(Converter):
     """Pairs images with masks by their stems.
 
-    Attributes:
-        forms (tuple[Form, ...]): Native forms, the best first.
-        rest (re.Pattern, optional): Matches below the root what belongs to the download and is not needed.
-        several (bool): Whether an image may have several mask files.
+    Args:
+        *forms (Form): Native forms, the best first.
+        rest (str): Pattern, below the root, of what belongs to the download and is not needed. Defaults to '', nothing.
+        layers (Layers, optional): How one mask is made of several classes. Defaults to None, it is as it is.
+        groups (Callable, optional): Sequence and centre of an image, where its stem tells them. Defaults to None.
         lone_images (str): What images without a mask are counted as, where the release has them on purpose. Defaults
             to '', a fault.
     """
 
-    classes = 2
-    forms: tuple[Form, ...] = ()
-    rest: re.Pattern[str] | None = None
-    several = False
-    lone_images = ''
+    def __init__(
+        self,
+        *forms: Form,
+        rest: str = '',
+        layers: Layers | None = None,
+        groups: Callable[[str], tuple[str, str]] | None = None,
+        lone_images: str = '',
+    ) -> None:
+        self.forms = tuple(
+            (form.name, role, re.compile(getattr(form, role), re.I)) for form in forms for role in ('mask', 'image')
+        )
+        self.rest = re.compile(rest, re.I)
+        self.layers, self.groups, self.lone_images = layers, groups, lone_images
 
     def claim(self, key: str) -> Claim | None:
-        """By the forms, in order; then lists and what is not needed."""
-        for form in self.forms:
-            for role, pattern in (('mask', form.mask), ('image', form.image)):
-                match = pattern.fullmatch(key)
-                if match:
-                    named = match.groupdict()
-                    stem = '/'.join(name for name in (named.get('group'), match['stem']) if name)
-                    return Claim(role, stem, match['root'].rstrip('/'), 'pairs', form.name, named.get('label') or '')
+        """By the forms, in order."""
+        for form, role, pattern in self.forms:
+            match = pattern.fullmatch(key)
+            if match:
+                named = match.groupdict()
+                stem = '/'.join(name for name in (named.get('group'), match['stem']) if name)
+                return Claim(role, stem, match['root'].rstrip('/'), 'pairs', form, named.get('label') or '')
         return None
 
-    def mask(self, masks: Sequence[Claimed]) -> tuple[str, Make | None]:
-        """Suffix of a mask in the result, and how it is made of its files; None for as it is."""
-        return splitext(masks[0].file.path)[1], None
+    def is_rest(self, path: str) -> bool:
+        """By the pattern."""
+        return self.rest.fullmatch(path) is not None
 
-    def groups(self, stem: str) -> tuple[str, str] | None:
-        """Sequence and centre of an image, where its name tells them."""
-        return None
-
-    def plan(self, claimed: Sequence[Claimed], form: str = '') -> Plan:
+    def plan(self, claimed: Sequence[Claimed], form: str = '', classes: Sequence[str] = ()) -> Plan:
         """Choose a place, pair its files, and say what is left over."""
         places: dict[tuple[str, str], list[Claimed]] = defaultdict(list)
         for item in claimed:
@@ -86,7 +133,7 @@ class PairConverter(Converter):
         for place in sorted(places):
             if place != chosen:
                 plan.notes.append(f'{place[1]} holds it too ({len(places[place]):,} files) and is not used')
-        self._pair(places[chosen], plan)
+        self._pair(places[chosen], plan, classes)
         return plan
 
     # --- private
@@ -94,11 +141,11 @@ class PairConverter(Converter):
     def _rank(self, place: tuple[str, str], items: Sequence[Claimed]) -> tuple:
         images = {item.claim.name for item in items if item.claim.role == 'image'}
         pairs = images & {item.claim.name for item in items if item.claim.role == 'mask'}
-        order = [form.name for form in self.forms].index(place[0])
+        order = [name for name, *_ in self.forms].index(place[0])
         packed = sum(item.file.local is None for item in items)
         return -len(pairs), order, packed, len(place[1].split('/')), place[1]
 
-    def _pair(self, items: Sequence[Claimed], plan: Plan) -> None:
+    def _pair(self, items: Sequence[Claimed], plan: Plan, classes: Sequence[str]) -> None:
         images: dict[str, list[Claimed]] = {}
         masks: dict[str, dict[str, Claimed]] = defaultdict(dict)
         spelt: dict[str, str] = {}
@@ -113,7 +160,7 @@ class PairConverter(Converter):
                 if not any(_copies(other.file, item.file) for other in namesakes):
                     namesakes.append(item)
                 continue
-            known = masks[name].setdefault(item.file.path if self.several else name, item)
+            known = masks[name].setdefault(item.file.path if item.claim.label else name, item)
             if known is not item and not _copies(known.file, item.file):
                 plan.rows.append(_taken(item, known))
         for stem, namesakes in images.items():
@@ -121,10 +168,9 @@ class PairConverter(Converter):
             image = max(namesakes, key=lambda each: _shared_folders(each, found))  # the first of equals
             plan.rows += [_taken(other, image) for other in namesakes if other is not image]
             if found:
-                plan.tasks.append(self._task(stem, image.file, found))
-                group = self.groups(stem)
-                if group:
-                    plan.groups[stem] = group
+                plan.tasks.append(self._task(stem, image.file, found, classes))
+                if self.groups:
+                    plan.groups[stem] = self.groups(stem)
             elif self.lone_images:
                 plan.left_out[self.lone_images] = plan.left_out.get(self.lone_images, 0) + 1
             else:
@@ -133,20 +179,12 @@ class PairConverter(Converter):
             for item in lone.values():
                 plan.rows.append(Row(item.file.path, 'missing', 'its image is not there; left out'))
 
-    def _task(self, stem: str, image: RawFile, masks: Sequence[Claimed]) -> Task:
-        suffix, make = self.mask(masks)
-        return Task(
-            'pairs',
-            (
-                Put(f'images/{stem}{splitext(image.path)[1]}', (image,)),
-                Put(
-                    f'masks/{stem}{suffix}',
-                    tuple(item.file for item in masks),
-                    make,
-                    'binary' if self.classes == 2 else 'index',
-                ),
-            ),
-        )
+    def _task(self, stem: str, image: RawFile, masks: Sequence[Claimed], classes: Sequence[str]) -> Task:
+        make = self.layers.maker(classes, [item.claim.label for item in masks]) if self.layers else None
+        suffix = '.png' if make else splitext(masks[0].file.path)[1]
+        kind = 'binary' if len(classes) == 2 else 'index'
+        mask = Put(f'masks/{stem}{suffix}', tuple(item.file for item in masks), make, kind)
+        return Task('pairs', (Put(f'images/{stem}{splitext(image.path)[1]}', (image,)), mask))
 
 
 def _copies(one: RawFile, other: RawFile) -> bool:

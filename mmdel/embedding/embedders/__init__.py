@@ -1,1 +1,1 @@
-"""Images to vectors, one file an encoder."""
+"""Encoders, one per file."""

@@ -1,4 +1,4 @@
-"""What every embedder does round its model: settings, pipeline, precision, fingerprint.
+"""What all embedders share: settings, pipeline, precision, fingerprint.
 
 A model of one's own is a subclass with one method:
 
@@ -146,8 +146,8 @@ class BaseEmbedder(ABC):
         """
         return self._but(pipeline=[self.pipeline[0], MIRROR, *self.pipeline[1:]])
 
-    def twins(self: Embedder, count: int) -> list[Embedder]:
-        """The same model for other threads: what it notes while it runs is its own, the weights are shared.
+    def replicas(self: Embedder, count: int) -> list[Embedder]:
+        """Replicas of the model for other threads, which share its weights; what one notes while it runs is its own.
 
         Args:
             count (int): How many are wanted.

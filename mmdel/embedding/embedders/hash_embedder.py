@@ -1,4 +1,4 @@
-"""Perceptual hashes as vectors: the deduplication of the paper's related work, under any selector."""
+"""Perceptual hashes as vectors, for every selector: the deduplication of the paper's related work."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Features of any mmpretrain backbone, from a checkpoint of one's own or a public one."""
+"""Features of any mmpretrain backbone, from your own checkpoint or a public one."""
 
 import inspect
 import warnings

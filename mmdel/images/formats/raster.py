@@ -14,7 +14,7 @@ import io
 import re
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,11 @@ from PIL import Image, ImageOps
 
 from mmdel.errors import UnreadableImage
 from mmdel.images.formats import tiff
-from mmdel.images.kinds import FORMATS
+from mmdel.images.formats.format import Format, check_size
+
+# Pillow also registers formats that start programs (EPS) or have no signature (TGA); only these are opened
+PILLOW_FORMATS = ('JPEG', 'PNG', 'BMP', 'DIB', 'TIFF', 'WEBP', 'GIF', 'PPM', 'JPEG2000', 'AVIF')
+"""What is decoded, as Pillow calls it."""
 
 FULL_RANGE = 65535
 """What an open range goes up to unless a smaller maximum is known."""
@@ -96,50 +100,44 @@ class Deep:
         return f'{text}, max_value of mmdel.LoadFrame; give a larger one'
 
 
-def decode(
-    data: bytes, max_pixels: int, reduce_to: int | None = None, max_value: int | None = None
-) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Decode a file that holds one picture.
+class Raster(Format):
+    """Files that hold one picture; alpha is dropped without blending, as training loaders do."""
 
-    Args:
-        data (bytes): The file.
-        max_pixels (int): Width times height above which it is refused from its header alone.
-        reduce_to (int, optional): A JPEG may be decoded at a fraction of its size down to this side. Defaults to None.
-        max_value (int, optional): What an open range goes up to. Defaults to None: 65,535.
+    eight_bits: Collection[str] = ('.jpg', '.jpeg', '.jpe', '.jfif', '.jif', '.jfi', '.mpo', '.bmp', '.dib')
+    has_frames = False
 
-    Returns:
-        tuple: uint8 [H, W, 3], BGR, upright, alpha dropped without blending; and height and width of the upright original.
+    @property
+    def endings(self) -> Collection[str]:
+        Image.init()
+        # a JPEG by other names; Pillow knows them by their content only
+        return frozenset(
+            {ending for ending, name in Image.EXTENSION.items() if name in PILLOW_FORMATS} | {'.jif', '.jfi', '.mpo'}
+        )
 
-    Raises:
-        UnreadableImage: It holds several pictures, is too large, or has values that cannot be scaled.
-        Exception: Whatever decoders raise for a damaged file.
-    """
-    found = _load(data, max_pixels, reduce_to)
-    if isinstance(found, Deep):
-        image = found.to_8_bits(max_value)
-        return image, image.shape[:2]
-    return found
+    def accepts(self, head: bytes) -> bool:
+        # a DIB is a BMP without its signature
+        return any(accept(head[:16]) for name, (_, accept) in _openers().items() if name != 'DIB')
+
+    def decode(
+        self, data: bytes, max_pixels: int, reduce_to: int | None, max_value: int | None
+    ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+        found = _load(data, max_pixels, reduce_to)
+        if isinstance(found, Deep):
+            image = found.to_8_bits(max_value)
+            return image, image.shape[:2]
+        return found
+
+    def open_maximum(self, file: Any, max_pixels: int) -> int | None:
+        if not _may_be_open(file):
+            return None
+        file.seek(0)
+        return open_maximum(file.read(), max_pixels)
 
 
 def open_maximum(data: bytes, max_pixels: int) -> int | None:
-    """The largest value of a file with an open range, None for every other file; raises as :func:`decode` does."""
+    """As :meth:`Raster.open_maximum`, of the bytes of a file."""
     found = _load(data, max_pixels, None)
-    if not isinstance(found, Deep) or found.high is not None:
-        return None
-    return int(found.values.max())
-
-
-def may_be_open(file: Any) -> bool:
-    """Whether the header of an open file leaves possible that its range is open: 16 bits or more."""
-    head = file.read(32)
-    if head.startswith(_PNG):
-        return head[24] == 16
-    if tiff.is_tiff(head):
-        return any(page.number(file, tiff.BITS_PER_SAMPLE, 1) >= 16 for page in tiff.read_pages(file))
-    if head[:1] == b'P' or head.startswith(_JP2):
-        head += file.read(_HEAD)
-        return _pnm_maximum(head) == FULL_RANGE or _jp2_bits(head) == 16
-    return False
+    return int(found.values.max()) if isinstance(found, Deep) and found.high is None else None
 
 
 def open_image(file: Any) -> Image.Image:
@@ -152,7 +150,7 @@ def open_image(file: Any) -> Image.Image:
         file = io.BytesIO(file)
     file.seek(0)
     head = file.read(16)
-    for factory, accept in _openers():
+    for factory, accept in _openers().values():
         if accept is None or not accept(head):
             continue
         file.seek(0)
@@ -162,7 +160,7 @@ def open_image(file: Any) -> Image.Image:
             with _without_pillow_limit():
                 file.seek(0)
                 return factory(file, '')
-    raise UnreadableImage(f'is not an image ({", ".join(FORMATS)} were tried)')
+    raise UnreadableImage(f'is not an image ({", ".join(PILLOW_FORMATS)} were tried)')
 
 
 def count_frames(image: Image.Image) -> int:
@@ -190,15 +188,6 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8] | Deep:
     if image.mode != 'RGB':
         image = image.convert('RGB')
     return _rgb_as_bgr(image)
-
-
-def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Raise UnreadableImage where width times height are above ``max_pixels``."""
-    if width * height > max_pixels:
-        raise UnreadableImage(
-            f'{width} x {height} pixels are {width * height / 1e6:,.1f} megapixels, above the limit of '
-            f'{max_pixels / 1e6:,.1f}; raise it with --cfg-options embedder.pipeline.0.max_pixels={width * height}'
-        )
 
 
 # --- private
@@ -246,6 +235,19 @@ def _load(data: bytes, max_pixels: int, reduce_to: int | None) -> tuple[NDArray[
     if not reduced:
         return values, values.shape[:2]
     return values, full if orientation in _ON_ITS_SIDE else full[::-1]
+
+
+def _may_be_open(file: Any) -> bool:
+    """Whether the header of an open file leaves possible that its range is open: 16 bits or more."""
+    head = file.read(32)
+    if head.startswith(_PNG):
+        return head[24] == 16
+    if tiff.is_tiff(head):
+        return any(page.number(file, tiff.BITS_PER_SAMPLE, 1) >= 16 for page in tiff.read_pages(file))
+    if head[:1] == b'P' or head.startswith(_JP2):
+        head += file.read(_HEAD)
+        return _pnm_maximum(head) == FULL_RANGE or _jp2_bits(head) == 16
+    return False
 
 
 def _refuse_many(count: int, what: str) -> None:
@@ -402,8 +404,12 @@ def _opencv_tiff(file: io.BytesIO, page: tiff.Page, bits: int) -> NDArray[Any] |
     values = _by_opencv(tiff.cut_out(file, page, [tiff.ORIENTATION]))
     if values is None or (bits > 8 and values.dtype == np.uint8):
         return None
-    if values.dtype == np.int32 and page.number(file, tiff.SAMPLE_FORMAT, 1) == 1:
+    # some versions give the right bits under the wrong type
+    kind = page.number(file, tiff.SAMPLE_FORMAT, 1)
+    if kind == 1 and values.dtype == np.int32:
         values = values.view(np.uint32)
+    if kind == 2 and values.dtype == np.uint8:
+        values = values.view(np.int8)
     # OpenCV shifts packed values to the left
     return _bgr(values >> (16 - bits) if bits in _PACKED else values)
 
@@ -446,9 +452,9 @@ def _upright(values: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 @functools.cache
-def _openers() -> list[tuple[Any, Any]]:
+def _openers() -> dict[str, tuple[Any, Any]]:
     Image.init()
-    return [Image.OPEN[name] for name in FORMATS if name in Image.OPEN]
+    return {name: Image.OPEN[name] for name in PILLOW_FORMATS if name in Image.OPEN}
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""Ways to rank images, one file a method."""
+"""Selection methods, one per file."""

@@ -1,4 +1,4 @@
-"""What every method has to beat: chance, and every n-th frame.
+"""The baselines that every method has to beat: random, and every n-th frame.
 
 RandomSelector(seed=0, stratify='source')
 EveryNth()

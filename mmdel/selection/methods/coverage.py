@@ -1,4 +1,4 @@
-"""Coverage: the images that together resemble all images most (facility location).
+"""Coverage: the images that together represent all images best (facility location).
 
     f(S) = sum over all images i of max(0, highest similarity of i to an image of S)
 

@@ -1,4 +1,4 @@
-"""Density-based pruning: dense clusters, and clusters close to others, keep fewer images.
+"""Density-based pruning: fewer images are kept from dense clusters and from clusters close to others.
 
 Abbas et al., Effective pruning of web-scale datasets based on complexity of concept clusters, ICLR 2024 (arXiv 2401.04578):
 the complexity of a cluster is d_inter * d_intra, its centroid's mean cosine distance to the nearest other centroids times its

@@ -1,4 +1,4 @@
-"""k-center: the worst covered image is covered best.
+"""k-center: repeatedly takes the image that is covered worst.
 
 Each image chosen is the one least similar to all chosen before, which keeps the largest distance to a chosen image within twice
 the smallest possible (Gonzalez, Clustering to minimize the maximum intercluster distance, 1985). As a way to choose training

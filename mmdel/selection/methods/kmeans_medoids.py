@@ -1,4 +1,4 @@
-"""As many clusters as images are wanted, and from each the image nearest to the centroid."""
+"""One image from each cluster, the one nearest to its centroid, with as many clusters as images to keep."""
 
 import numpy as np
 import pyarrow as pa

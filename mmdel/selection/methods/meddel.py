@@ -1,4 +1,4 @@
-"""MedDEL, the paper's method (§3.2, Algorithm 1): cluster, drop what is far from its centroid, drop near-duplicates.
+"""MedDEL, the paper's method (§3.2, Algorithm 1): cluster, remove outliers, remove near-duplicates.
 
 The paper contradicts itself in places; each reading is an argument. As read here:
 

@@ -1,4 +1,4 @@
-"""SemDeDup, which MedDEL grew out of: in each cluster, of two images that are too similar the one nearer to the centroid goes.
+"""SemDeDup, which MedDEL is based on: of two similar images in a cluster, the one nearer to the centroid is removed.
 
 Abbas et al., SemDeDup: Data-efficient learning at web-scale through semantic deduplication, 2023 (arXiv 2303.09540). Their
 epsilon is 1 - eta here; there is no filter for images far from everything.

@@ -6,7 +6,7 @@ import os
 import pytest
 import torch
 
-from mmdel.datadel.converters import assemble
+from mmdel.datadel.assembly import assemble
 from mmdel.datasets import DataDEL
 
 CAPSULE = {

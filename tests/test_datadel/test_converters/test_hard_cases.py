@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from mmdel.datadel.assembly import assemble, verify
+from mmdel.datadel.assembly.manifest import Journal
 from mmdel.datadel.catalog import CATALOG
-from mmdel.datadel.converters import assemble, verify
-from mmdel.datadel.converters.manifest import Journal
 from mmdel.errors import DatasetError, LockedError
 
 PAIRS = [entry.id for entry in CATALOG.values() if entry.division == 'downstream']

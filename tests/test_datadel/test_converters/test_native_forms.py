@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
+from mmdel.datadel.assembly import assemble, verify
 from mmdel.datadel.catalog import CATALOG
-from mmdel.datadel.converters import assemble, verify
 from mmdel.datasets import DataDEL
 from mmdel.registry import DATASETS
 
