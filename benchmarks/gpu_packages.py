@@ -61,18 +61,19 @@ def main() -> None:
                 for file in files:
                     if not LEFT_OUT & set(file.parts):
                         archive.write(file.locate(), str(file))
-    options = [f'--platform={name}' for name in PLATFORMS]
     wheels = [f'{name}=={distribution(name).version}' for name in WHEELS]
-    command = [sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps', '--only-binary=:all:']
-    command += [
-        f'--python-version={args.python_version}',
+    command = [
+        sys.executable,
+        '-m',
+        'pip',
+        'download',
+        '--quiet',
+        '--no-deps',
+        '--only-binary=:all:',
         '--implementation=cp',
-        *options,
-        '--dest',
-        str(args.out),
-        *wheels,
     ]
-    subprocess.run(command, check=True)
+    command += [f'--python-version={args.python_version}', *(f'--platform={name}' for name in PLATFORMS)]
+    subprocess.run([*command, f'--dest={args.out}', *wheels], check=True)
     sizes = {path.name: path.stat().st_size for path in sorted(args.out.iterdir())}
     for name, size in sizes.items():
         print(f'{size / 1e6:6.1f} MB  {name}')

@@ -223,7 +223,7 @@ class BaseEmbedder(ABC):
         return about
 
     def embed(self, images: Tensor) -> NDArray[np.float32]:
-        """Vectors of a batch. Where a GPU's memory does not suffice, the batch and those after it go through it in halves.
+        """Vectors of a batch. Where a GPU's memory does not suffice, this batch and later ones go through the model in parts.
 
         Args:
             images (Tensor): uint8 [B, S, S, 3], BGR.
@@ -235,21 +235,25 @@ class BaseEmbedder(ABC):
             ConfigError: The model does not return [B, D].
             torch.cuda.OutOfMemoryError: The memory does not suffice for one image.
         """
-        size = min(self._at_once or len(images), len(images))
-        try:
-            return np.concatenate([self._embed(part) for part in images.split(max(size, 1))])
-        except torch.cuda.OutOfMemoryError:
-            if size <= 1:
-                raise
-        # only here, because the exception holds what the model had allocated
-        torch.cuda.empty_cache()
-        self._at_once = size // 2
-        MMLogger.get_current_instance().warning(
-            f'The memory of {self._device} does not suffice for {size} images at once: batches go through it in parts of '
-            f'{self._at_once}, which may change the last bits of vectors. --cfg-options embedder.batch_size={self._at_once} '
-            'does the same from the start.'
-        )
-        return self.embed(images)
+        size = first = max(1, min(self._at_once or len(images), len(images)))
+        while True:
+            try:
+                vectors = np.concatenate([self._embed(part) for part in images.split(size)])
+                break
+            except torch.cuda.OutOfMemoryError:
+                if size == 1:
+                    raise
+            # not above, where the exception still holds what the model had allocated
+            torch.cuda.empty_cache()
+            size //= 2
+        if size < first:
+            self._at_once = size
+            MMLogger.get_current_instance().warning(
+                f'The memory of {self._device} does not suffice for {first} images at once: batches go through the model in '
+                f'parts of {size}, which may change the last bits of vectors. --cfg-options embedder.batch_size={size} does '
+                'so from the start.'
+            )
+        return vectors
 
     @torch.inference_mode()
     def _embed(self, images: Tensor) -> NDArray[np.float32]:
