@@ -28,7 +28,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -147,16 +146,11 @@ def versions(part: Part) -> None:
     else:
         part.note(gpu='torch sees no CUDA device here')
     query = 'nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm,power.limit --format=csv,noheader'
-    if shutil.which('nvidia-smi'):
+    with part.survived(program='nvidia-smi'), contextlib.suppress(FileNotFoundError):
         part.note(nvidia_smi=subprocess.run(query.split(), capture_output=True, text=True, timeout=10).stdout.strip())
-    for name in ('mmdel', 'mmengine', 'mmcv', 'mmpretrain', 'mmseg', 'faiss', 'av', 'cv2', 'numpy', 'pyarrow', 'PIL'):
+    for name in ('mmdel', 'mmengine', 'mmcv', 'mmpretrain', 'faiss', 'av', 'cv2', 'numpy', 'pyarrow', 'PIL'):
         with part.survived(package=name):
             part.note(package=name, version=getattr(import_module(name), '__version__', '?'))
-    for name in ('triton', 'faiss-gpu', 'nvidia-ml-py'):
-        try:
-            part.note(package=name, version=version(name))
-        except PackageNotFoundError:
-            part.note(package=name, version=None)
 
 
 def images(part: Part) -> None:
@@ -321,9 +315,11 @@ def selection(part: Part) -> None:
             source = ('--embeddings', files[count])
             with part.utilisation() as busy:
                 run = run_dedup(source, Path(work), 'run', '--no-report', '--cfg-options', *options)
-            bare, stages = products(run['table'], scope, dim) / rates[where], run['stages']
+            timed = ('compare',) if scope == 'global' else ('k-means', 'assign', 'compare')
+            stages, bare = run['stages'], products(run['table'], scope, dim) / rates[where]
+            over = sum(stages.get(stage, 0) for stage in timed) / bare
             other = digests.setdefault((count, scope), run['digest'])
-            part.note(**about, command_s=run['wall'], bare_s=bare, over_bare=stages.get('compare', 0) / bare,
+            part.note(**about, command_s=run['wall'], bare_s=bare, over_bare=over,
                       peak_gb=run['peak'] / 1e9, subset=run['digest'][:16], same_bytes=other == run['digest'],
                       **{f'{stage}_s': seconds for stage, seconds in stages.items()}, **busy)  # fmt: skip
 
@@ -381,7 +377,7 @@ def training(part: Part) -> None:
         cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=1000, dataset=dataset)
         cfg.train_dataloader.update(batch_size=batch, num_workers=cores)
         name = f'{batch} {first["type"]}'
-        cfg.update(work_dir=str(part.folder / name), experiment_name=name, custom_hooks=[])
+        cfg.update(work_dir=str(part.folder / name), experiment_name=name, custom_hooks=[], log_level='WARNING')
         cfg.default_hooks = dict(checkpoint=None, logger=None)
         with DefaultScope.overwrite_default_scope('mmpretrain'), contextlib.ExitStack() as measured:
             clock = Clock(measured)
@@ -423,9 +419,12 @@ def kernels(part: Part) -> None:
 
 
 def sanitizer(part: Part) -> None:
-    places = ('/usr/local/cuda*/bin', '/opt/nvidia/*', '/opt/nvidia/*/*')
-    candidates = [path for place in places for path in glob.glob(f'{place}/compute-sanitizer') if os.path.isfile(path)]
-    program = shutil.which('compute-sanitizer') or next(iter(candidates), None)
+    places = [
+        os.environ.get('PATH', ''),
+        *glob.glob('/usr/local/cuda*/bin'),
+        *glob.glob('/usr/local/cuda*/compute-sanitizer'),
+    ]
+    program = shutil.which('compute-sanitizer', path=os.pathsep.join(places))
     command = [sys.executable, __file__, '--part', 'kernels', '--folder', str(part.folder), '--device', part.device]
     if program and part.on_gpu:
         command = [program, '--error-exitcode', '9', *command]

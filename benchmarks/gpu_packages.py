@@ -2,8 +2,8 @@
 
     python benchmarks/gpu_packages.py OUT --python-version 3.12
 
-``OUT/pure.zip`` gets the pure Python packages that mmdel, OpenMMLab and the tests need, from the environment that runs this,
-without byte code, tests, vocabularies and the configs in ``.mim``. What is compiled and rarely there already is downloaded as
+``OUT/pure.zip`` gets the pure Python packages that mmdel, mmpretrain and the tests need, from the environment that runs this,
+without byte code, tests and the configs in ``.mim``. What is compiled and rarely there already is downloaded as
 wheels of the same versions for the other machine's Python. NumPy, OpenCV, pyarrow, pytest and what else is printed have to be
 there.
 """
@@ -17,12 +17,12 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-ROOTS = ('mmdel', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmpretrain', 'onedl-mmsegmentation')
-WHEELS = ('av', 'faiss-cpu', 'wcwidth')
+ROOTS = ('mmdel', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmpretrain')
+WHEELS = ('av', 'faiss-cpu')
 THERE = ('jinja2', 'matplotlib', 'numpy', 'opencv-python', 'pillow', 'pyarrow', 'pytest', 'pyyaml', 'regex', 'rich', 'scipy',
          'hypothesis', 'torch', 'torchvision')  # fmt: skip
 """With what they require."""
-LEFT_OUT = {'__pycache__', '.mim', 'tests', 'yapftests', 'bpe_simple_vocab_16e6.txt.gz', '..'}
+LEFT_OUT = {'__pycache__', '.mim', 'tests', 'yapftests', '..'}
 PLATFORMS = ('manylinux_2_28_x86_64', 'manylinux_2_27_x86_64', 'manylinux_2_17_x86_64', 'manylinux2014_x86_64')
 MOST_BYTES = 60_000_000
 
