@@ -189,7 +189,20 @@ def tests(part: Part) -> None:
     marker, file = 'gpu' if part.on_gpu else 'not gpu', 'tests/test_devices.py'
     # a machine's own plugins are of no use, and may not fit
     env = os.environ | {'PYTEST_DISABLE_PLUGIN_AUTOLOAD': '1'}
-    command = [sys.executable, '-m', 'pytest', '-m', marker, '-v', '-p', 'no:cacheprovider', '-W', 'ignore', file]
+    command = [
+        sys.executable,
+        '-m',
+        'pytest',
+        '-m',
+        marker,
+        '-v',
+        '-rfE',
+        '-p',
+        'no:cacheprovider',
+        '-W',
+        'ignore',
+        file,
+    ]
     # line by line, so that those are known that ended before the time was over
     with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as run:
         lines = []

@@ -152,8 +152,12 @@ def test_two_processes_at_once__get_what_one_gets(demo_data, device, tmp_path):
         )
 
     running = {name: start(name) for name in ('one', 'other')}
-    for process in running.values():
-        said = process.communicate(timeout=300)[0]
-        assert process.returncode == 0, said
+    try:
+        for process in running.values():
+            said = process.communicate(timeout=500)[0]
+            assert process.returncode == 0, said
+    finally:
+        for process in running.values():
+            process.kill()
     subsets = {(tmp_path / name / 'subset.parquet').read_bytes() for name in running}
     assert len(subsets) == 1
