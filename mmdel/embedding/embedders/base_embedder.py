@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from mmengine.logging import MMLogger
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -114,6 +115,7 @@ class BaseEmbedder(ABC):
         self._model: nn.Module | None = None
         self._weights = ''
         self._on_device: Tensor | None = None
+        self._at_once: int | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # another process makes the model itself, from the same weights
@@ -220,9 +222,8 @@ class BaseEmbedder(ABC):
                 about[name] = _plain_data(value, f'{type(self).__name__}.{name}')
         return about
 
-    @torch.inference_mode()
     def embed(self, images: Tensor) -> NDArray[np.float32]:
-        """Vectors of a batch.
+        """Vectors of a batch. Where a GPU's memory does not suffice, this batch and later ones go through the model in parts.
 
         Args:
             images (Tensor): uint8 [B, S, S, 3], BGR.
@@ -232,7 +233,30 @@ class BaseEmbedder(ABC):
 
         Raises:
             ConfigError: The model does not return [B, D].
+            torch.cuda.OutOfMemoryError: The memory does not suffice for one image.
         """
+        size = first = max(1, min(self._at_once or len(images), len(images)))
+        while True:
+            try:
+                vectors = np.concatenate([self._embed(part) for part in images.split(size)])
+                break
+            except torch.cuda.OutOfMemoryError:
+                if size == 1:
+                    raise
+            # not above, where the exception still holds what the model had allocated
+            torch.cuda.empty_cache()
+            size //= 2
+        if size < first:
+            self._at_once = size
+            MMLogger.get_current_instance().warning(
+                f'The memory of {self._device} does not suffice for {first} images at once: batches go through the model in '
+                f'parts of {size}, which may change the last bits of vectors. --cfg-options embedder.batch_size={size} does '
+                'so from the start.'
+            )
+        return vectors
+
+    @torch.inference_mode()
+    def _embed(self, images: Tensor) -> NDArray[np.float32]:
         if self._device.type == 'cuda':
             # all of a batch is queued on the device; the copy of the vectors at the end is where the CPU waits for it
             images = images.pin_memory()
