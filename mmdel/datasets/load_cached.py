@@ -22,7 +22,7 @@ import numpy as np
 import PIL
 from mmcv.transforms import BaseTransform
 
-from mmdel.compute.file_state import NO_FILE, file_state
+from mmdel.compute.files import NO_FILE, file_state
 from mmdel.datasets.decoded_store import FORMAT, DecodedStore
 from mmdel.errors import ConfigError
 from mmdel.images import frames

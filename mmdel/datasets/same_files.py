@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from mmdel.compute.file_state import file_state
+from mmdel.compute.files import file_state
 from mmdel.errors import DatasetError
 from mmdel.images.contents import content_of
 from mmdel.subset import Subset

@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmdel.compute import storage
-from mmdel.compute.file_state import tells_nothing
+from mmdel.compute.files import tells_nothing
 from mmdel.compute.progress import SILENT, Stages, Tick
 from mmdel.embedding.store import STATE
 from mmdel.errors import StorageError

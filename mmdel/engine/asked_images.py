@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock
 from mmengine.logging import print_log
 
-from mmdel.compute import disk_space
+from mmdel.compute import storage
 from mmdel.compute.files import write_text
 from mmdel.errors import ConfigError, UnreadableImage
 from mmdel.images import formats
@@ -304,7 +304,7 @@ def _unpack(source: Source, target: Path) -> None:
         _say_left(source, source.problems)
     if not source.members:
         raise ConfigError(f'--images: {source.path} holds no file that can be unpacked.')
-    disk_space.require(target.parent, sum(member.size for member in source.members), f'files of {source.path.name}')
+    storage.require_space(target.parent, sum(member.size for member in source.members), f'files of {source.path.name}')
     part = target.with_name(f'.{target.name}.part')
     shutil.rmtree(part, ignore_errors=True)
     damaged = []

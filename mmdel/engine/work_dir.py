@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mmengine.logging import MMLogger
 
-from mmdel.compute import disk_space
+from mmdel.compute import storage
 from mmdel.compute.files import atomic, csv_text, file_digest, write_text
 from mmdel.embedding.vectors import Vectors
 from mmdel.engine.finished_run import CHANGES, Origin
@@ -134,9 +134,9 @@ def require_space(folder: Path, cache_dir: Path, images: pa.ChunkedArray) -> Non
         StoreError: It has no room.
     """
     text = pc.sum(pc.binary_length(images)).as_py()
-    disk_space.require(cache_dir, len(images) * RANKING_BYTES, 'ranking')
+    storage.require_space(cache_dir, len(images) * RANKING_BYTES, 'ranking')
     # a key stands in image, in removed_by, and in up to three lists
-    disk_space.require(folder, len(images) * RESULT_BYTES + 5 * text, 'results')
+    storage.require_space(folder, len(images) * RESULT_BYTES + 5 * text, 'results')
 
 
 def write_results(

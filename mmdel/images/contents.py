@@ -3,8 +3,7 @@
 import functools
 import hashlib
 
-from mmdel.compute.file_state import FileState, file_state
-from mmdel.compute.files import file_digest
+from mmdel.compute.files import FileState, file_digest, file_state
 from mmdel.images.frames import file_of
 
 CONTENT_BYTES = 16

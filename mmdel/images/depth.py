@@ -22,8 +22,7 @@ import pyarrow.parquet as pq
 from mmdel.compute import storage
 from mmdel.compute.blocks import values
 from mmdel.compute.cores import usable_cores
-from mmdel.compute.file_state import NO_FILE, FileState, file_state
-from mmdel.compute.files import atomic
+from mmdel.compute.files import NO_FILE, FileState, atomic, file_state
 from mmdel.compute.progress import SILENT, Stages
 from mmdel.errors import StorageError, UnreadableImage
 from mmdel.images.formats import FORMATS, raster

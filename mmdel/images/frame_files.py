@@ -21,8 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmdel.compute.file_state import FileState, file_state
-from mmdel.compute.files import atomic
+from mmdel.compute.files import FileState, atomic, file_state
 from mmdel.errors import StorageError, UnreadableImage
 from mmdel.images import formats
 from mmdel.images.formats.format import Format, FrameIndex, FrameReader

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmdel.compute import sharing
-from mmdel.compute.cores import usable_cores
+from mmdel.compute.cores import on_threads, usable_cores
 from mmdel.compute.progress import Tick
 from mmdel.similarity.canonical import Rows
 from mmdel.similarity.exclusion import Exclusion
@@ -26,7 +26,6 @@ from mmdel.similarity.search import Search
 from mmdel.similarity.small import best_before
 from mmdel.similarity.tiles import full_float32
 from mmdel.similarity.tuning import Tuning
-from mmdel.workers import on_threads
 
 UNITS_APART = 1024
 """Units are claimed one by one up to this many, and of more at most this part of all at once."""
