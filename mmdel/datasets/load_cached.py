@@ -26,7 +26,7 @@ from mmdel.compute.files import NO_FILE, file_state
 from mmdel.datasets.decoded_store import FORMAT, DecodedStore
 from mmdel.errors import ConfigError
 from mmdel.images import frames
-from mmdel.images.contents import content_of
+from mmdel.images.frames import content_of
 from mmdel.registry import TRANSFORMS
 
 READS = (

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mmdel.compute.files import file_state
 from mmdel.errors import DatasetError
-from mmdel.images.contents import content_of
+from mmdel.images.frames import content_of
 from mmdel.subset import Subset
 
 COMPARED = 64

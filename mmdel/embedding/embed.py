@@ -59,7 +59,7 @@ class Embedded:
         unreadable (tuple): ``(key, reason)`` of the other images, sorted.
         fingerprint (dict): What the vectors depend on.
         contents (dict[str, str]): What some of the files hold, :data:`TOLD_CONTENTS` at most, by key: hexadecimal digits of
-            :func:`~mmdel.images.contents.content_of`. Defaults to {}.
+            :func:`~mmdel.images.frames.content_of`. Defaults to {}.
     """
 
     table: pa.Table

@@ -32,7 +32,7 @@ from mmdel.compute.files import NO_FILE, FileState
 from mmdel.embedding import reading_processes
 from mmdel.errors import ConfigError, MmdelError, StorageError
 from mmdel.images import frame_files, frames, reasons
-from mmdel.images.contents import content_of
+from mmdel.images.frames import content_of
 
 MAX_WORKERS = 4
 """Workers unless a number is given: four decode faster than all but large GPUs embed."""
@@ -48,7 +48,7 @@ class FileNote:
     Args:
         state (FileState): Of the file just before reading, :data:`~mmdel.compute.files.NO_FILE` where the outcome should
             not be remembered.
-        content (bytes, optional): What it held, see :func:`~mmdel.images.contents.content_of`; None where it may have
+        content (bytes, optional): What it held, see :func:`~mmdel.images.frames.content_of`; None where it may have
             changed while it was read.
         reason (str, optional): Why it cannot be used; None if it can.
         width, height, bytes: Of the image in the file, upright; None if it cannot be used.

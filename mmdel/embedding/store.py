@@ -56,7 +56,7 @@ ROWS = pa.schema(
         ('vector', pa.int32()),
     ]
 )
-"""``content`` tells what the file holds, see :func:`~mmdel.images.contents.content_of`; it is null where that is not
+"""``content`` tells what the file holds, see :func:`~mmdel.images.frames.content_of`; it is null where that is not
 certain. ``reason`` is null for a readable image, ``vector`` is the row in the shard's array, -1 or :data:`SHARED`. A file that
 could not even be opened has a state of -1: there is nothing that it could be recognised by."""
 

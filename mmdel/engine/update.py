@@ -21,12 +21,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 import mmdel
-from mmdel.compute.files import csv_text, file_digest, write_text
+from mmdel.compute.files import file_digest
 from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.embed import Embedded
 from mmdel.embedding.vectors import ChosenRows, RowSource, StackedRows, Vectors
-from mmdel.engine.finished_run import CHANGES, FinishedRun
+from mmdel.engine.finished_run import FinishedRun
 from mmdel.engine.request import Request, difference
+from mmdel.engine.work_dir import Changes
 from mmdel.errors import ConfigError, DatasetError, StoreError, SubsetError
 from mmdel.images.image_table import dataset_digest
 from mmdel.selection.selector import BaseSelector, Decided, Ranking
@@ -34,30 +35,6 @@ from mmdel.subset import Subset, effective_eta
 from mmdel.subset.columns import SEEN, conform
 
 HINT = 'This subset was updated: old decisions stay, so it answers no other cut. Choose from all images anew, without --update.'
-
-
-@dataclass(frozen=True)
-class Changes:
-    """How the images differ from those of the old subset.
-
-    Args:
-        new (tuple[str, ...]): Images and unusable files that it does not list.
-        gone (tuple[str, ...]): Those that it lists and that are not there any more.
-        changed (tuple[str, ...]): Those that it lists and whose file holds something else than when it was read.
-    """
-
-    new: tuple[str, ...]
-    gone: tuple[str, ...]
-    changed: tuple[str, ...] = ()
-
-    @property
-    def rows(self) -> tuple[tuple[str, str], ...]:
-        """``(image, change)``, sorted by image."""
-        return tuple(sorted((image, name) for name in ('new', 'gone', 'changed') for image in getattr(self, name)))
-
-    def write(self, folder: Path) -> None:
-        """Write ``update.csv``: ``image,change``."""
-        write_text(folder / CHANGES, csv_text([('image', 'change'), *self.rows]))
 
 
 @dataclass(frozen=True)
