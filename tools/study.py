@@ -113,7 +113,7 @@ def show_tables(plan, table, console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from mmdel.study.paper_tables import paper_tables
+    from mmdel.study.report.paper_tables import paper_tables
 
     for each in paper_tables(table, plan.study.alpha, plan.study.baselines):
         if each.name not in ('selectors', 'comparisons'):
@@ -135,7 +135,7 @@ def show_result(table, work_dir, say) -> None:
 
 
 def draw(plan, table, say) -> None:
-    from mmdel.study import page
+    from mmdel.study.report import page
 
     say(f'tables and figures: {page.write_page(plan, table)}')
 
