@@ -37,16 +37,7 @@ from mmdel.images.listing import (
 from mmdel.registry import DATASETS
 from mmdel.subset import plain_files
 
-LAYOUTS = {
-    'gastrovision': re.compile(r'(?P<label>[^/]+)/[^/]+'),
-    'hyper-kvasir': re.compile(
-        r'labeled-(?:images/(?:upper|lower)-gi-tract/[^/]+|videos/.+)/(?P<label>[^/]+)/[^/]+'  # a video: what it shows
-    ),
-    'kvasir-capsule': re.compile(
-        r'labelled_images/(?P<label>[^/]+)/(?:(?P<video>[^/_]+)_(?P<frame>\d+)\.\w+|[^/]+)'
-        r'|(?:un)?labelled_videos/(?P<film>[^/]+)\.\w+'
-    ),
-}
+LAYOUTS = {entry.id: entry.tells for entry in CATALOG.values() if entry.tells is not None}
 """What a path inside a source tells, by the name of the source's folder; paths that do not match tell nothing."""
 
 _TOLD = {'film': 'video'}

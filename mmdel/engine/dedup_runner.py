@@ -257,18 +257,15 @@ class DedupRunner:
         excluded = pa.concat_tables([excluded, leaked])
         table, vectors = update.merge(old, source, new, self.progress)
         require_space(self.work_dir, self.cache_dir, table['image'])
-        request = {'guards': guards.config(), 'exclude_near': self.request.asked()['exclude_near']}
-        asked = {name: value for name, value in request.items() if value is not None}
         extended = update.extend(
             old,
-            self.request.selector,
+            replace(self.request, guards=guards),
             table,
             vectors,
             guards.must(table.filter(table['new']), self.masked),
             excluded,
             new.unreadable,
             self.classes,
-            asked,
             self.progress,
         )
         run = FinishedRun(self.work_dir, extended.subset, self.origin)
