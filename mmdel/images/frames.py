@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from mmdel.compute.files import FileState, file_digest, file_state
 from mmdel.errors import ConfigError, UnreadableImage
 from mmdel.images import formats, frame_files
+from mmdel.images.formats.format import PictureFormat
 from mmdel.images.formats.raster import MANY
 from mmdel.images.reasons import decoding, patient_file, read_bytes
 from mmdel.registry import TRANSFORMS
@@ -248,9 +249,9 @@ def digest_of(path: str) -> bytes | None:
         return None
 
 
-def _format_of(data: bytes) -> formats.Format:
-    """Of a file that is one picture; what no format accepts is refused by the last one."""
-    return formats.accepting(data[: formats.HEAD]) or formats.FORMATS[-1]
+def _format_of(data: bytes) -> PictureFormat:
+    """Of a file that is one picture; what no format accepts is refused by the one of most of them."""
+    return formats.accepting(data[: formats.HEAD]) or formats.RASTER
 
 
 def _reduced(grey: NDArray[Any], side: int) -> NDArray[Any]:
