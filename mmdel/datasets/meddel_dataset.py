@@ -19,8 +19,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from mmdel.datasets.matching import candidate_bases, examples, match
-from mmdel.datasets.same_files import refuse_other_files
+from mmdel.datasets.matching import candidate_bases, examples, match, refuse_other_files
 from mmdel.errors import ConfigError, DatasetError, three
 from mmdel.images import keys, wrappers
 from mmdel.registry import DATASETS
