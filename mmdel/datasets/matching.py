@@ -31,7 +31,7 @@ from mmdel.images.frames import content_of
 from mmdel.subset import Subset
 
 COMPARED = 64
-"""Files at first."""
+"""Files whose sizes are compared at first."""
 
 READ_BYTES = 64_000_000
 """Of files whose digest is compared, in all; one is always read."""
