@@ -75,8 +75,9 @@ class DataDEL(BaseDataset):
             centre``. What it says counts before what names and folders tell. Defaults to None.
         exclude (Sequence[str]): Patterns of files and folders to leave out, relative to ``data_root``, as in .gitignore.
             Defaults to ().
-        masks (str): 'auto' leaves out masks and drawn labels of images that lie beside them (:mod:`mmdel.images.left_out`),
-            'keep' takes every image file for an image. Folders that ``sources`` names hold images. Defaults to 'auto'.
+        masks (str): 'auto' leaves out masks and drawn labels of images that lie beside them, as
+            :func:`~mmdel.images.left_out.find_masks` finds them; 'keep' takes every image file for an image. Folders
+            that ``sources`` names hold images. Defaults to 'auto'.
         pipeline (Sequence): Processing pipeline. Defaults to ().
         metainfo (Mapping, optional): Meta information; ``classes`` fixes the order of labels. Defaults to None, the
             classes found, sorted; labels of a table that are whole numbers are class numbers themselves.

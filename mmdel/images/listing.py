@@ -83,7 +83,7 @@ def list_images(
         with_videos (bool): Whether videos are listed, too. Defaults to False; they are then counted among the other endings.
         exclude (Sequence[str]): Patterns of files and folders to leave out, see :class:`~mmdel.images.left_out.Exclusion`.
             Defaults to ().
-        with_masks (bool): Whether masks of images beside them are listed, too (:mod:`mmdel.images.left_out`). Defaults to True.
+        with_masks (bool): Whether masks of images beside them are listed, too. Defaults to True.
 
     Raises:
         ConfigError: A pattern of ``exclude`` cannot be used.
@@ -142,7 +142,7 @@ def file_problem(path: str) -> str | None:
 def masks_among(
     names: Mapping[str, Sequence[str]], folder: str, excluded: Sequence[str] = (), given: Sequence[str] = ()
 ) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Masks of images among files, see :mod:`mmdel.images.left_out`.
+    """Masks of images among files, see :func:`mmdel.images.left_out.find_masks`.
 
     Args:
         names (Mapping[str, Sequence[str]]): Names of the files in each folder, see :func:`by_folder`.
