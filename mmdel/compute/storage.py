@@ -233,6 +233,13 @@ def readable_size(nbytes: float) -> str:
     return f'{nbytes:.0f} B' if unit == 'B' else f'{nbytes:.1f} {unit}'
 
 
+def _existing(folder: str | os.PathLike[str]) -> str:
+    path = os.path.abspath(folder)
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
+
+
 def _error(path: str | os.PathLike[str], error: OSError, tries: int) -> StorageError:
     what = _what(error)
     way = 'when it is back, the same command goes on'
@@ -263,10 +270,3 @@ def _say(path: str | os.PathLike[str], error: OSError) -> None:
 
 _patience = 1.0
 _said = False
-
-
-def _existing(folder: str | os.PathLike[str]) -> str:
-    path = os.path.abspath(folder)
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return path

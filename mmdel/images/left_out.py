@@ -173,6 +173,19 @@ class Exclusion:
         return tuple(self._patterns[place] for place in self._idle)
 
 
+# --- patterns
+
+
+def _check(pattern: str) -> None:
+    try:
+        [parsed] = GitIgnoreSpec.from_lines([pattern]).patterns
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f'exclude: {pattern!r} is no pattern as in .gitignore.') from error
+    if parsed.include is None:
+        hint = f" A # begins a comment there; write '\\{pattern}'." if pattern.startswith('#') else ''
+        raise ConfigError(f'exclude: {pattern!r} matches nothing, as in .gitignore.{hint}')
+
+
 # --- folders of masks
 
 
@@ -305,13 +318,3 @@ def _image_stems(inside: str, name: str) -> list[str]:
     """By what the mask of an image may call it: by all of its stem, or without a word for images."""
     stem = _stem(name)
     return [inside + each for each in (stem, _base(_IMAGE_NAME, stem)) if each]
-
-
-def _check(pattern: str) -> None:
-    try:
-        [parsed] = GitIgnoreSpec.from_lines([pattern]).patterns
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ConfigError(f'exclude: {pattern!r} is no pattern as in .gitignore.') from error
-    if parsed.include is None:
-        hint = f" A # begins a comment there; write '\\{pattern}'." if pattern.startswith('#') else ''
-        raise ConfigError(f'exclude: {pattern!r} matches nothing, as in .gitignore.{hint}')
