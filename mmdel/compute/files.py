@@ -19,12 +19,13 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmdel.compute import storage
+
+if TYPE_CHECKING:  # text files are read and written by interpreters without NumPy, too
+    import numpy as np
+    from numpy.typing import NDArray
 
 TEMPORARY = '.tmp'
 """Suffix of files that are being written."""
@@ -171,6 +172,8 @@ class FileState(NamedTuple):
     @property
     def tells(self) -> bool:
         """Whether a file of this very state is certain to be the same; see :func:`tells_nothing`."""
+        import numpy as np
+
         return not tells_nothing(np.array(self))
 
 
@@ -178,7 +181,7 @@ NO_FILE = FileState(-1, -1, -1, -1)
 """The state of what is not there."""
 
 
-def tells_nothing(states: NDArray[np.int64]) -> NDArray[np.bool_]:
+def tells_nothing(states: 'NDArray[np.int64]') -> 'NDArray[np.bool_]':
     """Whether a state, even if it is the same, leaves open that the file is another one, bool [n].
 
     That is so without a number, and on FAT, exFAT and SFTP: there the time of the last change is a copy of that of modification.
