@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from mmdel.embedding.given_vectors import read_given_vectors
 from mmdel.embedding.vectors import Vectors
-from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.report.page import Findings, write_report
 from mmdel.selection.conflicts import list_conflicts
-from mmdel.selection.nearest_kept import nearest_kept
+from mmdel.selection.findings import nearest_kept
 from mmdel.subset import Subset
 
 SCENE = 10

@@ -1,8 +1,11 @@
-"""What a person did wrong, as types.
+"""What a person did wrong, as types; and how their messages count and give examples.
 
 Every message says what was wrong, with which file or key, and what to do next. The tools print the message without a
 traceback and exit with status 2; anything that is not an :class:`MmdelError` is a bug of ours and keeps its traceback.
 """
+
+from collections.abc import Iterable
+from itertools import islice
 
 
 class MmdelError(Exception):
@@ -77,3 +80,14 @@ class UnreadableImage(Exception):
     def __init__(self, reason: str, path: str = '') -> None:
         super().__init__(f'{path}: {reason}' if path else reason)
         self.reason = reason
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun."""
+    return f'{number:,} {noun}' if number == 1 else f'{number:,} {noun}s'
+
+
+def three(names: Iterable[str]) -> str:
+    """Three of the names as examples."""
+    shown = list(islice(names, 4))
+    return ', '.join(shown[:3]) + (', ...' if len(shown) > 3 else '')

@@ -16,7 +16,7 @@ from hypothesis import settings
 from mmengine.dataset import BaseDataset, base_dataset
 from packaging.version import Version
 
-from mmdel.compute.file_state import FileState
+from mmdel.compute.files import FileState
 from mmdel.images import frame_files
 from mmdel.subset import Subset
 from synthetic import render_pool, render_segmentation

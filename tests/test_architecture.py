@@ -12,7 +12,7 @@ PAGE = (ROOT / 'docs' / 'architecture.md').read_text(encoding='utf-8')
 ORDER = [
     {'registry', 'errors'},
     {'compute'},
-    {'config', 'subset', 'cli', 'workers'},
+    {'config', 'subset', 'cli'},
     {'images'},
     {'datadel'},
     {'datasets', 'embedding'},

@@ -214,9 +214,8 @@ def run(args: argparse.Namespace) -> None:
     from rich.table import Table
 
     from mmdel.compute import sharing
-    from mmdel.compute.progress import Stages
+    from mmdel.compute.progress import Stages, logged
     from mmdel.engine import DedupRunner
-    from mmdel.engine.run_log import logged
     from mmdel.engine.work_dir import SKIPPED
     from mmdel.report.names import shown
 

@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
 def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from mmdel.study import execute, make_plan, read_study, results, slurm
+    from mmdel.study import commands, execute, make_plan, read_study, results
 
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if args.submit:
         options = ['--cfg-options', *args.cfg_options] if args.cfg_options else []
         arguments = [args.config, '--work-dir', str(study.work_dir), *options]
-        jobs = slurm.submit(plan, pending, Path(__file__).resolve(), arguments, say)
+        jobs = commands.submit(plan, pending, Path(__file__).resolve(), arguments, say)
         say(f'{len(jobs)} jobs are queued. When they have ended: python tools/study.py {args.config} --collect')
         return 0
     if not args.collect:
@@ -113,7 +113,7 @@ def show_tables(plan, table, console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from mmdel.study.paper_tables import paper_tables
+    from mmdel.study.report.paper_tables import paper_tables
 
     for each in paper_tables(table, plan.study.alpha, plan.study.baselines):
         if each.name not in ('selectors', 'comparisons'):
@@ -135,7 +135,7 @@ def show_result(table, work_dir, say) -> None:
 
 
 def draw(plan, table, say) -> None:
-    from mmdel.study import page
+    from mmdel.study.report import page
 
     say(f'tables and figures: {page.write_page(plan, table)}')
 

@@ -1,6 +1,21 @@
-"""How many cores this process may use."""
+"""The cores that this process may use, and independent work units on them, each with single-threaded matrix libraries.
+
+So whole units run in parallel, not only the products in them.
+"""
 
 import os
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import cache
+
+import torch
+from threadpoolctl import ThreadpoolController
+
+SWITCH_INTERVAL = 50e-6
+"""Seconds after which a thread that waits for the interpreter gets it. Python's own 5 ms are longer than a product takes."""
 
 
 def usable_cores() -> int:
@@ -11,3 +26,54 @@ def usable_cores() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     processes = os.environ.get('LOCAL_WORLD_SIZE', '')
     return max(1, cores // int(processes)) if processes.isdigit() and int(processes) else cores
+
+
+def on_threads(work: Callable[[int], None], numbers: Iterable[int], threads: int | None = None) -> None:
+    """Do work units in the order of their numbers, each on the next free thread.
+
+    Args:
+        work (Callable): Does the unit of a number. If it raises, no further unit is begun, and the error is raised here.
+        numbers (Iterable[int]): Of the units; asked for one at a time, when a thread is free.
+        threads (int, optional): Defaults to None (all cores).
+    """
+    waiting = iter(numbers)
+    lock = threading.Lock()
+    failed = threading.Event()
+
+    def run() -> None:
+        while (number := take()) is not None:
+            try:
+                work(number)
+            except BaseException:
+                failed.set()  # the others end with what they have in hand
+                raise
+
+    def take() -> int | None:
+        with lock:
+            return None if failed.is_set() else next(waiting, None)
+
+    torch_threads, interval = torch.get_num_threads(), sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    try:
+        # torch counts its threads for each thread that calls it
+        with (
+            one_thread(),
+            ThreadPoolExecutor(threads or usable_cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ):
+            futures = [pool.submit(run) for _ in range(threads or usable_cores())]
+            for future in futures:
+                future.result()
+    finally:
+        torch.set_num_threads(torch_threads)
+        sys.setswitchinterval(interval)
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """NumPy's matrix libraries use a single thread inside: where products are small, more of them wait for each other."""
+    return _matrix_libraries().limit(limits=1, user_api='blas')
+
+
+@cache
+def _matrix_libraries() -> ThreadpoolController:
+    """NumPy's, that is; looking for them takes as long as comparing a thousand images."""
+    return ThreadpoolController()

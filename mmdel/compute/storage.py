@@ -1,11 +1,12 @@
-"""Retries on failing storage, whose errors are never blamed on a file.
+"""Storage that fails or is full: what is read is asked for again, and room is asked for before anything is written.
 
     data = storage.read(path)                                   # whole, or StorageError
     found = storage.patiently(path, lambda: work_on(path))      # any call that may raise OSError
+    storage.require_space(folder, nbytes, 'results')            # or StoreError, before anything is written
 
 A network drive that is away for a moment, a process that has too many files open, a disk that times out: the file is as good as
-before. Such an OSError is waited out, and one that stays becomes a :class:`~mmdel.errors.StorageError`; every other one (no such
-file, no permission) passes through at once.
+before, and is never blamed. Such an OSError is waited out, and one that stays becomes a :class:`~mmdel.errors.StorageError`;
+every other one (no such file, no permission) passes through at once.
 
 Waiting that did not help makes the next wait half as long, and waiting that helped restores it, so that ten thousand files of a
 disk that is gone do not cost ten seconds each.
@@ -15,6 +16,7 @@ import errno
 import io
 import logging
 import os
+import shutil
 import stat as modes
 import time
 from collections.abc import Callable
@@ -22,7 +24,7 @@ from typing import TypeVar
 
 from mmengine.logging import print_log
 
-from mmdel.errors import StorageError
+from mmdel.errors import StorageError, StoreError
 
 ERRNOS = frozenset(
     getattr(errno, name)
@@ -48,6 +50,10 @@ MANY = 8
 GOOD = 4
 
 Result = TypeVar('Result')
+
+
+SAID_FROM = 100_000_000
+"""Bytes; less needs no word."""
 
 
 def failed(error: BaseException) -> bool:
@@ -194,6 +200,44 @@ class Losses:
         self._count += 1
         if self._count >= MANY:
             raise StorageError(f'The storage fails for one file after the other, the last one: {error}') from error
+
+
+def require_space(folder: str | os.PathLike[str], nbytes: int, what: str) -> None:
+    """Say how much will be written into a folder, and refuse to begin where there is no room.
+
+    Args:
+        folder (str): Where it goes; need not be there yet.
+        nbytes (int): How much, about.
+        what (str): What it is: 'results'.
+
+    Raises:
+        StoreError: Less than that is free.
+    """
+    free = shutil.disk_usage(_existing(folder)).free
+    need = f'{what}: up to {readable_size(nbytes)} will be written into {os.fspath(folder)}'
+    if nbytes > free:
+        raise StoreError(
+            f'{need}, where {readable_size(free)} are free. Make room there, or name another place: --work-dir DIR, '
+            '--cfg-options cache_dir=DIR.'
+        )
+    if nbytes >= SAID_FROM:
+        print_log(f'{need} ({readable_size(free)} are free).', 'current')
+
+
+def readable_size(nbytes: float) -> str:
+    """As people read it, in powers of ten as disks are sold: '12.3 GB'."""
+    for unit in ('B', 'kB', 'MB', 'GB', 'TB'):
+        if nbytes < 1000 or unit == 'TB':
+            break
+        nbytes /= 1000
+    return f'{nbytes:.0f} B' if unit == 'B' else f'{nbytes:.1f} {unit}'
+
+
+def _existing(folder: str | os.PathLike[str]) -> str:
+    path = os.path.abspath(folder)
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def _error(path: str | os.PathLike[str], error: OSError, tries: int) -> StorageError:

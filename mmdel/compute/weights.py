@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from mmdel.compute import storage
 from mmdel.compute.checkpoint_file import read_checkpoint
-from mmdel.errors import StorageError, WeightsError
+from mmdel.errors import StorageError, WeightsError, three
 
 _HEADS = ('head.', 'neck.')
 """Parts of a whole model that an encoder does not have; ignored where the checkpoint does not mark its backbone."""
@@ -100,7 +100,7 @@ def load_strictly(backbone: nn.Module, state: dict[str, Tensor], checkpoint: str
         lines = [line.strip() for line in str(error).splitlines()[1:4]]
         raise WeightsError(f'{checkpoint} does not fit the backbone: {" ".join(lines) or error}') from error
     if missing or unexpected:
-        found = [f'{len(names)} {what} ({_three(names)})' for what, names in _named(missing, unexpected) if names]
+        found = [f'{len(names)} {what} ({three(names)})' for what, names in _named(missing, unexpected) if names]
         raise WeightsError(
             f'{checkpoint} does not fit the backbone: weights {" and ".join(found)}. Give the backbone the arch of the '
             'checkpoint, or name the prefix under which the checkpoint keeps its backbone.'
@@ -157,10 +157,6 @@ def _download(url: str, ways_out: str) -> Path:
 
 def _named(missing: list[str], unexpected: list[str]) -> tuple[tuple[str, list[str]], ...]:
     return ('missing in the file', missing), ('unknown to the backbone', unexpected)
-
-
-def _three(names: list[str]) -> str:
-    return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
 
 
 def _first_line(error: BaseException) -> str:

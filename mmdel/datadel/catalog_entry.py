@@ -1,5 +1,6 @@
 """What the catalogue says about one dataset."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -54,6 +55,8 @@ class Entry:
         page (str): The official page.
         archives (tuple[str, ...]): Names of the files that people download.
         layout (tuple[str, ...]): What is in them, one native form a line.
+        tells (re.Pattern, optional): What a path inside its folder tells of an image; a path that does not match tells nothing.
+            Defaults to None.
         expected (dict[str, int]): How many of each part the source itself holds, by the name of the part.
         converter (Converter): What recognises it among downloads, and says what goes where.
         dataset (str): The class that reads it, for configs. Defaults to 'mmdel.DataDEL'.
@@ -86,6 +89,7 @@ class Entry:
     grouping: Grouping | None = None
     links: tuple[Link, ...] = ()
     notes: tuple[str, ...] = ()
+    tells: re.Pattern[str] | None = None
 
     @property
     def how_to_get(self) -> str:

@@ -66,6 +66,9 @@ PRETRAINING = (
             'labeled-videos/**/*.avi (three are .mpg)',
             'segmented-images/{images,masks}/*.jpg, left out: copies of labelled polyps and masks',
         ),
+        tells=re.compile(
+            r'labeled-(?:images/(?:upper|lower)-gi-tract/[^/]+|videos/.+)/(?P<label>[^/]+)/[^/]+'  # a video: what it shows
+        ),
         expected={'labelled images': 10_662, 'unlabelled images': 99_417, 'labelled videos': 373},
         # what has masks is left out, as copies of labelled polyps
         converter=TreeConverter(
@@ -132,6 +135,10 @@ PRETRAINING = (
             'labelled_videos/*.mp4',
             'unlabelled_videos/*.mp4',
         ),
+        tells=re.compile(
+            r'labelled_images/(?P<label>[^/]+)/(?:(?P<video>[^/_]+)_(?P<frame>\d+)\.\w+|[^/]+)'
+            r'|(?:un)?labelled_videos/(?P<film>[^/]+)\.\w+'
+        ),
         expected={'labelled images': 47_238, 'labelled videos': 43, 'unlabelled videos': 74},
         converter=KvasirCapsule(),
         notes=(
@@ -155,6 +162,7 @@ PRETRAINING = (
         page='https://osf.io/84e7f/',
         archives=('Gastrovision.zip',),
         layout=('<class>/*.jpg, 27 classes',),
+        tells=re.compile(r'(?P<label>[^/]+)/[^/]+'),
         expected={'labelled images': 8_000},
         # names repeat between classes, so the class folder stays in every path
         converter=TreeConverter(

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mmdel.datadel.catalog import CATALOG
-from mmdel.errors import DatasetError
-from mmdel.images.image_folder import counted, stem_of, three
-from mmdel.subset import plain_tables
+from mmdel.datadel.image_folder import stem_of
+from mmdel.errors import DatasetError, counted, three
+from mmdel.subset import plain_files
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def group_images(images: Mapping[str, str], dataset: str, table: str | os.PathLi
 
 
 def _from_table(path: str | os.PathLike[str], images: Mapping[str, str], notes: list[str]) -> dict[str, str]:
-    header, *table_rows = plain_tables.read_rows(path)
+    header, *table_rows = plain_files.read_rows(path)
     if not {'stem', 'group'} <= set(header):
         raise DatasetError(f'{path} needs a first line with the columns stem,group.')
     stem_at, group_at = header.index('stem'), header.index('group')

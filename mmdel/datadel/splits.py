@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmdel.compute.files import atomic, write_text
+from mmdel.datadel.image_folder import by_stem, read_list, unmatched
 from mmdel.datadel.split_groups import Groups, group_images
-from mmdel.errors import DatasetError
-from mmdel.images.image_folder import by_stem, counted, read_list, three, unmatched
+from mmdel.errors import DatasetError, counted, three
 
 SHARES = {'train': 8, 'val': 1, 'test': 1}
 """How the images are shared out; where only some lists are cut, in the same proportion."""

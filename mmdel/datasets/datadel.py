@@ -17,36 +17,27 @@ from numpy.typing import NDArray
 
 from mmdel.compute import storage
 from mmdel.datadel.catalog import CATALOG
-from mmdel.errors import ConfigError, DatasetError, UnreadableImage
-from mmdel.images import formats, keys, metadata_table
+from mmdel.datasets import metadata_table
+from mmdel.datasets.sampling import FrameStep, list_frames
+from mmdel.errors import ConfigError, DatasetError, UnreadableImage, counted
+from mmdel.images import formats, keys
 from mmdel.images.formats import frame_path, is_video, split_frame
 from mmdel.images.frame_files import read_index
-from mmdel.images.ignored import Exclusion
+from mmdel.images.left_out import Exclusion
 from mmdel.images.listing import (
     EXCLUDED,
     MASK,
     Listing,
     by_folder,
-    counted,
     file_problem,
     list_images,
     masks_among,
     select,
 )
-from mmdel.images.sampling import FrameStep, list_frames
 from mmdel.registry import DATASETS
-from mmdel.subset import plain_lists
+from mmdel.subset import plain_files
 
-LAYOUTS = {
-    'gastrovision': re.compile(r'(?P<label>[^/]+)/[^/]+'),
-    'hyper-kvasir': re.compile(
-        r'labeled-(?:images/(?:upper|lower)-gi-tract/[^/]+|videos/.+)/(?P<label>[^/]+)/[^/]+'  # a video: what it shows
-    ),
-    'kvasir-capsule': re.compile(
-        r'labelled_images/(?P<label>[^/]+)/(?:(?P<video>[^/_]+)_(?P<frame>\d+)\.\w+|[^/]+)'
-        r'|(?:un)?labelled_videos/(?P<film>[^/]+)\.\w+'
-    ),
-}
+LAYOUTS = {entry.id: entry.tells for entry in CATALOG.values() if entry.tells is not None}
 """What a path inside a source tells, by the name of the source's folder; paths that do not match tell nothing."""
 
 _TOLD = {'film': 'video'}
@@ -84,8 +75,9 @@ class DataDEL(BaseDataset):
             centre``. What it says counts before what names and folders tell. Defaults to None.
         exclude (Sequence[str]): Patterns of files and folders to leave out, relative to ``data_root``, as in .gitignore.
             Defaults to ().
-        masks (str): 'auto' leaves out masks and drawn labels of images that lie beside them (:mod:`mmdel.images.mask_files`),
-            'keep' takes every image file for an image. Folders that ``sources`` names hold images. Defaults to 'auto'.
+        masks (str): 'auto' leaves out masks and drawn labels of images that lie beside them, as
+            :func:`~mmdel.images.left_out.find_masks` finds them; 'keep' takes every image file for an image. Folders
+            that ``sources`` names hold images. Defaults to 'auto'.
         pipeline (Sequence): Processing pipeline. Defaults to ().
         metainfo (Mapping, optional): Meta information; ``classes`` fixes the order of labels. Defaults to None, the
             classes found, sorted; labels of a table that are whole numbers are class numbers themselves.
@@ -310,17 +302,17 @@ class DataDEL(BaseDataset):
 
     def _lines(self) -> Iterator[str]:
         try:
-            for text in plain_lists.text_blocks(self.ann_file, 'surrogateescape'):
+            for text in plain_files.text_blocks(self.ann_file, 'surrogateescape'):
                 yield from text.split('\n')
         except DatasetError as error:
             raise DatasetError(f'ann_file is a list, relative to data_root. {error}') from error
 
     def _relative(self, line: str) -> str | None:
         """The path of a line relative to the root, None for a blank line."""
-        if not plain_lists.trimmed(line):
+        if not plain_files.trimmed(line):
             return None
         if not os.path.lexists(os.path.join(self.data_root, line)):
-            line = plain_lists.trimmed(line)
+            line = plain_files.trimmed(line)
         if '\\' in line and not os.path.lexists(os.path.join(self.data_root, line)):
             line = line.replace('\\', '/')  # a list written on Windows
         if os.path.isabs(line):

@@ -21,8 +21,8 @@ from mmengine.logging import print_log
 
 from mmdel.datadel.catalog import CATALOG, Entry
 from mmdel.datadel.catalog_entry import COLOURS
-from mmdel.errors import ConfigError, DatasetError
-from mmdel.images.image_folder import by_stem, counted, read_list, three, unmatched
+from mmdel.datadel.image_folder import by_stem, read_list, unmatched
+from mmdel.errors import ConfigError, DatasetError, counted, three
 from mmdel.registry import DATASETS
 
 

@@ -22,11 +22,11 @@ import numpy as np
 import PIL
 from mmcv.transforms import BaseTransform
 
-from mmdel.compute.file_state import NO_FILE, file_state
+from mmdel.compute.files import NO_FILE, file_state
 from mmdel.datasets.decoded_store import FORMAT, DecodedStore
 from mmdel.errors import ConfigError
 from mmdel.images import frames
-from mmdel.images.contents import content_of
+from mmdel.images.frames import content_of
 from mmdel.registry import TRANSFORMS
 
 READS = (

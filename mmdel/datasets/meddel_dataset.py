@@ -11,7 +11,7 @@ sample whose pipeline returned None by a random one *of its own*, so an image th
 import copy
 import os
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, compress, islice
+from itertools import chain, compress
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,8 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from mmdel.datasets.matching import candidate_bases, examples, match
-from mmdel.datasets.same_files import refuse_other_files
-from mmdel.errors import ConfigError, DatasetError
+from mmdel.datasets.matching import candidate_bases, examples, match, refuse_other_files
+from mmdel.errors import ConfigError, DatasetError, three
 from mmdel.images import keys, wrappers
 from mmdel.registry import DATASETS
 from mmdel.subset import Subset
@@ -227,7 +226,7 @@ class MedDELDataset(BaseDataset):
                 for index in np.flatnonzero(rows < 0).tolist()
             )
             raise DatasetError(
-                f'{unlisted} images of the dataset are not listed in {self.subset}: {_three(strangers)}. '
+                f'{unlisted} images of the dataset are not listed in {self.subset}: {three(strangers)}. '
                 "Say what becomes of such images, unlisted='drop' or unlisted='keep', or make the subset of all images."
             )
         if self.check_files:
@@ -242,8 +241,8 @@ class MedDELDataset(BaseDataset):
         bases = dict.fromkeys(base for row in tried for base in row if base)
         return (
             f'{len(missing)} of the {kept} images that {self.subset} keeps are not in the dataset.\n'
-            f'  keys of the subset:    {_three(missing)}\n'
-            f'  images of the dataset: {_three(chain(*paths))}\n'
+            f'  keys of the subset:    {three(missing)}\n'
+            f'  images of the dataset: {three(chain(*paths))}\n'
             f'  folders that the keys could be relative to: {", ".join(bases) or "none known"}\n'
             'If the images are there under another folder, name it: root=... If the dataset is only a part of the '
             'images, make a subset of that part: python tools/dedup.py CONFIG --dataset-from ...'
@@ -261,8 +260,3 @@ def _path_of(leaves: Sequence[BaseDataset]) -> Callable[[int], str]:
         return keys.absolute_paths([info['img_path']])[0]
 
     return path_of
-
-
-def _three(names: Iterable[str]) -> str:
-    shown = list(islice(names, 4))
-    return ', '.join(shown[:3]) + (', ...' if len(shown) > 3 else '')

@@ -27,9 +27,9 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope, init_default_scope
 from numpy.typing import NDArray
 
-from mmdel.compute import disk_space, sharing, storage
+from mmdel.compute import sharing, storage
 from mmdel.compute.blocks import give_back, values
-from mmdel.compute.file_state import FileState
+from mmdel.compute.files import FileState
 from mmdel.compute.progress import SILENT, Stages, Tick
 from mmdel.embedding.embedders.base_embedder import BaseEmbedder
 from mmdel.embedding.identical_files import contents_of, first_identical, unchanged
@@ -59,7 +59,7 @@ class Embedded:
         unreadable (tuple): ``(key, reason)`` of the other images, sorted.
         fingerprint (dict): What the vectors depend on.
         contents (dict[str, str]): What some of the files hold, :data:`TOLD_CONTENTS` at most, by key: hexadecimal digits of
-            :func:`~mmdel.images.contents.content_of`. Defaults to {}.
+            :func:`~mmdel.images.frames.content_of`. Defaults to {}.
     """
 
     table: pa.Table
@@ -380,7 +380,7 @@ def _embed(job: _Job, claim: sharing.Claim, tick: Tick) -> tuple[int, list[int],
             if taken == 1 and sharing.is_main_process() and len(rows):
                 # only now the encoder has shown how long its vectors are
                 each = vectors.nbytes // len(rows) + ROW_BYTES
-                disk_space.require(job.store.folder, len(job.keys) * each, 'vectors of new images')
+                storage.require_space(job.store.folder, len(job.keys) * each, 'vectors of new images')
     return taken, written, left
 
 

@@ -19,12 +19,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmdel.compute import storage
-from mmdel.compute.file_state import tells_nothing
+from mmdel.compute.files import tells_nothing
 from mmdel.compute.progress import SILENT, Stages, Tick
 from mmdel.embedding.store import STATE
 from mmdel.errors import StorageError
 from mmdel.images import formats
-from mmdel.images.contents import CONTENT_BYTES, content_of, digest_of
+from mmdel.images.frames import CONTENT_BYTES, content_of, digest_of
 
 READERS = 16
 """Files read at once: on a network drive each is waited for."""
@@ -38,7 +38,7 @@ Group = list[int]
 
 
 def contents_of(paths: Sequence[str], tick: Tick = lambda done: None) -> pa.Array:
-    """:func:`~mmdel.images.contents.content_of` each, null where it is None; several are read at once.
+    """:func:`~mmdel.images.frames.content_of` each, null where it is None; several are read at once.
 
     Args:
         paths (Sequence[str]): [n], image files and frames.

@@ -26,14 +26,13 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmdel.compute import file_state as states
-from mmdel.compute import storage
+from mmdel.compute import files, storage
 from mmdel.compute.cores import usable_cores
-from mmdel.compute.file_state import NO_FILE, FileState
+from mmdel.compute.files import NO_FILE, FileState
 from mmdel.embedding import reading_processes
 from mmdel.errors import ConfigError, MmdelError, StorageError
 from mmdel.images import frame_files, frames, reasons
-from mmdel.images.contents import content_of
+from mmdel.images.frames import content_of
 
 MAX_WORKERS = 4
 """Workers unless a number is given: four decode faster than all but large GPUs embed."""
@@ -47,9 +46,9 @@ class FileNote:
     """What is known of one file after it was read.
 
     Args:
-        state (FileState): Of the file just before reading, :data:`~mmdel.compute.file_state.NO_FILE` where the outcome should
+        state (FileState): Of the file just before reading, :data:`~mmdel.compute.files.NO_FILE` where the outcome should
             not be remembered.
-        content (bytes, optional): What it held, see :func:`~mmdel.images.contents.content_of`; None where it may have
+        content (bytes, optional): What it held, see :func:`~mmdel.images.frames.content_of`; None where it may have
             changed while it was read.
         reason (str, optional): Why it cannot be used; None if it can.
         width, height, bytes: Of the image in the file, upright; None if it cannot be used.
@@ -244,7 +243,7 @@ def _read_into(slot: NDArray[np.uint8], path: str, transforms: Sequence[Any]) ->
 
 
 def file_state(path: str, losses: storage.Losses | None = None) -> FileState:
-    """As :func:`mmdel.compute.file_state.file_state`, of the file that holds an image or frame.
+    """As :func:`mmdel.compute.files.file_state`, of the file that holds an image or frame.
 
     Args:
         path (str): Of an image.
@@ -254,7 +253,7 @@ def file_state(path: str, losses: storage.Losses | None = None) -> FileState:
         StorageError: The storage failed; with ``losses``, for many files.
     """
     try:
-        state = states.file_state(frames.file_of(path))
+        state = files.file_state(frames.file_of(path))
     except StorageError as error:
         if losses is None:
             raise

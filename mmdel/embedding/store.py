@@ -9,7 +9,7 @@
 A store is a folder ``<name>-<digest of the fingerprint>``: what vectors depend on decides where they lie, so changed weights
 never meet old vectors. A shard is two files: ``shard-000000.npy`` with the raw float32 vectors, and ``shard-000000.parquet``
 with a row for each image, which is written last, carries the digest of the first, and so commits both. A row is found
-by absolute path, and says by what the file is known to be as it was (:mod:`mmdel.compute.file_state`) and what it held. A later
+by absolute path, and says by what the file is known to be as it was (:mod:`mmdel.compute.files`) and what it held. A later
 row for a path replaces an earlier one. A vector belongs to contents: a row can name them instead of a vector
 (:data:`SHARED`), and then has that of a row that holds them, too. A damaged shard is dropped with a warning, and its images are
 missing again.
@@ -35,8 +35,7 @@ from mmengine.logging import MMLogger
 from numpy.typing import NDArray
 
 from mmdel.compute import storage
-from mmdel.compute.file_state import FileState
-from mmdel.compute.files import TEMPORARY, atomic, write_text
+from mmdel.compute.files import TEMPORARY, FileState, atomic, write_text
 from mmdel.embedding.stored_rows import StoredRows, array_path
 from mmdel.errors import StorageError, StoreError
 from mmdel.subset.columns import COLUMNS, NOTED
@@ -57,7 +56,7 @@ ROWS = pa.schema(
         ('vector', pa.int32()),
     ]
 )
-"""``content`` tells what the file holds, see :func:`~mmdel.images.contents.content_of`; it is null where that is not
+"""``content`` tells what the file holds, see :func:`~mmdel.images.frames.content_of`; it is null where that is not
 certain. ``reason`` is null for a readable image, ``vector`` is the row in the shard's array, -1 or :data:`SHARED`. A file that
 could not even be opened has a state of -1: there is nothing that it could be recognised by."""
 

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmdel.compute import storage
-from mmdel.embedding.array_file import fill, runs
 from mmdel.errors import StoreError
 
 
@@ -83,6 +83,30 @@ class StoredRows:
 def array_path(folder: Path, index: int) -> Path:
     """The file of a shard's vectors."""
     return folder / f'shard-{index:06d}.npy'
+
+
+def runs(rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Where rows that follow each other one by one start and stop: what lies together is read together."""
+    return itertools.pairwise([*np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist(), len(rows)])
+
+
+def fill(part: memoryview, file: io.FileIO, begin: int) -> None:
+    """Read bytes from a place in a file.
+
+    Args:
+        part (memoryview): Of bytes; filled to its end.
+        file (io.FileIO): Open for reading.
+        begin (int): The place, in bytes.
+
+    Raises:
+        EOFError: The file has fewer.
+        OSError: It cannot be read.
+    """
+    file.seek(begin)
+    while part:
+        if not (count := file.readinto(part)):
+            raise EOFError
+        part = part[count:]
 
 
 def _take(path: str, parts: list[tuple[memoryview, int]]) -> None:

@@ -21,15 +21,15 @@ from typing import Any
 from filelock import FileLock
 from mmengine.logging import print_log
 
-from mmdel.compute import disk_space
+from mmdel.compute import storage
 from mmdel.compute.files import write_text
 from mmdel.errors import ConfigError, UnreadableImage
 from mmdel.images import formats
 from mmdel.images.archives import ARCHIVE_SUFFIXES, FOREIGN_ARCHIVES, is_archive, open_source
 from mmdel.images.file_source import Source
 from mmdel.images.formats import FOREIGN, IMAGE, ending_of, kind_by_first_bytes
-from mmdel.images.ignored import is_rubbish
-from mmdel.subset import plain_lists
+from mmdel.images.left_out import is_rubbish
+from mmdel.subset import plain_files
 
 ARCHIVES = Path('work_dirs/.archives')
 """Where archives are unpacked, each once."""
@@ -237,7 +237,7 @@ def _from_list(path: str) -> Asked:
 
 
 def _lines(path: str) -> list[str]:
-    return list(plain_lists.names_of(plain_lists.read_lines(path, 'surrogateescape'), plain_lists.trimmed))
+    return list(plain_files.names_of(plain_files.read_lines(path, 'surrogateescape'), plain_files.trimmed))
 
 
 def _listed(files: Iterable[str], name: str, folder: str, path: str | None = None) -> Asked:
@@ -304,7 +304,7 @@ def _unpack(source: Source, target: Path) -> None:
         _say_left(source, source.problems)
     if not source.members:
         raise ConfigError(f'--images: {source.path} holds no file that can be unpacked.')
-    disk_space.require(target.parent, sum(member.size for member in source.members), f'files of {source.path.name}')
+    storage.require_space(target.parent, sum(member.size for member in source.members), f'files of {source.path.name}')
     part = target.with_name(f'.{target.name}.part')
     shutil.rmtree(part, ignore_errors=True)
     damaged = []

@@ -27,19 +27,20 @@ from mmdel.compute.devices import find_device
 from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.embed import Embedded, embed_images
 from mmdel.embedding.embedders.base_embedder import BaseEmbedder
+from mmdel.embedding.given_vectors import read_given_vectors
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
-from mmdel.engine import pixel_range, update
+from mmdel.engine import update
 from mmdel.engine.dedup_config import build_part
-from mmdel.engine.finished_run import FinishedRun, Origin
-from mmdel.engine.given_vectors import read_given_vectors
+from mmdel.engine.finished_run import FinishedRun
 from mmdel.engine.ranking_cache import cached_ranking
-from mmdel.engine.reporting import report
 from mmdel.engine.request import Request
-from mmdel.engine.summary import Summary, summarise
+from mmdel.engine.summary import Summary, report, summarise
 from mmdel.engine.update import OldRun
 from mmdel.engine.work_dir import (
     SUBSET,
+    Changes,
     Chosen,
+    Origin,
     previous_subset,
     refuse_another,
     refuse_other_images,
@@ -48,6 +49,7 @@ from mmdel.engine.work_dir import (
     write_skipped,
 )
 from mmdel.errors import ConfigError, GuardError, LockedError, SubsetError
+from mmdel.images import depth
 from mmdel.images.formats.raster import MANY
 from mmdel.images.image_table import Files, ImageTable, dataset_digest, image_table, masked_images
 from mmdel.images.keys import absolute_folder, common_folder
@@ -255,25 +257,22 @@ class DedupRunner:
         excluded = pa.concat_tables([excluded, leaked])
         table, vectors = update.merge(old, source, new, self.progress)
         require_space(self.work_dir, self.cache_dir, table['image'])
-        request = {'guards': guards.config(), 'exclude_near': self.request.asked()['exclude_near']}
-        asked = {name: value for name, value in request.items() if value is not None}
         extended = update.extend(
             old,
-            self.request.selector,
+            replace(self.request, guards=guards),
             table,
             vectors,
             guards.must(table.filter(table['new']), self.masked),
             excluded,
             new.unreadable,
             self.classes,
-            asked,
             self.progress,
         )
         run = FinishedRun(self.work_dir, extended.subset, self.origin)
         unreadable = tuple(sorted([*old.run.unreadable, *new.unreadable]))
         return Chosen(extended.subset, extended.ranking, vectors, run.paths, unreadable, changes)
 
-    def _new_images(self, old: OldRun) -> tuple[Embedded, RowSource, update.Changes]:
+    def _new_images(self, old: OldRun) -> tuple[Embedded, RowSource, Changes]:
         images, embedder = self._images()
         old.refuse_other_encoder(embedder.to(self.device).fingerprint())
         self.origin = replace(self.origin, spelled={**(old.run.origin.spelled or {}), **(self.origin.spelled or {})})
@@ -287,7 +286,7 @@ class DedupRunner:
         source = old.vectors_here(here, self.progress)
         return self._embed_some(_only(images, set(changes.new)), embedder), source, changes
 
-    def _new_vectors(self, old: OldRun) -> tuple[Embedded, RowSource, update.Changes]:
+    def _new_vectors(self, old: OldRun) -> tuple[Embedded, RowSource, Changes]:
         given = self._embed()
         old.refuse_other_encoder(given.fingerprint)
         changes = old.compare(given.table['image'].to_pylist(), [])
@@ -334,9 +333,7 @@ class DedupRunner:
         self._refuse_another(images)  # before 16-bit images are looked through
         self._encoder = build_part('embedder', self.request['embedder'])
         before = None if self._old is None else self._old.subset.metadata.get('embedder')
-        note = pixel_range.set_range(
-            self._encoder, images.table['path'], images.root, self.cache_dir, before, self.progress
-        )
+        note = depth.set_range(self._encoder, images.table['path'], images.root, self.cache_dir, before, self.progress)
         if note:
             self.notes.append(note)
             # the config beside the results makes the same vectors

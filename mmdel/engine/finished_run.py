@@ -9,9 +9,8 @@ subset states.
 """
 
 import csv
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,90 +21,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mmdel.compute.files import csv_rows, write_text
+from mmdel.compute.files import csv_rows
 from mmdel.compute.progress import SILENT, Stages
+from mmdel.embedding.given_vectors import read_given_vectors
 from mmdel.embedding.identical_files import unchanged
 from mmdel.embedding.reader import file_state
 from mmdel.embedding.store import STATE, UNKNOWN, EmbeddingStore
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors
-from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.engine.request import stated
+from mmdel.engine.work_dir import CHANGES, ORIGIN, Origin
 from mmdel.errors import StoreError, SubsetError, UnreadableImage
 from mmdel.leaks.leak_record import read_leaks
 from mmdel.report.pictures import file_below
 from mmdel.selection.findings import LeakReport
 from mmdel.subset import Subset
-
-ORIGIN = 'origin.json'
-
-CHANGES = 'update.csv'
-"""What is new, gone or changed, image by image, beside an updated subset."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a run found its images and vectors, on the machine that it ran on.
-
-    Args:
-        images (str): Absolute folder that keys are relative to, '' where there is none. Defaults to ''.
-        spelled (Mapping[str, str]): Keys whose file is spelled otherwise, to its path below that folder. Defaults to {}.
-        cache_dir (str): Absolute folder of the embedding caches, '' where there is none. Defaults to ''.
-        embeddings (str): Absolute path of vectors that were given, '' where none were. Defaults to ''.
-        keys (str): Absolute path of their keys, '' where none were given. Defaults to ''.
-    """
-
-    images: str = ''
-    spelled: Mapping[str, str] | None = None
-    cache_dir: str = ''
-    embeddings: str = ''
-    keys: str = ''
-
-    @classmethod
-    def of_images(cls, root: str, table: pa.Table, cache_dir: str | os.PathLike[str]) -> 'Origin':
-        """Of images that were listed.
-
-        Args:
-            root (str): The folder that keys are relative to.
-            table (pa.Table): ``image`` and ``path``, the file of each.
-            cache_dir (str): The folder of the embedding caches.
-        """
-        spelled = {}
-        usual = pc.binary_join_element_wise(os.path.join(root, ''), table['image'], '')
-        other = table.filter(pc.not_equal(usual, table['path']))
-        for key, path in zip(other['image'].to_pylist(), other['path'].to_pylist(), strict=True):
-            spelled[key] = os.path.relpath(path, root)
-        return cls(root, spelled, os.path.abspath(cache_dir))
-
-    def write(self, folder: Path) -> None:
-        """Write ``origin.json``."""
-        values = {name: value for name, value in vars(self).items() if value}
-        write_text(folder / ORIGIN, json.dumps(values, indent=1, sort_keys=True) + '\n')
-
-    @classmethod
-    def read(cls, folder: Path) -> 'Origin':
-        """Read ``origin.json``; an empty one where there is none.
-
-        Raises:
-            SubsetError: The file is damaged.
-        """
-        path = folder / ORIGIN
-        try:
-            values = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return cls()
-        except (OSError, ValueError) as error:
-            raise SubsetError(
-                f'{path} cannot be read ({error}). Run tools/dedup.py again, or remove the file.'
-            ) from error
-        spelled = values.pop('spelled', {}) if isinstance(values, dict) else None
-        known = set(vars(cls()))
-        if not (
-            isinstance(spelled, dict)
-            and all(name in known and isinstance(value, str) for name, value in values.items())
-            and all(isinstance(value, str) for value in spelled.values())
-        ):
-            raise SubsetError(f'{path} is not what a run writes. Run tools/dedup.py again, or remove the file.')
-        return cls(spelled=spelled, **values)
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,9 @@ from mmdel.config.config_file import read_config
 from mmdel.embedding.embed import embed_images
 from mmdel.engine.dedup_runner import DedupRunner
 from mmdel.engine.finished_run import FinishedRun
-from mmdel.engine.pixel_range import use_range
 from mmdel.engine.request import recorded_config
 from mmdel.errors import ConfigError, DatasetError
-from mmdel.images.depth import max_value_of
+from mmdel.images.depth import max_value_of, use_range
 from mmdel.images.image_table import SCHEMA, ImageTable
 from mmdel.leaks.leak_check import ExcludeNear, check_leaks
 from mmdel.registry import EMBEDDERS

@@ -22,8 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from mmengine.config import Config
 
-from mmdel.compute.file_state import file_state
-from mmdel.compute.files import write_text
+from mmdel.compute.files import file_state, write_text
 from mmdel.engine.dedup_config import KEYS, check_dedup_config
 from mmdel.errors import ConfigError
 from mmdel.leaks.leak_check import ExcludeNear

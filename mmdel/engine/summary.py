@@ -1,6 +1,8 @@
-"""What a run found out, in numbers: the closing table of ``tools/dedup.py``."""
+"""What a run found out: the closing table of ``tools/dedup.py``, and the report."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +10,12 @@ from numpy.typing import NDArray
 from mmdel.compute.progress import SILENT, Stages, Tick
 from mmdel.embedding.vectors import Vectors
 from mmdel.engine import coverage
+from mmdel.errors import ConfigError, ReportError
 from mmdel.report.names import shown
 from mmdel.report.numbers import retention_tables, warnings
-from mmdel.selection.findings import NearestKept, uncovered
-from mmdel.selection.nearest_kept import nearest_kept
+from mmdel.report.page import Findings, write_report
+from mmdel.selection.conflicts import list_conflicts
+from mmdel.selection.findings import CONFLICT_THRESHOLD, NearestKept, nearest_kept, uncovered
 from mmdel.selection.selector import BaseSelector, Ranking
 from mmdel.subset import Subset, effective_eta
 
@@ -130,6 +134,46 @@ def missed_share(
         apart += int((hit & (cluster[sample][:, None] != cluster[rows])).sum())
         tick(len(rows))
     return apart / above if above else None
+
+
+def report(
+    folder: Path,
+    subset: Subset,
+    vectors: Vectors,
+    nearest: NearestKept,
+    threshold: float = CONFLICT_THRESHOLD,
+    progress: Stages = SILENT,
+    **findings: Any,
+) -> Path:
+    """Look for conflicts and write the report.
+
+    Args:
+        folder (Path): Where it goes.
+        subset (Subset): The cut.
+        vectors (Vectors): Row i belongs to the i-th readable row of the subset.
+        nearest (NearestKept): The most similar kept image of each removed one.
+        threshold (float): Cosine above which differently labelled images are in conflict. Defaults to 0.95.
+        progress (Stages): Shows the stages. Defaults to ``SILENT``.
+        **findings: Further fields of :class:`~mmdel.report.page.Findings`.
+
+    Returns:
+        Path: The page.
+
+    Raises:
+        ConfigError: ``threshold`` is no cosine.
+        ReportError: The report cannot be written; the result that it is drawn of stays as it is.
+    """
+    if not -1 <= threshold <= 1:
+        raise ConfigError(f'the cosine above which images are in conflict lies between -1 and 1, got {threshold:g}.')
+    conflicts = list_conflicts(subset, vectors, threshold, progress)
+    try:
+        with progress.stage('report'):
+            return write_report(folder, subset, Findings(nearest, conflicts=conflicts, threshold=threshold, **findings))
+    except OSError as error:
+        raise ReportError(
+            f'The report in {folder} cannot be written ({error.strerror or error}). The subset and its lists are whole. When '
+            f'that is mended, draw it: python tools/analysis_tools/make_report.py {folder.parent} [--out DIR]'
+        ) from error
 
 
 def _rows(subset: Subset, uncovered: int | None, missed: float | None) -> tuple[tuple[str, str], ...]:

@@ -3,7 +3,7 @@
     old = OldRun.open(request)
     changes = old.compare(images.table['image'].to_pylist(), ())     # which images are new, and which are gone
     table, vectors = merge(old, source, embedded)                    # of the old and the new readable images
-    extended = extend(old, selector, table, vectors, ...)            # the old rows as they are, and the new ones
+    extended = extend(old, request, table, vectors, ...)             # the old rows as they are, and the new ones
 
 Old rows keep every column. New images are put into the old clusters and compared with the old *kept* images and among themselves,
 by the rule of the selector at the old eta (:meth:`~mmdel.selection.selector.BaseSelector.extend`). That needs what the old
@@ -21,12 +21,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 import mmdel
-from mmdel.compute.files import csv_text, file_digest, write_text
+from mmdel.compute.files import file_digest
 from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.embed import Embedded
 from mmdel.embedding.vectors import ChosenRows, RowSource, StackedRows, Vectors
-from mmdel.engine.finished_run import CHANGES, FinishedRun
+from mmdel.engine.finished_run import FinishedRun
 from mmdel.engine.request import Request, difference
+from mmdel.engine.work_dir import Changes
 from mmdel.errors import ConfigError, DatasetError, StoreError, SubsetError
 from mmdel.images.image_table import dataset_digest
 from mmdel.selection.selector import BaseSelector, Decided, Ranking
@@ -35,29 +36,8 @@ from mmdel.subset.columns import SEEN, conform
 
 HINT = 'This subset was updated: old decisions stay, so it answers no other cut. Choose from all images anew, without --update.'
 
-
-@dataclass(frozen=True)
-class Changes:
-    """How the images differ from those of the old subset.
-
-    Args:
-        new (tuple[str, ...]): Images and unusable files that it does not list.
-        gone (tuple[str, ...]): Those that it lists and that are not there any more.
-        changed (tuple[str, ...]): Those that it lists and whose file holds something else than when it was read.
-    """
-
-    new: tuple[str, ...]
-    gone: tuple[str, ...]
-    changed: tuple[str, ...] = ()
-
-    @property
-    def rows(self) -> tuple[tuple[str, str], ...]:
-        """``(image, change)``, sorted by image."""
-        return tuple(sorted((image, name) for name in ('new', 'gone', 'changed') for image in getattr(self, name)))
-
-    def write(self, folder: Path) -> None:
-        """Write ``update.csv``: ``image,change``."""
-        write_text(folder / CHANGES, csv_text([('image', 'change'), *self.rows]))
+OF_NEW_IMAGES = ('guards', 'exclude_near')
+"""What is asked of new images alone: of the old ones it was asked before."""
 
 
 @dataclass(frozen=True)
@@ -193,28 +173,26 @@ def merge(old: OldRun, source: RowSource, new: Embedded, progress: Stages = SILE
 
 def extend(
     old: OldRun,
-    selector: BaseSelector,
+    request: Request,
     table: pa.Table,
     vectors: Vectors,
     must: NDArray[np.bool_],
     set_aside: pa.Table,
     unreadable: tuple[tuple[str, str], ...],
     classes: tuple[str, ...],
-    asked: dict[str, Any],
     progress: Stages = SILENT,
 ) -> Extended:
     """Decide about the new images.
 
     Args:
         old (OldRun): The old run.
-        selector (BaseSelector): The method.
+        request (Request): What is asked, with guards for new images.
         table (pa.Table): From :func:`merge`.
         vectors (Vectors): From :func:`merge`.
         must (NDArray[np.bool_]): [new images of the table], which of them stay whatever the method says.
         set_aside (pa.Table): New images that take no part, with their ``reason``.
         unreadable (tuple): ``(key, reason)`` of the new files that could not be used.
         classes (tuple[str, ...]): Label names as the dataset numbers them now.
-        asked (dict): What else was asked of the new images, JSON-able.
         progress (Stages): Shows long stages. Defaults to ``SILENT``.
 
     Raises:
@@ -222,7 +200,7 @@ def extend(
     """
     second = table['new'].to_numpy()
     rows, readable = np.flatnonzero(second), old.subset.readable_rows
-    ranking = selector.extend(vectors, table, _decided(old, np.flatnonzero(~second), readable), rows, progress)
+    ranking = request.selector.extend(vectors, table, _decided(old, np.flatnonzero(~second), readable), rows, progress)
     whole = _whole(ranking, second, readable, old.centroids)
     if not (len(rows) or len(set_aside) or unreadable):
         return Extended(old.subset, whole)
@@ -230,7 +208,7 @@ def extend(
     after = len(readable)
     kept = 0 if ranking.kept is None else ranking.kept
     keep = (ranking.rank < kept) | must
-    far = _far(selector, ranking)
+    far = _far(request.selector, ranking)
     reason = np.where(keep, 'kept', np.where(far, 'far', 'duplicate'))
     by: NDArray[np.int64] = ranking.removed_by  # type: ignore[assignment]
     columns = ranking.columns(table['image'].combine_chunks())
@@ -249,6 +227,7 @@ def extend(
         'leak': int(pc.sum(pc.equal(set_aside['reason'], 'leak')).as_py() or 0),
         'unreadable': len(unreadable),
     }
+    asked = {name: value for name, value in request.asked().items() if name in OF_NEW_IMAGES and value is not None}
     update = {'of': old.digest, **counts, **asked}
     metadata = {
         'mmdel': mmdel.__version__,

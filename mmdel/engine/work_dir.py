@@ -1,9 +1,11 @@
 """The work dir of a run: it holds the answer to one question, and each file in it is whole or absent.
 
+origin = Origin.of_images(root, table, cache_dir)   # where its images and vectors lie
 refuse_another(work_dir, request)             # another question's answer is not replaced unasked
 write_results(work_dir, chosen, origin, request, leaks)
 """
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mmengine.logging import MMLogger
 
-from mmdel.compute import disk_space
+from mmdel.compute import storage
 from mmdel.compute.files import atomic, csv_text, file_digest, write_text
 from mmdel.embedding.vectors import Vectors
-from mmdel.engine.finished_run import CHANGES, Origin
 from mmdel.engine.request import Request, metadata, stated, still_there
-from mmdel.engine.update import Changes
 from mmdel.errors import ConfigError, SubsetError
 from mmdel.leaks.leak_record import remove_leaks, write_leaks
 from mmdel.selection.findings import LeakReport
@@ -28,6 +28,11 @@ from mmdel.selection.selector import Ranking
 from mmdel.subset import Subset
 
 SUBSET = 'subset.parquet'
+
+ORIGIN = 'origin.json'
+
+CHANGES = 'update.csv'
+"""What is new, gone or changed, image by image, beside an updated subset."""
 
 SKIPPED = 'skipped.csv'
 """The files below the image folder that were not listed, and why."""
@@ -37,6 +42,96 @@ RANKING_BYTES, RESULT_BYTES = 28, 40
 
 SHOWN = 120
 """Characters of a value in a message."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a run found its images and vectors, on the machine that it ran on.
+
+    Args:
+        images (str): Absolute folder that keys are relative to, '' where there is none. Defaults to ''.
+        spelled (Mapping[str, str]): Keys whose file is spelled otherwise, to its path below that folder. Defaults to {}.
+        cache_dir (str): Absolute folder of the embedding caches, '' where there is none. Defaults to ''.
+        embeddings (str): Absolute path of vectors that were given, '' where none were. Defaults to ''.
+        keys (str): Absolute path of their keys, '' where none were given. Defaults to ''.
+    """
+
+    images: str = ''
+    spelled: Mapping[str, str] | None = None
+    cache_dir: str = ''
+    embeddings: str = ''
+    keys: str = ''
+
+    @classmethod
+    def of_images(cls, root: str, table: pa.Table, cache_dir: str | os.PathLike[str]) -> 'Origin':
+        """Of images that were listed.
+
+        Args:
+            root (str): The folder that keys are relative to.
+            table (pa.Table): ``image`` and ``path``, the file of each.
+            cache_dir (str): The folder of the embedding caches.
+        """
+        spelled = {}
+        usual = pc.binary_join_element_wise(os.path.join(root, ''), table['image'], '')
+        other = table.filter(pc.not_equal(usual, table['path']))
+        for key, path in zip(other['image'].to_pylist(), other['path'].to_pylist(), strict=True):
+            spelled[key] = os.path.relpath(path, root)
+        return cls(root, spelled, os.path.abspath(cache_dir))
+
+    def write(self, folder: Path) -> None:
+        """Write ``origin.json``."""
+        values = {name: value for name, value in vars(self).items() if value}
+        write_text(folder / ORIGIN, json.dumps(values, indent=1, sort_keys=True) + '\n')
+
+    @classmethod
+    def read(cls, folder: Path) -> 'Origin':
+        """Read ``origin.json``; an empty one where there is none.
+
+        Raises:
+            SubsetError: The file is damaged.
+        """
+        path = folder / ORIGIN
+        try:
+            values = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return cls()
+        except (OSError, ValueError) as error:
+            raise SubsetError(
+                f'{path} cannot be read ({error}). Run tools/dedup.py again, or remove the file.'
+            ) from error
+        spelled = values.pop('spelled', {}) if isinstance(values, dict) else None
+        known = set(vars(cls()))
+        if not (
+            isinstance(spelled, dict)
+            and all(name in known and isinstance(value, str) for name, value in values.items())
+            and all(isinstance(value, str) for value in spelled.values())
+        ):
+            raise SubsetError(f'{path} is not what a run writes. Run tools/dedup.py again, or remove the file.')
+        return cls(spelled=spelled, **values)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How the images differ from those of the old subset.
+
+    Args:
+        new (tuple[str, ...]): Images and unusable files that it does not list.
+        gone (tuple[str, ...]): Those that it lists and that are not there any more.
+        changed (tuple[str, ...]): Those that it lists and whose file holds something else than when it was read.
+    """
+
+    new: tuple[str, ...]
+    gone: tuple[str, ...]
+    changed: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> tuple[tuple[str, str], ...]:
+        """``(image, change)``, sorted by image."""
+        return tuple(sorted((image, name) for name in ('new', 'gone', 'changed') for image in getattr(self, name)))
+
+    def write(self, folder: Path) -> None:
+        """Write ``update.csv``: ``image,change``."""
+        write_text(folder / CHANGES, csv_text([('image', 'change'), *self.rows]))
 
 
 @dataclass(frozen=True)
@@ -134,9 +229,9 @@ def require_space(folder: Path, cache_dir: Path, images: pa.ChunkedArray) -> Non
         StoreError: It has no room.
     """
     text = pc.sum(pc.binary_length(images)).as_py()
-    disk_space.require(cache_dir, len(images) * RANKING_BYTES, 'ranking')
+    storage.require_space(cache_dir, len(images) * RANKING_BYTES, 'ranking')
     # a key stands in image, in removed_by, and in up to three lists
-    disk_space.require(folder, len(images) * RESULT_BYTES + 5 * text, 'results')
+    storage.require_space(folder, len(images) * RESULT_BYTES + 5 * text, 'results')
 
 
 def write_results(

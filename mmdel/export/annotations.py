@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from mmdel.compute.files import write_text
-from mmdel.errors import ConfigError, DatasetError
+from mmdel.errors import ConfigError, DatasetError, three
 from mmdel.images import keys
-from mmdel.subset import Subset, plain_lists
+from mmdel.subset import Subset, plain_files
 
 UNLISTED = ('error', 'drop', 'keep')
 
@@ -67,7 +67,7 @@ def filter_annotations(
         raise DatasetError(f'{source} cannot be read ({error}).') from error
     decision = _Decision(subset, os.fspath(source), prefix, unlisted)
     if document is None:
-        lines = [line.removeprefix(plain_lists.MARK) for line in plain_lists.read_lines(source)]
+        lines = [line.removeprefix(plain_files.MARK) for line in plain_files.read_lines(source)]
         lines = [line for line in lines if line.strip()]
         result = ''.join(f'{line}\n' for line in decision.filter(lines, str))
     elif isinstance(document, dict) and isinstance(document.get('data_list'), list):
@@ -110,13 +110,13 @@ class _Decision:
         if names and len(unlisted) == len(names):
             raise DatasetError(
                 f'None of the {len(names):,} images of {self._source} is in the subset.\n'
-                f'  names in the file:  {_three(names)}\n'
-                f'  keys of the subset: {_three(list(self._keep))}\n'
+                f'  names in the file:  {three(names)}\n'
+                f'  keys of the subset: {three(list(self._keep))}\n'
                 'Say what stands before the names: --prefix FOLDER/'
             )
         if unlisted and self._unlisted == 'error':
             raise DatasetError(
-                f'{len(unlisted):,} of {len(names):,} images of {self._source} are not listed in the subset: {_three(unlisted)}. '
+                f'{len(unlisted):,} of {len(names):,} images of {self._source} are not listed in the subset: {three(unlisted)}. '
                 'Say what becomes of them: --unlisted drop, or --unlisted keep.'
             )
         self._refuse_ambiguous(prefix, found)
@@ -142,7 +142,7 @@ class _Decision:
             best = [folder for folder, count in counts.items() if count == max(counts.values())]
             if len(best) > 1:
                 raise DatasetError(
-                    f'The images of {self._source} may be those of several folders of the subset: {_three(best)}. Say '
+                    f'The images of {self._source} may be those of several folders of the subset: {three(best)}. Say '
                     f'which stands before the names: --prefix {best[0]}'
                 )
         return best[0]
@@ -160,7 +160,7 @@ class _Decision:
             alike = [other for other in names[key.rpartition('/')[2]] if other == tail or other.endswith(f'/{tail}')]
             if len(alike) > 1:
                 raise DatasetError(
-                    f'{self._source} names {tail} more than once, and the subset has {_three(alike)}: which of '
+                    f'{self._source} names {tail} more than once, and the subset has {three(alike)}: which of '
                     'them is meant cannot be known. Write paths into it that tell them apart.'
                 )
 
@@ -180,7 +180,3 @@ class _Decision:
 def _parents(key: str) -> list[str]:
     parts = key.split('/')[:-1]
     return ['/'.join(parts[: end + 1]) for end in range(len(parts))]
-
-
-def _three(names: Sequence[str]) -> str:
-    return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')

@@ -37,7 +37,7 @@ from mmdel.images.frame_files import read
 from mmdel.images.frames import MAX_PIXELS
 from mmdel.images.listing import list_images
 from mmdel.images.reasons import check_file, reason_of
-from mmdel.subset import Subset, plain_lists
+from mmdel.subset import Subset, plain_files
 
 HOWS = ('copy', 'hardlink', 'symlink')
 FORMATS = ('jpg', 'png')
@@ -301,7 +301,7 @@ class _Job:
         labels = dict(zip(subset.images, subset.table['label'].to_pylist(), strict=True))
         numbers = {name: number for number, name in enumerate(subset.metadata.get('classes') or ())}
         if rows and all(labels[row.key] in numbers for row in rows):
-            lines = (f'{plain_lists.line_of(row.file)} {numbers[labels[row.key]]}\n' for row in rows)
+            lines = (f'{plain_files.line_of(row.file)} {numbers[labels[row.key]]}\n' for row in rows)
             write_text(self.out / 'classes.txt', ''.join(f'{name}\n' for name in numbers))
             write_text(self.out / 'labels.txt', ''.join(lines))
 

@@ -23,7 +23,7 @@ from typing import IO, Any
 from mmdel.errors import UnreadableImage
 from mmdel.images import keys
 from mmdel.images.file_source import DAMAGE, FolderSource, Member, Source, words
-from mmdel.images.ignored import is_rubbish
+from mmdel.images.left_out import is_rubbish
 
 MAX_MEMBER_BYTES = 64 << 30
 """No file of the catalogue is near this size: the longest capsule video takes some gigabytes."""

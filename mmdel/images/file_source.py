@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from mmdel.compute import storage
-from mmdel.compute.file_state import FileState
+from mmdel.compute.files import FileState
 from mmdel.errors import StorageError, UnreadableImage
 from mmdel.images import keys
-from mmdel.images.ignored import is_rubbish
+from mmdel.images.left_out import is_rubbish
 
 DAMAGE = (
     OSError,

@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmdel.compute.file_state import FileState, file_state
-from mmdel.compute.files import atomic
+from mmdel.compute.files import FileState, atomic, file_state
 from mmdel.errors import StorageError, UnreadableImage
 from mmdel.images import formats
-from mmdel.images.formats.format import Format, FrameIndex, FrameReader
+from mmdel.images.formats.format import FrameFormat, FrameIndex, FrameReader
 from mmdel.images.reasons import check_file
 
 INDEX_DIR = 'work_dirs/.videos'
@@ -140,10 +139,10 @@ def _using(path: str, number: int) -> Iterator[tuple[FrameReader, FrameIndex]]:
             raise
 
 
-def _format(path: str) -> Format:
+def _format(path: str) -> FrameFormat:
     """What reads a file frame by frame; a name that does not tell is taken for that of a video."""
     found = formats.of(path)
-    return found if found is not None and found.has_frames else formats.VIDEO
+    return found if isinstance(found, FrameFormat) else formats.VIDEO
 
 
 @lru_cache(maxsize=64)

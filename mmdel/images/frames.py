@@ -5,11 +5,14 @@
     frame.sharpness      # grey levels squared
     read_frame('data/pool/clip.avi#000123')      # the frame 123 of a video, counted from 0
     read_frame('data/pool/stack.tif#000003')     # a page of a file that has several
+    content_of('data/pool/img/0001.jpg')         # 16 bytes that tell what it holds from everything else
 
 Whatever is wrong with a file is raised as :class:`~mmdel.errors.UnreadableImage`; only what is not the file's fault
 (memory, the storage, an interrupt) passes through.
 """
 
+import functools
+import hashlib
 import logging
 import math
 from dataclasses import dataclass
@@ -21,8 +24,10 @@ from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
+from mmdel.compute.files import FileState, file_digest, file_state
 from mmdel.errors import ConfigError, UnreadableImage
 from mmdel.images import formats, frame_files
+from mmdel.images.formats.format import PictureFormat
 from mmdel.images.formats.raster import MANY
 from mmdel.images.reasons import decoding, patient_file, read_bytes
 from mmdel.registry import TRANSFORMS
@@ -35,6 +40,8 @@ SHARPNESS_SIDE = 512
 
 HALVED_SIDE = 256
 """Images are not halved below this side: for thumbnails, the exact average over each of their pixels costs little."""
+
+CONTENT_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -213,9 +220,38 @@ class LoadFrame(BaseTransform):
         )
 
 
-def _format_of(data: bytes) -> formats.Format:
-    """Of a file that is one picture; what no format accepts is refused by the last one."""
-    return formats.accepting(data[: formats.HEAD]) or formats.FORMATS[-1]
+def content_of(path: str) -> bytes | None:
+    """16 bytes that tell the contents of an image file, or of a video and the number of the frame in it.
+
+    All of the file is read, a video once for all of its frames.
+
+    Args:
+        path (str): The file or frame.
+
+    Returns:
+        bytes, optional: None where there is nothing to read. (A pipe is never opened.)
+    """
+    file = file_of(path)
+    state = file_state(file)
+    if state.size <= 0:
+        return None
+    if file == path:
+        return digest_of(path)
+    whole = _digest_of_video(file, state)
+    return whole and hashlib.sha256(whole + path[len(file) :].encode()).digest()[:CONTENT_BYTES]
+
+
+def digest_of(path: str) -> bytes | None:
+    """The first 16 bytes of the sha256 of a file; None where it cannot be read."""
+    try:
+        return bytes.fromhex(file_digest(path))[:CONTENT_BYTES]
+    except (OSError, ValueError):
+        return None
+
+
+def _format_of(data: bytes) -> PictureFormat:
+    """Of a file that is one picture; what no format accepts is refused by the one of most of them."""
+    return formats.accepting(data[: formats.HEAD]) or formats.RASTER
 
 
 def _reduced(grey: NDArray[Any], side: int) -> NDArray[Any]:
@@ -240,3 +276,9 @@ def _halved(image: NDArray[Any], width: int, height: int) -> NDArray[Any]:
         rows, columns = rows // 2, columns // 2
         image = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
     return image
+
+
+@functools.lru_cache(maxsize=4096)
+def _digest_of_video(path: str, state: FileState) -> bytes | None:
+    """As :func:`digest_of`, once for as long as the state of the file stays."""
+    return digest_of(path)

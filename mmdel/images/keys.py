@@ -22,7 +22,7 @@ from collections.abc import Container, Iterable, Sequence
 import pyarrow as pa
 from mmengine.dataset import BaseDataset
 
-from mmdel.subset import plain_lists
+from mmdel.subset import plain_files
 
 _UNSAFE = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
 _SURROGATE = re.compile('[\ud800-\udfff]')
@@ -50,7 +50,7 @@ def is_utf8(path: str) -> bool:
 def meant(line: str, known: Container[str]) -> str:
     """The key that a line of a list means: blanks round it count only where an image has a name with them."""
     key = normalise(line)
-    return key if key in known else normalise(plain_lists.trimmed(line) or line)
+    return key if key in known else normalise(plain_files.trimmed(line) or line)
 
 
 def name_problem(path: str | os.PathLike[str]) -> str | None:

@@ -22,12 +22,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mmdel.compute import storage
-from mmdel.errors import DatasetError
+from mmdel.errors import DatasetError, counted
 from mmdel.images import formats, keys
 from mmdel.images.file_source import walk
 from mmdel.images.formats import FOREIGN, IMAGE, PACKED, ending_of, kind_by_first_bytes
-from mmdel.images.ignored import Exclusion, is_rubbish
-from mmdel.images.mask_files import find_masks
+from mmdel.images.left_out import Exclusion, find_masks, is_rubbish
 
 RUBBISH = 'hidden, or left behind by a system'
 LOOP = 'a link back to a folder above'
@@ -82,9 +81,9 @@ def list_images(
         folder (str): The folder that keys are relative to.
         within (Sequence[str]): Subfolders to look into instead of the whole folder. Defaults to ().
         with_videos (bool): Whether videos are listed, too. Defaults to False; they are then counted among the other endings.
-        exclude (Sequence[str]): Patterns of files and folders to leave out, see :class:`~mmdel.images.ignored.Exclusion`.
+        exclude (Sequence[str]): Patterns of files and folders to leave out, see :class:`~mmdel.images.left_out.Exclusion`.
             Defaults to ().
-        with_masks (bool): Whether masks of images beside them are listed, too (:mod:`mmdel.images.mask_files`). Defaults to True.
+        with_masks (bool): Whether masks of images beside them are listed, too. Defaults to True.
 
     Raises:
         ConfigError: A pattern of ``exclude`` cannot be used.
@@ -143,7 +142,7 @@ def file_problem(path: str) -> str | None:
 def masks_among(
     names: Mapping[str, Sequence[str]], folder: str, excluded: Sequence[str] = (), given: Sequence[str] = ()
 ) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Masks of images among files, see :mod:`mmdel.images.mask_files`.
+    """Masks of images among files, see :func:`mmdel.images.left_out.find_masks`.
 
     Args:
         names (Mapping[str, Sequence[str]]): Names of the files in each folder, see :func:`by_folder`.
@@ -181,11 +180,6 @@ def by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
         place = path.rfind('/') + 1
         names[path[:place]].append(path[place:])
     return dict(names)
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun."""
-    return f'{number:,} {noun}' if number == 1 else f'{number:,} {noun}s'
 
 
 def _sorted_out(listing: Listing) -> Listing:

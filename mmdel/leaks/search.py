@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mmdel.compute.cores import on_threads
 from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.vectors import Vectors
 from mmdel.selection.findings import LeakRule
 from mmdel.similarity import top_k
-from mmdel.workers import on_threads
 
 RowNumbers = NDArray[np.int64]
 

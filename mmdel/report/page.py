@@ -22,7 +22,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from mmdel.compute import disk_space
+from mmdel.compute import storage
 from mmdel.compute.files import csv_text, write_text
 from mmdel.images.depth import max_value_of
 from mmdel.report.gallery import MEMBERS, Gallery, make_gallery, options
@@ -188,7 +188,7 @@ def _template() -> jinja2.Template:
         percent=lambda value, digits=1: f'{value:.{digits}%}',
         cosine=lambda value: 'none' if value is None else f'{value:.3f}',
         exact=lambda value: f'{value:.6g}',
-        bytes=disk_space.size,
+        bytes=storage.readable_size,
         hours=_hours,
     )
     return environment.from_string(_part('report.html'))

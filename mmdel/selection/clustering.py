@@ -1,12 +1,14 @@
-"""k-means on faiss: the clusters of eq. 2 of the paper (§3.2)."""
+"""k-means on faiss: the clusters of eq. 2 of the paper (§3.2), and how long comparing inside them will take."""
 
 import os
 import sys
+import time
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
@@ -24,6 +26,15 @@ NEWEST_FIRST = ('SkylakeX', 'Haswell')
 
 WATCHED_CLUSTERS = 300
 """Above it training lasts longer than a few seconds and is shown iteration by iteration."""
+
+
+SAID_FROM = 60.0
+"""Seconds; what is over sooner needs no word."""
+
+OVERHEAD = 1.5
+"""Time of a comparison over that of its bare float32 products; less where pruning helps."""
+
+_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -180,6 +191,30 @@ def import_faiss() -> ModuleType:
     return faiss
 
 
+def announce(pairs: int, dim: int) -> None:
+    """Say how long so many pairs of vectors of ``dim`` numbers will take this machine, if it is more than a minute."""
+    if pairs * dim < SAID_FROM * 1e9:  # no machine needs a minute for that
+        return
+    seconds = OVERHEAD * 2 * pairs * dim / _rate(dim)
+    if seconds >= SAID_FROM:
+        print_log(
+            f'{pairs:,} pairs are compared now, which takes this machine alone at most about {duration(seconds)}; '
+            'where images repeat themselves, a fraction of it.',
+            'current',
+        )
+
+
+def duration(seconds: float) -> str:
+    """As people say it: '75 s', '12 min', '3 h 20 min', '5 days'."""
+    if seconds < 100:
+        return f'{seconds:.0f} s'
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f'{minutes} min'
+    hours, rest = divmod(minutes, 60)
+    return f'{hours} h {rest} min' if hours < 48 else f'{hours / 24:.0f} days'
+
+
 def _newest_kernels() -> str | None:
     """The newest of the matrix kernels that libraries have chosen for this processor, as an older OpenBLAS calls them."""
     known = {
@@ -192,3 +227,15 @@ def _newest_kernels() -> str | None:
     # in no fixed order: OpenCV brings an older one, which may know less of the processor
     found = {known.get(library.get('architecture')) for library in threadpool_info()}
     return next((kernels for kernels in NEWEST_FIRST if kernels in found), None)
+
+
+def _rate(dim: int) -> float:
+    """Multiplications and additions a second of a float32 product, best of three."""
+    # two arrays: of one with itself NumPy computes a triangle only
+    left, right = np.random.default_rng(0).standard_normal((2, _ROWS, dim), np.float32)
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        left @ right.T
+        seconds.append(time.perf_counter() - start)
+    return 2 * _ROWS * _ROWS * dim / min(seconds)

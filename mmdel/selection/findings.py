@@ -1,4 +1,10 @@
-"""Results of comparing images, as plain data: computed by :mod:`mmdel.selection`, shown by others."""
+"""Results of comparing images, as plain data that others show; and the most similar kept image of each removed one.
+
+    found = nearest_kept(subset, vectors)
+    found.row[i], found.cosine[i]     # of the i-th readable image; -1 and NaN where it stays
+
+A person looks at that image to judge the removal: what removed an image (``removed_by`` of the subset) may be gone itself.
+"""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -6,7 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmdel.compute.progress import SILENT, Stages
+from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError
+from mmdel.similarity import nearest
 from mmdel.subset import Subset, effective_eta
 
 CONFLICT_THRESHOLD = 0.95
@@ -17,6 +26,10 @@ LEAK_THRESHOLD = 0.8
 
 LEAK_NEIGHBOURS = 8
 """Images of the pool that each test image is compared with by pixels."""
+
+PAIRS = 3_000_000_000
+"""Up to this many pairs every removed image is compared with every kept one (100,000 images never need more, and two cores
+some ten seconds); above it, only inside clusters."""
 
 
 @dataclass(frozen=True)
@@ -183,3 +196,36 @@ def uncovered(subset: Subset, nearest: NearestKept) -> int | None:
         return None
     duplicate = subset.has_reason('duplicate')[subset.readable]
     return int((duplicate & ~(nearest.cosine > np.float32(eta))).sum())
+
+
+def nearest_kept(subset: Subset, vectors: Vectors, progress: Stages = SILENT) -> NearestKept:
+    """Compare the removed images with the kept ones; ties go to the smaller key.
+
+    Args:
+        subset (Subset): The cut.
+        vectors (Vectors): Row i belongs to the i-th readable row of the subset.
+        progress (Stages): Shows the comparison. Defaults to ``SILENT``.
+    """
+    readable = subset.readable
+    keep = subset.keep[readable]
+    kept, removed = np.flatnonzero(keep), np.flatnonzero(~keep)
+    cluster = subset.readable_rows['cluster']
+    everywhere = len(kept) * len(removed) <= PAIRS or cluster.null_count > 0
+    pairs = [(removed, kept)]
+    if not everywhere:
+        own = cluster.to_numpy()
+        of_kept, of_removed = (np.split(rows, _ends(own[rows])) for rows in (_sorted(kept, own), _sorted(removed, own)))
+        places = {int(own[rows[0]]): rows for rows in of_kept if len(rows)}
+        nobody = np.empty(0, np.int64)
+        pairs = [(rows, places.get(int(own[rows[0]]), nobody)) for rows in of_removed if len(rows)]
+    with progress.stage('verify', sum(len(rows) * len(columns) for rows, columns in pairs), 'pairs') as tick:
+        found = nearest(vectors, pairs, tick)
+    return NearestKept(found.cosine, found.row, everywhere)
+
+
+def _sorted(rows: NDArray[np.int64], cluster: NDArray[np.int32]) -> NDArray[np.int64]:
+    return rows[np.argsort(cluster[rows], kind='stable')]
+
+
+def _ends(cluster: NDArray[np.int32]) -> NDArray[np.int64]:
+    return np.flatnonzero(np.diff(cluster)) + 1

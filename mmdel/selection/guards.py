@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from mmdel.errors import ConfigError, DatasetError, GuardError
 from mmdel.images import keys as spelling
-from mmdel.subset import Subset, plain_lists
+from mmdel.subset import Subset, plain_files
 from mmdel.subset.columns import GROUPS
 
 _LABELS = 'Folders that are named after classes are taken with --labels folders; else give'
@@ -318,7 +318,7 @@ def _keys(name: str, images: str | Sequence[str] | None) -> tuple[str, ...]:
         return ()
     if isinstance(images, str | os.PathLike):
         try:
-            images = list(plain_lists.names_of(plain_lists.read_lines(images)))
+            images = list(plain_files.names_of(plain_files.read_lines(images)))
         except DatasetError as error:
             what = "'labelled', 'masked', a list of keys, or" if name == 'always_keep' else 'a list of keys, or'
             raise ConfigError(

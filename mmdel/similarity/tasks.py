@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmdel.compute import sharing
-from mmdel.compute.cores import usable_cores
+from mmdel.compute.cores import on_threads, one_thread, usable_cores
 from mmdel.compute.progress import Tick
 from mmdel.similarity.canonical import Rows
 from mmdel.similarity.exclusion import Exclusion
@@ -24,7 +24,6 @@ from mmdel.similarity.search import Search
 from mmdel.similarity.small import best_before
 from mmdel.similarity.tiles import full_float32
 from mmdel.similarity.tuning import Tuning
-from mmdel.workers import on_threads, one_thread
 
 Found = tuple[Rows, NDArray[np.float64], Rows]
 """Places among a comparison's rows, int64 [n]; canonical cosine before rounding, float64 [n, k]; and slot, int64 [n, k]."""

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
 
+from mmdel.study.outputs import DONE, read_record
 from mmdel.study.plan import EVALUATE, FINETUNE, KINDS, PRETRAIN, SELECT, Plan, Run
-from mmdel.study.records import DONE, read_record
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from filelock import FileLock, Timeout
 
 from mmdel.errors import ConfigError, DatasetError, LockedError
 from mmdel.study import commands, outputs, results
+from mmdel.study.outputs import DONE, FAILED, STARTED, Record, is_done, read_record, record_path, write_record
 from mmdel.study.plan import EVALUATE, FINETUNE, PRETRAIN, Plan, Run
-from mmdel.study.records import DONE, FAILED, STARTED, Record, is_done, read_record, record_path, write_record
 
 POLL = 0.02
 """Seconds between two looks at the processes."""

@@ -26,9 +26,8 @@ import mmdel
 from mmdel.compute.files import atomic, file_digest
 from mmdel.errors import DatasetError
 from mmdel.evaluation.class_iou_metric import PER_IMAGE as PER_IMAGE_COLUMNS
-from mmdel.study.outputs import encoder_file
+from mmdel.study.outputs import DONE, FAILED, Record, encoder_file, read_record, record_path
 from mmdel.study.plan import EVALUATE, FINETUNE, PER_IMAGE, PRETRAIN, SELECT, Cell, Plan
-from mmdel.study.records import DONE, FAILED, Record, read_record, record_path
 
 RESULTS, RESULTS_CSV, PER_IMAGE_TABLE = 'results.parquet', 'results.csv', 'per_image.parquet'
 MISSING = 'missing'

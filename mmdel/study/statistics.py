@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmdel.evaluation.normdel import as_fraction, normdel
-from mmdel.study.records import DONE, FAILED
+from mmdel.study.outputs import DONE, FAILED
 from mmdel.study.results import Results
 
 DRAWS = 2000

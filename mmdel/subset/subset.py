@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from mmdel.compute import storage
 from mmdel.compute.files import atomic
 from mmdel.errors import ConfigError, SubsetError
-from mmdel.subset import plain_lists
+from mmdel.subset import plain_files
 from mmdel.subset.columns import COLUMNS, SCHEMA, conform
 
 FORMAT = 1
@@ -339,7 +339,7 @@ class Subset:
 
     def write_lists(
         self, folder: str | os.PathLike[str], spelled: Mapping[str, str] | None = None
-    ) -> plain_lists.Written:
+    ) -> plain_files.Written:
         """Write ``keep.txt``, ``keep_labels.txt`` (where every kept image has a label) and ``keep_stems.<suffix>.txt``.
 
         Unmodified ``mmpretrain.CustomDataset`` reads the first two and mmseg's ``BaseSegDataset`` the third; each line opens
@@ -351,7 +351,7 @@ class Subset:
                 folder. Defaults to None.
         """
         files = self.table.select(['image', 'label']).filter(pa.array(self.keep & ~self.frames))
-        return plain_lists.write_lists(Path(folder), files, self.metadata.get('classes') or (), spelled or {})
+        return plain_files.write_lists(Path(folder), files, self.metadata.get('classes') or (), spelled or {})
 
     # --- private
 

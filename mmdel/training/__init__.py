@@ -2,7 +2,6 @@
 
 from mmdel.training.auto_amp_optim_wrapper import AutoAmpOptimWrapper
 from mmdel.training.pretrained_check_hook import PretrainedCheckHook
-from mmdel.training.resumable_epoch_train_loop import ResumableEpochTrainLoop
-from mmdel.training.resumable_sampler import ResumableSampler
+from mmdel.training.resumable_epoch_train_loop import ResumableEpochTrainLoop, ResumableSampler
 
 __all__ = ['AutoAmpOptimWrapper', 'PretrainedCheckHook', 'ResumableEpochTrainLoop', 'ResumableSampler']

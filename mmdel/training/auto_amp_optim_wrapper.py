@@ -9,7 +9,7 @@ from mmengine.device import get_device
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import nn
 
-from mmdel.compute.precision import resolve_precision
+from mmdel.compute.devices import resolve_precision
 from mmdel.registry import OPTIM_WRAPPERS
 
 

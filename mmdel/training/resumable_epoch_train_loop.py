@@ -1,12 +1,14 @@
 """Epochs that resume exactly where a checkpoint was saved."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
+from mmengine.dataset import DefaultSampler
 from mmengine.runner import EpochBasedTrainLoop
 
 from mmdel.errors import ConfigError
-from mmdel.registry import LOOPS
-from mmdel.training.resumable_sampler import ResumableSampler
+from mmdel.registry import DATA_SAMPLERS, LOOPS
 
 _BATCHES = 'batches_per_epoch'
 
@@ -59,3 +61,22 @@ class ResumableEpochTrainLoop(EpochBasedTrainLoop):
             )
         hub.update_info(_BATCHES, batches)
         return batches
+
+
+@DATA_SAMPLERS.register_module()
+class ResumableSampler(DefaultSampler):
+    """mmengine's ``DefaultSampler``, for :class:`ResumableEpochTrainLoop`.
+
+    Args:
+        dataset, shuffle, seed, round_up: As in ``DefaultSampler``.
+    """
+
+    _skipped = 0
+
+    def skip(self, num_samples: int) -> None:
+        """Leave out the first ``num_samples`` of this process in the next epoch, and in that one only; none is loaded."""
+        self._skipped = num_samples
+
+    def __iter__(self) -> Iterator[int]:
+        skipped, self._skipped = self._skipped, 0
+        return islice(super().__iter__(), skipped, None)

@@ -9,10 +9,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mmdel.datadel.groupings import CLINICDB_FIRST_FRAMES
+from mmdel.datadel.image_folder import by_stem
 from mmdel.datadel.split_groups import group_images
 from mmdel.datadel.splits import SHARES, cut, make_splits, write_splits
 from mmdel.errors import DatasetError
-from mmdel.images.image_folder import by_stem
 
 grouped = st.dictionaries(st.text('abc/1', min_size=1, max_size=4), st.sampled_from('uvwxyz'), min_size=3, max_size=40)
 

@@ -14,7 +14,7 @@ import torch
 from mmcv.transforms import BaseTransform
 from torch import nn
 
-from mmdel.compute import disk_space
+from mmdel.compute import storage
 from mmdel.compute.progress import Stages
 from mmdel.embedding import Embedded, embed_images
 from mmdel.errors import ConfigError, DatasetError, StoreError, VectorError
@@ -83,7 +83,7 @@ def test_full_disk__is_said_after_the_first_shard_and_what_is_there_is_kept(
 ) -> None:
     cache = str(tmp_path / 'cache')
     with monkeypatch.context() as full:
-        full.setattr(disk_space.shutil, 'disk_usage', lambda folder: SimpleNamespace(free=100))
+        full.setattr(storage.shutil, 'disk_usage', lambda folder: SimpleNamespace(free=100))
         with pytest.raises(StoreError, match='vectors of new images: up to'):
             embed_images(table_of(image_folder), tiny(), cache, num_workers=0)
     kept = len(list(Path(cache).rglob('*.npy')))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmdel.embedding import vectors as module
-from mmdel.embedding.array_file import ArrayFile
+from mmdel.embedding.given_vectors import ArrayFile
 from mmdel.embedding.vectors import ArraySource, ChosenRows, Vectors
 from mmdel.errors import VectorError
 from mmdel.similarity import canonical_cosine

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mmdel.errors import ConfigError, MmdelError
 from mmdel.evaluation import alpha_sweep, as_fraction, del_score, normdel, swap_alpha
-from mmdel.study.published import RETENTIONS, TABLE_3
+from mmdel.study.report.published import RETENTIONS, TABLE_3
 
 metrics = st.floats(0, 1)
 positive_metrics = st.floats(1e-3, 1)

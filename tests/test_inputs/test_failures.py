@@ -22,7 +22,7 @@ import pytest
 from mmengine.config import Config
 
 from mmdel.compute import exits, storage
-from mmdel.compute.file_state import NO_FILE
+from mmdel.compute.files import NO_FILE
 from mmdel.embedding import reader, reading_processes
 from mmdel.embedding.store import ROWS, EmbeddingStore
 from mmdel.engine import DedupRunner

@@ -21,15 +21,15 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmdel.datadel.converters.class_masks import foreground
+from mmdel.datadel.image_folder import by_stem, read_list
 from mmdel.datasets import DataDEL
-from mmdel.engine.given_vectors import read_given_vectors
+from mmdel.embedding.given_vectors import read_given_vectors
 from mmdel.errors import ConfigError, DatasetError, GuardError, SubsetError, UnreadableImage
 from mmdel.export import export_coco, export_images, filter_annotations
-from mmdel.images.image_folder import by_stem, read_list
 from mmdel.images.masks import read_mask
 from mmdel.selection.guards import Guards
 from mmdel.selection.methods.from_file import FromFile
-from mmdel.subset import COLUMNS, SCHEMA, Subset, plain_lists
+from mmdel.subset import COLUMNS, SCHEMA, Subset, plain_files
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -224,13 +224,13 @@ def readers(folder):
 
     def annotations(path):
         filter_annotations(path, folder.parent / 'out.txt', subset)
-        return [plain_lists.trimmed(line) for line in plain_lists.read_lines(folder.parent / 'out.txt') if line]
+        return [plain_files.trimmed(line) for line in plain_files.read_lines(folder.parent / 'out.txt') if line]
 
     def guards(path):
         return keys.filter(pa.array(Guards(always_keep=str(path)).must(pa.table({'image': keys})))).to_pylist()
 
     def selector(path):
-        return [plain_lists.trimmed(key) for key in FromFile(str(path))._keys if plain_lists.trimmed(key)]
+        return [plain_files.trimmed(key) for key in FromFile(str(path))._keys if plain_files.trimmed(key)]
 
     return {
         'keys': lambda path: read_given_vectors(str(vectors), str(path)).table['image'].to_pylist(),

@@ -553,7 +553,7 @@ def test_subset_of_which_a_few_files_have_changed(
     for name in ('04', '17'):
         cv2.imwrite(str(tmp_path / 'copy' / f'{name}.{ending}'), draw(99))
     said: list[str] = []
-    monkeypatch.setattr('mmdel.datasets.same_files.print_log', lambda line, **_: said.append(line))
+    monkeypatch.setattr('mmdel.datasets.matching.print_log', lambda line, **_: said.append(line))
     assert len(wrapped(tmp_path / 'A', tmp_path / 'out')) == 15 and said == []
     assert len(wrapped(tmp_path / 'copy', tmp_path / 'out')) == 15
     assert (

@@ -488,7 +488,7 @@ def test_eight_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
     real = depth._maximum
     monkeypatch.setattr(depth, '_maximum', lambda path, size: looked.append(path) or real(path, size))
-    monkeypatch.setattr(depth.raster, 'open_maximum', lambda *_: pytest.fail('decoded'))
+    monkeypatch.setattr('mmdel.images.formats.raster.open_maximum', lambda *_: pytest.fail('decoded'))
     _, subset = run(tmp_path, pool)
     assert subset.metadata['embedder']['pipeline'] == [LOADER]
     assert len(looked) == 40 and not any(path.endswith('.jpg') for path in looked)

@@ -17,8 +17,7 @@ from mmengine.config import Config
 from mmdel.engine import DedupRunner
 from mmdel.engine.finished_run import FinishedRun
 from mmdel.report.page import Findings, write_report
-from mmdel.selection.findings import CheckedSet, Leak, LeakReport, LeakRule, NearestKept
-from mmdel.selection.nearest_kept import nearest_kept
+from mmdel.selection.findings import CheckedSet, Leak, LeakReport, LeakRule, NearestKept, nearest_kept
 from mmdel.subset import Subset
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 from threadpoolctl import threadpool_limits
 
+from mmdel.embedding.given_vectors import read_given_vectors
 from mmdel.embedding.vectors import ArraySource, Vectors
-from mmdel.engine.given_vectors import read_given_vectors
 from mmdel.engine.ranking_cache import load_ranking, save_ranking
 from mmdel.errors import ConfigError
 from mmdel.registry import SELECTORS

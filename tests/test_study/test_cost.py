@@ -4,7 +4,7 @@ import pytest
 
 from mmdel.study import make_plan, read_study
 from mmdel.study.cost import estimate
-from mmdel.study.records import DONE, Record, write_record
+from mmdel.study.outputs import DONE, Record, write_record
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from filelock import FileLock
 from mmdel.errors import ConfigError, LockedError
 from mmdel.study import collect, make_plan, read_results, read_study
 from mmdel.study.execute import execute, execute_one, pending
-from mmdel.study.records import STARTED, Record, record_path, write_record
+from mmdel.study.outputs import STARTED, Record, record_path, write_record
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from mmdel.errors import ConfigError
 from mmdel.study import make_plan, read_study
 from mmdel.study.commands import config_path, write_config
 from mmdel.study.inputs import Inputs
-from mmdel.study.published import TABLE_3
+from mmdel.study.report.published import TABLE_3
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'study'
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmdel.errors import ConfigError, SubsetError
-from mmdel.subset import SCHEMA, Subset, plain_lists, size_at
+from mmdel.subset import SCHEMA, Subset, plain_files, size_at
 
 
 def make(size=10, **metadata):
@@ -112,7 +112,7 @@ def test_lists__plain_labels_and_stems(tmp_path):
 
 @pytest.mark.parametrize('rows', [1, 2, 3, 100])
 def test_lists__whole_and_in_order_for_any_batch(tmp_path, monkeypatch, rows):
-    monkeypatch.setattr(plain_lists, 'BLOCK', rows)
+    monkeypatch.setattr(plain_files, 'BLOCK', rows)
     images = [f'{i}.{"png" if i % 3 else "jpg"}' for i in range(8)]
     table = pa.table({'image': images, 'rank': range(8), 'label': ['n'] * 8})
     Subset.from_ranking(table, {'classes': ['n']}).write_lists(tmp_path)

@@ -42,7 +42,7 @@ def test_float32__is_exactly_the_plain_optimizer_wrapper():
 
 def test_auto__follows_the_device(monkeypatch):
     for native, precision in ((True, 'bfloat16'), (False, 'float32')):
-        monkeypatch.setattr('mmdel.compute.precision._cpu_multiplies_bfloat16', lambda native=native: native)
+        monkeypatch.setattr('mmdel.compute.devices._cpu_multiplies_bfloat16', lambda native=native: native)
         assert wrapped('auto')[1].precision == precision
 
 

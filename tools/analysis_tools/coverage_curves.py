@@ -114,8 +114,8 @@ def load_judges(cfg, encoders, cache_dir, device, progress):
     from mmdel.embedding.embed import embed_images
     from mmdel.embedding.vectors import Vectors
     from mmdel.engine.coverage import Judge
-    from mmdel.engine.pixel_range import set_range
     from mmdel.errors import DatasetError
+    from mmdel.images.depth import set_range
     from mmdel.images.image_table import image_table
     from mmdel.registry import EMBEDDERS
 

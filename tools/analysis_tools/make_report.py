@@ -29,9 +29,9 @@ def run(args: argparse.Namespace) -> None:
 
     from mmdel.compute.progress import Stages
     from mmdel.engine.finished_run import FinishedRun
-    from mmdel.engine.reporting import report
+    from mmdel.engine.summary import report
     from mmdel.errors import ConfigError
-    from mmdel.selection.nearest_kept import nearest_kept
+    from mmdel.selection.findings import nearest_kept
 
     options = {name: getattr(args, name) for name in ('images_per_second', 'epochs') if getattr(args, name) is not None}
     for name, value in options.items():

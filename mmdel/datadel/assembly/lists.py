@@ -11,7 +11,7 @@ from mmdel.datadel.converters.converter import Plan
 from mmdel.datadel.converters.raw import RawFile
 from mmdel.datadel.splits import write_splits
 from mmdel.errors import DatasetError, UnreadableImage
-from mmdel.subset import plain_lists
+from mmdel.subset import plain_files
 
 NAMES = {'train.txt': 'train', 'val.txt': 'val', 'valid.txt': 'val', 'test.txt': 'test'}
 """Lists as downloads call them, and as they are called here."""
@@ -55,7 +55,7 @@ def write(folder: Path, dataset: str, plan: Plan, manifest: Manifest) -> list[st
 def _official(path: Path, file: RawFile, stems: set[str]) -> list[str]:
     try:
         data = file.local.read_bytes() if file.local else file.place.source.read(file.member)
-        lines = plain_lists.names_of(plain_lists.lines_of(data, file.path), plain_lists.trimmed)
+        lines = plain_files.names_of(plain_files.lines_of(data, file.path), plain_files.trimmed)
     except (OSError, DatasetError, UnreadableImage) as error:
         return [f'{file.path} cannot be read as a list ({error})']
     named = [stem for line in lines if (stem := _stem(line, stems))]

@@ -10,8 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from mmdel.compute.file_state import FileState, file_state
-from mmdel.compute.files import write_text
+from mmdel.compute.files import FileState, file_state, write_text
 from mmdel.errors import DatasetError
 
 FORMAT = 1

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmdel.compute.file_state import FileState
+from mmdel.compute.files import FileState
 from mmdel.datadel.assembly import checks
 from mmdel.datadel.assembly.manifest import Journal, Placed
 from mmdel.datadel.converters.converter import Put, Row, Task

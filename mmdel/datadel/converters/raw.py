@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mmdel.compute import storage
-from mmdel.compute.file_state import FileState
-from mmdel.compute.files import write_text
+from mmdel.compute.files import FileState, write_text
 from mmdel.errors import DatasetError, UnreadableImage
 from mmdel.images.archives import ARCHIVE_SUFFIXES, FOREIGN_ARCHIVES, is_archive, open_source
 from mmdel.images.file_source import FolderSource, Member, Source

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import mmdel.images.frames  # noqa: F401  registers LoadFrame
-from mmdel.compute.devices import find_device
-from mmdel.compute.precision import DTYPES, resolve_precision
+from mmdel.compute.devices import DTYPES, find_device, resolve_precision
 from mmdel.compute.weights import weight_digest
 from mmdel.errors import ConfigError
 from mmdel.registry import TRANSFORMS

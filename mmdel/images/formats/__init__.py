@@ -20,16 +20,16 @@ from typing import Any
 
 from mmdel.compute import storage
 from mmdel.errors import UnreadableImage
-from mmdel.images.formats.format import Format
+from mmdel.images.formats.format import Format, FrameFormat, PictureFormat
 from mmdel.images.formats.pages import Pages
 from mmdel.images.formats.raster import Raster
 from mmdel.images.formats.video import Video
 from mmdel.subset import VIDEO_FRAME
 
-VIDEO = Video()
+VIDEO, RASTER = Video(), Raster()
 
-FORMATS: tuple[Format, ...] = (VIDEO, Pages(), Raster())
-"""An ending belongs to the first that has it. The last one says what is wrong with files that none accepts."""
+FORMATS: tuple[Format, ...] = (VIDEO, Pages(), RASTER)
+"""An ending belongs to the first that has it."""
 
 IMAGE = 'image'
 
@@ -67,9 +67,9 @@ def of(name: str) -> Format | None:
     return plain or known.get(ending_of(name))
 
 
-def accepting(head: bytes) -> Format | None:
+def accepting(head: bytes) -> PictureFormat | None:
     """The format of a file that is one picture, by its first bytes."""
-    return next((each for each in FORMATS if each.accepts(head)), None)
+    return next((each for each in FORMATS if isinstance(each, PictureFormat) and each.accepts(head)), None)
 
 
 def is_video(name: str) -> bool:
@@ -81,7 +81,7 @@ def is_video(name: str) -> bool:
 def may_have_pages(name: str) -> bool:
     """Whether a file is by its ending an image, or several."""
     found = of(name)
-    return found is not None and found.has_frames and not found.is_video
+    return isinstance(found, FrameFormat) and not found.is_video
 
 
 def ending_of(name: str) -> str:
@@ -128,7 +128,7 @@ def split_frame(path: str) -> tuple[str, int] | None:
     if '#' not in path:
         return None
     match = VIDEO_FRAME.fullmatch(path)
-    if match is None or not (found := of(match['video'])) or not found.has_frames:
+    if match is None or not isinstance(of(match['video']), FrameFormat):
         return None
     return match['video'], int(match['frame'])
 

@@ -1,9 +1,9 @@
 """What every format answers: which files are its own, and how their pictures become pixels.
 
-A new format is a subclass of :class:`Format` in a file beside this one, and its place in :data:`mmdel.images.formats.FORMATS`
-(what was foreign leaves ``_FOREIGN`` there):
+A new format is a subclass of :class:`PictureFormat`, of :class:`FrameFormat`, or of both, in a file beside this one, and its
+place in :data:`mmdel.images.formats.FORMATS` (what was foreign leaves ``_FOREIGN`` there):
 
-    class Slides(Format):
+    class Slides(FrameFormat):
         endings = ('.sld',)
 
         def count(self, path): ...                  # from the header
@@ -12,7 +12,7 @@ A new format is a subclass of :class:`Format` in a file beside this one, and its
 
 With that ``stack.sld#000123`` is an image of a dataset: listed with ``--videos``, read by ``mmdel.LoadFrame``, embedded by
 processes that are handed runs of pictures, exported, and known by the state of its file. A format whose files can be one picture
-each also answers for :meth:`Format.decode`.
+each is a :class:`PictureFormat`, too.
 
 What is wrong with a file is an :class:`~mmdel.errors.UnreadableImage`; :func:`mmdel.images.reasons.patient_file` opens a file so
 that this holds for what libraries raise, and so that storage that stumbles is waited for.
@@ -76,10 +76,10 @@ class FrameReader(ABC):
 
     @abstractmethod
     def read(self, number: int, max_pixels: int, max_value: int | None) -> NDArray[np.uint8]:
-        """One picture, uint8 [H, W, 3], BGR, upright; the number is below the count of the index. See :meth:`Format.decode`."""
+        """One picture, as of :meth:`PictureFormat.decode`: uint8 [H, W, 3]; the number is below the count of the index."""
 
     def open_maximum(self, number: int, max_pixels: int) -> int | None:
-        """As :meth:`Format.open_maximum`, of one picture."""
+        """As :meth:`PictureFormat.open_maximum`, of one picture."""
         return None
 
     @abstractmethod
@@ -93,9 +93,6 @@ class Format(ABC):
     eight_bits: Collection[str] = ()
     """Endings of files whose values never take more than 8 bits: these are not looked into for the range of their values."""
 
-    has_frames: bool = True
-    """Whether its files may hold several pictures."""
-
     is_video: bool = False
     """Whether its files are never an image by themselves but always frames, as of videos and volumes."""
 
@@ -104,12 +101,19 @@ class Format(ABC):
     def endings(self) -> Collection[str]:
         """How names end, lower case, with the dot; an attribute will do."""
 
-    # --- files that are one picture: told by their first bytes, whatever their names are
+    def metadata(self, path: str) -> Mapping[str, Any]:
+        """What a file tells of its pictures, such as ``patient``; names, folders and tables count before it."""
+        return {}
 
+
+class PictureFormat(Format):
+    """Files that are one picture, told by their first bytes, whatever their names are."""
+
+    @abstractmethod
     def accepts(self, head: bytes) -> bool:
         """Whether a file is of this format by its first :data:`~mmdel.images.formats.HEAD` bytes."""
-        return False
 
+    @abstractmethod
     def decode(
         self, data: bytes, max_pixels: int, reduce_to: int | None, max_value: int | None
     ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
@@ -127,29 +131,26 @@ class Format(ABC):
         Raises:
             Exception: UnreadableImage, or whatever decoders raise for a damaged file.
         """
-        raise NotImplementedError
 
     def open_maximum(self, file: Any, max_pixels: int) -> int | None:
         """The largest value of an open file that does not say what white is; None for every other file."""
         return None
 
-    # --- files of several pictures; what is wrong with one is an UnreadableImage, and a StorageError passes through
 
+class FrameFormat(Format):
+    """Files that may hold several pictures; what is wrong with one is an UnreadableImage, and a StorageError passes through."""
+
+    @abstractmethod
     def index(self, path: str) -> FrameIndex:
         """The pictures of a file, found without decoding them where that is possible."""
-        raise NotImplementedError
 
     def count(self, path: str) -> int:
         """How many there are, where the header of a file tells it sooner."""
         return self.index(path).count
 
+    @abstractmethod
     def reader(self, path: str, index: FrameIndex) -> FrameReader:
         """Open a file to read its pictures."""
-        raise NotImplementedError
-
-    def metadata(self, path: str) -> Mapping[str, Any]:
-        """What a file tells of its pictures, such as ``patient``; names, folders and tables count before it."""
-        return {}
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from mmdel.compute import storage
 from mmdel.errors import UnreadableImage
 from mmdel.images.formats import raster, tiff
-from mmdel.images.formats.format import FrameIndex, FrameReader, check_size
+from mmdel.images.formats.format import FrameFormat, FrameIndex, FrameReader, check_size
 from mmdel.images.reasons import patient_file, reading
 
 _ANIMATED_WEBP = 0x02
@@ -22,12 +22,11 @@ _HEAD = 64
 _RASTER = raster.Raster()
 
 
-class Pages(raster.Raster):
+class Pages(raster.Raster, FrameFormat):
     """Files that may hold several pictures; one of them alone is decoded as any other picture."""
 
     endings = ('.apng', '.avif', '.avifs', '.gif', '.png', '.tif', '.tiff', '.webp')
     eight_bits = ('.avif', '.avifs', '.gif', '.webp')
-    has_frames = True
 
     def count(self, path: str) -> int:
         """How many pictures a file holds; of most files with one, only the header is read."""

@@ -26,7 +26,7 @@ from PIL import Image, ImageOps
 
 from mmdel.errors import UnreadableImage
 from mmdel.images.formats import tiff
-from mmdel.images.formats.format import Format, check_size
+from mmdel.images.formats.format import PictureFormat, check_size
 
 # Pillow also registers formats that start programs (EPS) or have no signature (TGA); only these are opened
 PILLOW_FORMATS = ('JPEG', 'PNG', 'BMP', 'DIB', 'TIFF', 'WEBP', 'GIF', 'PPM', 'JPEG2000', 'AVIF')
@@ -100,11 +100,10 @@ class Deep:
         return f'{text}, max_value of mmdel.LoadFrame; give a larger one'
 
 
-class Raster(Format):
+class Raster(PictureFormat):
     """Files that hold one picture; alpha is dropped without blending, as training loaders do."""
 
     eight_bits: Collection[str] = ('.jpg', '.jpeg', '.jpe', '.jfif', '.jif', '.jfi', '.mpo', '.bmp', '.dib')
-    has_frames = False
 
     @property
     def endings(self) -> Collection[str]:

@@ -13,14 +13,14 @@ import av
 import numpy as np
 
 from mmdel.errors import UnreadableImage
-from mmdel.images.formats.format import Format, FrameIndex, FrameReader
+from mmdel.images.formats.format import FrameFormat, FrameIndex, FrameReader
 from mmdel.images.formats.video_reader import VideoReader, opened
 
 PROBED = 32
 """So many frames are decoded to see whether the times in the file are those of the frames."""
 
 
-class Video(Format):
+class Video(FrameFormat):
     """Moving pictures, of 8 bits."""
 
     endings = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')

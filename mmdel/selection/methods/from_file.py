@@ -17,7 +17,7 @@ from mmdel.errors import DatasetError
 from mmdel.images import keys
 from mmdel.registry import SELECTORS
 from mmdel.selection.selector import BaseSelector, Ranking, ranking_of
-from mmdel.subset import Subset, plain_lists
+from mmdel.subset import Subset, plain_files
 
 
 @SELECTORS.register_module()
@@ -52,7 +52,7 @@ class FromFile(BaseSelector):
             DatasetError: The file names an image that is not there or not readable.
         """
         row = {key: number for number, key in enumerate(table['image'].to_pylist())}
-        wanted = plain_lists.names_of(self._keys, lambda line: keys.meant(line, row), self._file)
+        wanted = plain_files.names_of(self._keys, lambda line: keys.meant(line, row), self._file)
         missing = [key for key in wanted if key not in row]
         if missing:
             raise DatasetError(
@@ -74,7 +74,7 @@ def _subset_keys(path: Path) -> list[str]:
 
 
 def _listed_keys(path: Path) -> list[str]:
-    lines = plain_lists.read_lines(path)
-    if not plain_lists.names_of(lines, source=str(path)):
+    lines = plain_files.read_lines(path)
+    if not plain_files.names_of(lines, source=str(path)):
         raise DatasetError(f'{path} names no image.')
     return lines

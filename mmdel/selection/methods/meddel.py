@@ -23,8 +23,7 @@ from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError, SubsetError
 from mmdel.registry import CLUSTERERS, SELECTORS
-from mmdel.selection.clustering import Clustering
-from mmdel.selection.forecast import announce
+from mmdel.selection.clustering import Clustering, announce
 from mmdel.selection.selector import BaseSelector, Decided, Ranking, ranking_of
 from mmdel.subset import check_eta
 

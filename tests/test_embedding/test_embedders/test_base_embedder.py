@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmdel.compute.precision import resolve_precision
+from mmdel.compute.devices import resolve_precision
 from mmdel.datasets.datadel import DataDEL
 from mmdel.embedding import BaseEmbedder, embed_images
 from mmdel.errors import ConfigError
@@ -129,7 +129,7 @@ def test_model_that_returns_something_else__is_a_config_error(output: Any) -> No
 def test_precision__auto_and_explicit(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device('cpu')
     for native, expected in ((True, 'bfloat16'), (False, 'float32')):
-        monkeypatch.setattr('mmdel.compute.precision._cpu_multiplies_bfloat16', lambda native=native: native)
+        monkeypatch.setattr('mmdel.compute.devices._cpu_multiplies_bfloat16', lambda native=native: native)
         assert resolve_precision('auto', cpu) == expected
     assert resolve_precision('float16', cpu) == 'float16'
     assert resolve_precision('auto', torch.device('meta')) == 'float32'

@@ -11,7 +11,7 @@ from mmdel.datasets import DataDEL
 from mmdel.errors import UnreadableImage
 from mmdel.images import formats, frame_files
 from mmdel.images.depth import find_max_value
-from mmdel.images.formats.format import Format, FrameIndex, FrameReader, check_size
+from mmdel.images.formats.format import FrameFormat, FrameIndex, FrameReader, check_size
 from mmdel.images.formats.raster import Deep
 from mmdel.images.frames import LoadFrame, file_of
 from mmdel.images.image_table import image_table
@@ -41,7 +41,7 @@ class SliceReader(FrameReader):
         self.file.check()
 
 
-class Volumes(Format):
+class Volumes(FrameFormat):
     """``patient`` in 8 bytes, and then slices of 16 bits."""
 
     endings = ('.vol', '.vol.gz')

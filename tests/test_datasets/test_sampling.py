@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from mmdel.datasets.sampling import FrameStep
 from mmdel.errors import ConfigError, UnreadableImage
 from mmdel.images.formats.format import FrameIndex
 from mmdel.images.frame_files import read_index
-from mmdel.images.sampling import FrameStep
 
 
 def index_of(milliseconds, rate=0.0):

@@ -5,12 +5,12 @@ read_list('data/datadel/kvasir-seg/train.txt', images)  # ['a', 'b']
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from mmdel.errors import DatasetError
+from mmdel.errors import DatasetError, counted, three
 from mmdel.images import keys
-from mmdel.images.listing import counted, list_images
-from mmdel.subset import plain_lists
+from mmdel.images.listing import list_images
+from mmdel.subset import plain_files
 
 
 def by_stem(folder: str | os.PathLike[str]) -> dict[str, str]:
@@ -45,7 +45,7 @@ def read_list(path: str | os.PathLike[str], images: Mapping[str, str]) -> list[s
     Raises:
         DatasetError: The list cannot be read, is empty, names an image twice, or one that is not there.
     """
-    lines = list(plain_lists.names_of(plain_lists.read_lines(path), source=os.fspath(path)))
+    lines = list(plain_files.names_of(plain_files.read_lines(path), source=os.fspath(path)))
     if not lines:
         raise DatasetError(f'{path} is empty.')
     stems = [stem_of(line, images) for line in lines]
@@ -73,12 +73,6 @@ def stem_of(name: str, images: Mapping[str, str]) -> str | None:
         if stem in images and os.path.splitext(images[stem])[1] == suffix:
             return stem
     return None
-
-
-def three(names: Iterable[str]) -> str:
-    """Three of the names as examples."""
-    names = list(names)
-    return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
 
 
 def unmatched(stems: Sequence[str], masks: Mapping[str, str]) -> list[str]:

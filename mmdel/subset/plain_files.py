@@ -1,13 +1,16 @@
-"""Lists of images as text files, one a line: written for other programs, and read whoever wrote them.
+"""Lists and tables of images as plain files: written for other programs, and read whoever wrote them.
 
     lines = read_lines('mine.txt')                  # as they stand, without their ends
     names = names_of(lines)                         # {'a/1.jpg': 1, ...}, name to the number of its line
+    header, *rows = read_rows('mine.csv')           # [['key', 'label'], ['a/1.jpg', 'polyp'], ...]
 
-Every list that people hand over is read here, so that all of them may have what editors and other systems leave in text: a
-byte order mark, UTF-16, line ends of Windows or of old Macs, blank lines, blanks round a name. What is no text is refused.
+Whatever people hand over is read here, so that all of it may have what editors and other systems leave in text: a byte order
+mark, UTF-16, line ends of Windows or of old Macs, blank lines, blanks round a name, and the separators that spreadsheets of any
+country write. What is no text is refused.
 """
 
 import codecs
+import csv
 import io
 import os
 import re
@@ -15,13 +18,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from mmdel.compute.blocks import BLOCK
-from mmdel.compute.files import atomic
+from mmdel.compute.files import atomic, csv_rows
 from mmdel.errors import DatasetError
 
 SUFFIX = re.compile(r'\.([A-Za-z][A-Za-z0-9]{0,4})')
@@ -40,6 +44,9 @@ _ENCODINGS = (
     (codecs.BOM_UTF16_LE, 'utf-16'),
     (codecs.BOM_UTF16_BE, 'utf-16'),
 )
+
+DELIMITERS = ',;\t'
+"""What may separate cells; the one that cuts the header into most cells does."""
 
 
 # --- reading
@@ -105,6 +112,38 @@ def names_of(lines: Iterable[str], name: Callable[[str], str] = str, source: str
     return found
 
 
+def read_rows(path: str | os.PathLike[str]) -> list[list[str]]:
+    """The header, trimmed and in lower case, and the rows, each with as many cells; what is not there is ''.
+
+    Args:
+        path (str): ``.parquet``, or text as :func:`text_blocks` reads it, with a first line that names the columns.
+
+    Raises:
+        DatasetError: It cannot be read, has no header, names a column twice, or a row has more cells than the header.
+    """
+    if os.fspath(path).lower().endswith('.parquet'):
+        return _parquet(path)
+    text = '\n'.join(text_blocks(path))
+    said = re.match(r'sep=(.)\n', text)  # by which spreadsheets say it
+    text = text[said.end() :] if said else text
+    first = text.lstrip('\n').partition('\n')[0]
+    try:
+        delimiter = said[1] if said else max(DELIMITERS, key=lambda each: _cells(first, each))
+        rows = csv_rows(text, delimiter)
+    except csv.Error as error:
+        raise DatasetError(f'{path} cannot be read as a table ({error}). Is a quote never closed?') from error
+    if not rows:
+        raise DatasetError(f'{path} is empty. Its first line names the columns, such as key,label.')
+    header = _header(rows[0], path)
+    for number, row in enumerate(rows[1:], 1):
+        if any(cell.strip() for cell in row[len(header) :]):
+            raise DatasetError(
+                f'Row {number:,} of {path} ({trimmed(row[0])!r}) has {len(row)} cells, the header has {len(header)}. '
+                'Put quotes round a cell that holds the separator.'
+            )
+    return [header, *([*row, *[''] * len(header)][: len(header)] for row in rows[1:] if any(map(str.strip, row)))]
+
+
 def _blocks(file: BinaryIO, name: str, errors: str) -> Iterator[str]:
     start = file.read(4)
     file.seek(0)
@@ -142,6 +181,39 @@ def _first_bad_line(file: BinaryIO, encoding: str) -> str:
         except UnicodeDecodeError as error:
             return f'line {number:,}: byte 0x{line[error.start]:02x}'
     return ''
+
+
+def _cells(line: str, delimiter: str) -> int:
+    try:
+        return len((csv_rows(line, delimiter) or [[]])[0])
+    except csv.Error:  # the quotes belong to another separator
+        return 0
+
+
+def _parquet(path: str | os.PathLike[str]) -> list[list[str]]:
+    try:
+        table = pq.read_table(path, partitioning=None)
+        columns = [list(map(_cell, column.to_pylist())) for column in table.columns]
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(f'{path} cannot be read as a Parquet table ({error}).') from error
+    return [_header(table.column_names, path), *map(list, zip(*columns, strict=True))]
+
+
+def _cell(value: Any) -> str:
+    """As text; whole numbers that a library keeps as floats, because others are missing, are whole numbers."""
+    if value is None or value != value:
+        return ''
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _header(cells: list[str], path: str | os.PathLike[str]) -> list[str]:
+    header = [trimmed(cell).lower() for cell in cells]
+    while header and not header[-1]:
+        header.pop()
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise DatasetError(f'{path} has the column {twice[0]!r} twice. Rename one of them.')
+    return header
 
 
 # --- writing

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdel.embedding.vectors import ArraySource, Vectors
-from mmdel.selection import nearest_kept as module
-from mmdel.selection.nearest_kept import nearest_kept
+from mmdel.selection import findings as module
+from mmdel.selection.findings import nearest_kept
 from mmdel.subset import Subset
 
 

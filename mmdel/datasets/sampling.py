@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mmdel.compute.cores import usable_cores
 from mmdel.errors import ConfigError, UnreadableImage
 from mmdel.images import formats
-from mmdel.images.formats.format import FrameIndex
+from mmdel.images.formats.format import FrameFormat, FrameIndex
 from mmdel.images.frame_files import INDEX_DIR, read_index
 
 _RATE = re.compile(r'(\d+(?:\.\d*)?|\.\d+)\s*fps')
@@ -105,6 +105,6 @@ def _count(path: str) -> int:
     """How many pictures an image file holds: 1 for a file that is damaged, since reading it says in what way."""
     found = formats.of(path)
     try:
-        return found.count(path) if found and found.has_frames else 1
+        return found.count(path) if isinstance(found, FrameFormat) else 1
     except UnreadableImage:
         return 1

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from mmdel.study import collect, make_plan, read_study
-from mmdel.study.paper_tables import normdel_table, paper_tables
+from mmdel.study.outputs import DONE, FAILED, Record, write_record
 from mmdel.study.plan import EVALUATE, FINETUNE, PRETRAIN, SELECT
-from mmdel.study.published import EPOCHS_4, RETENTIONS, TABLE_2, TABLE_3, TABLE_4
-from mmdel.study.records import DONE, FAILED, Record, write_record
+from mmdel.study.report.paper_tables import normdel_table, paper_tables
+from mmdel.study.report.published import EPOCHS_4, RETENTIONS, TABLE_2, TABLE_3, TABLE_4
 from mmdel.study.results import finished_row
 from mmdel.study.statistics import samples
 from mmdel.subset import size_at

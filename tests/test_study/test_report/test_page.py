@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from mmdel.study import collect, figures, make_plan, page, read_study
+from mmdel.study import collect, make_plan, read_study
+from mmdel.study.report import figures, page
 
 
 @pytest.fixture(scope='module')

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from mmdel.compute import disk_space
+from mmdel.compute import storage
 from mmdel.engine import DedupRunner
 from mmdel.errors import StoreError
 
@@ -16,21 +16,21 @@ def free(monkeypatch):
     """Sets how many bytes are free."""
 
     def pretend(nbytes):
-        monkeypatch.setattr(disk_space.shutil, 'disk_usage', lambda folder: SimpleNamespace(free=nbytes))
+        monkeypatch.setattr(storage.shutil, 'disk_usage', lambda folder: SimpleNamespace(free=nbytes))
 
     return pretend
 
 
 def test_what_has_no_room_is_refused_and_what_has_is_announced(tmp_path, free, monkeypatch):
     said: list[str] = []
-    monkeypatch.setattr(disk_space, 'print_log', lambda line, logger: said.append(line))
+    monkeypatch.setattr(storage, 'print_log', lambda line, logger: said.append(line))
     folder = tmp_path / 'not' / 'yet' / 'there'
     free(1_000_000_000)
     with pytest.raises(StoreError, match=r'results: up to 1\.5 GB will be written into .*there, where 1\.0') as caught:
-        disk_space.require(folder, 1_500_000_000, 'results')
+        storage.require_space(folder, 1_500_000_000, 'results')
     assert '--work-dir' in str(caught.value) and 'cache_dir' in str(caught.value)
-    disk_space.require(folder, 1_000_000_000, 'results')
-    disk_space.require(folder, disk_space.SAID_FROM - 1, 'results')
+    storage.require_space(folder, 1_000_000_000, 'results')
+    storage.require_space(folder, storage.SAID_FROM - 1, 'results')
     assert said == [f'results: up to 1.0 GB will be written into {folder} (1.0 GB are free).']
     assert not folder.exists()
 
@@ -39,7 +39,7 @@ def test_what_has_no_room_is_refused_and_what_has_is_announced(tmp_path, free, m
     ('nbytes', 'text'), [(0, '0 B'), (999, '999 B'), (1000, '1.0 kB'), (15_360_000_128, '15.4 GB'), (3e15, '3000.0 TB')]
 )
 def test_sizes_are_as_people_read_them(nbytes, text):
-    assert disk_space.size(nbytes) == text
+    assert storage.readable_size(nbytes) == text
 
 
 def test_a_run_ends_before_it_compares_where_its_results_have_no_room(tmp_path, free):

@@ -12,10 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmdel.errors import DatasetError
+from mmdel.errors import DatasetError, three
 from mmdel.images import keys as spelling
 from mmdel.images.formats import split_frame
-from mmdel.subset import plain_tables
+from mmdel.subset import plain_files
 from mmdel.subset.columns import SCHEMA, TOLD
 
 KEYS = ('key', 'image', 'path', 'file', 'filename', 'file_name', 'img_path')
@@ -71,7 +71,7 @@ def read_metadata(
         DatasetError: The table cannot be read, has no such columns, names no image that is there, or says two things of one
             image; or what should be a number is none.
     """
-    header, *lines = plain_tables.read_rows(path)
+    header, *lines = plain_files.read_rows(path)
     header = [_OTHER_NAMES[name] if _OTHER_NAMES.get(name, name) not in header else name for name in header]
     place = next((header.index(name) for name in KEYS if name in header), None)
     columns = tuple(name for name in TOLD if name in header)
@@ -103,8 +103,8 @@ def read_metadata(
     if len(silent) == len(images):
         raise DatasetError(
             f'{path} says nothing of any of the {len(images):,} images below {os.fspath(root)}.\n'
-            f'  the table names:  {_three(unknown) or "no image"}\n'
-            f'  the images are:   {_three(keys)}\n'
+            f'  the table names:  {three(map(repr, unknown)) or "no image"}\n'
+            f'  the images are:   {three(map(repr, keys))}\n'
             'A key is the path of an image relative to the image folder.'
         )
     name, notes = os.path.basename(os.fspath(path)), []
@@ -156,7 +156,3 @@ def _number(cell: str, name: str, key: str, path: str | os.PathLike[str]) -> int
             f'{path} says that {key} is the {name} {cell!r}; a {name} is a number: 0, 1, 2, ...'
         ) from None
     return int(cell) if cell.isdecimal() else int(number)
-
-
-def _three(names: Sequence[str]) -> str:
-    return ', '.join(map(repr, names[:3])) + (', ...' if len(names) > 3 else '')

@@ -9,8 +9,8 @@ import pytest
 
 from mmdel.errors import ConfigError
 from mmdel.study import collect, make_plan, read_study
+from mmdel.study.commands import submit
 from mmdel.study.execute import pending
-from mmdel.study.slurm import submit
 
 SBATCH = """#!/bin/sh
 n=$(($(cat "$FAKE/count") + 1)); echo $n > "$FAKE/count"

@@ -10,9 +10,9 @@ import jinja2
 
 import mmdel
 from mmdel.compute.files import write_text
-from mmdel.study import figures
-from mmdel.study.paper_tables import paper_tables
 from mmdel.study.plan import Plan
+from mmdel.study.report import figures
+from mmdel.study.report.paper_tables import paper_tables
 from mmdel.study.results import Results
 
 _PAGE = jinja2.Environment(autoescape=True).from_string(

@@ -2,7 +2,7 @@ import csv
 import io
 import re
 
-from mmdel.study.tables import Table
+from mmdel.study.report.tables import Table
 
 TABLE = Table('t', 'A & B', ('set', 'a|b %'), (('x_1', '1 ± 2'), ('<b>', '~^\\')), ('50 % note',))
 

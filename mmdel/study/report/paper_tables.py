@@ -13,10 +13,10 @@ from statistics import mean
 
 from mmdel.errors import ConfigError
 from mmdel.evaluation.normdel import alpha_sweep, as_fraction
-from mmdel.study import published
+from mmdel.study.report import published
+from mmdel.study.report.tables import Table
 from mmdel.study.results import Results
 from mmdel.study.statistics import Key, Sample, paired_bootstrap, samples
-from mmdel.study.tables import Table
 
 ALPHAS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 """Where NormDEL is shown, from the metric almost alone to the paper's."""

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from mmdel.workers import on_threads
+from mmdel.compute.cores import on_threads
 
 
 def test_error_in_a_piece__ends_the_work():
