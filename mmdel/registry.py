@@ -53,3 +53,9 @@ CLUSTERERS = _RootRegistry('clusterer', scope='mmdel', locations=['mmdel.selecti
 
 SELECTORS = _RootRegistry('selector', scope='mmdel', locations=['mmdel.selection'])
 """Vectors to a ranking: subclasses of :class:`mmdel.selection.selector.BaseSelector`."""
+
+POOLS = _RootRegistry('pool', scope='mmdel', locations=['mmdel.study'])
+"""Archives to pools: subclasses of :class:`mmdel.study.pools.drawing.BasePool`."""
+
+EVALUATIONS = _RootRegistry('evaluation', scope='mmdel', locations=['mmdel.study'])
+"""Kept images to figures: subclasses of :class:`mmdel.study.pools.evaluations.BaseEvaluation`."""

@@ -40,12 +40,15 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from mmdel.study import commands, execute, make_plan, read_study, results
+    from mmdel.study.pools.pool_study import is_pool_study
 
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 
     def say(line: str) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
+    if is_pool_study(args.config):
+        return run_pools(args, console, say)
     study = read_study(args.config, args.cfg_options, args.work_dir)
     plan = make_plan(study)
     if args.run:
@@ -74,6 +77,35 @@ def run(args: argparse.Namespace) -> int:
     if not args.collect:
         draw(plan, table, say)
     return status(table)
+
+
+def run_pools(args: argparse.Namespace, console, say) -> int:
+    """A study of pools: one process, no trainings."""
+    import pyarrow.parquet as pq
+
+    from mmdel.compute.progress import Stages
+    from mmdel.errors import ConfigError
+    from mmdel.study.pools import pool_study, pool_tables
+    from mmdel.study.report import page
+
+    if args.run or args.submit or args.collect:
+        raise ConfigError(
+            'A study of pools runs as a whole, in one process: --run, --submit and --collect are not for it.'
+        )
+    study = pool_study.read_pool_study(args.config, args.cfg_options, args.work_dir)
+    say(
+        f'{study.pools} pools x {len(study.selectors)} selectors x {len(study.budgets)} budgets; results in {study.work_dir}'
+    )
+    if args.dry_run:
+        return 0
+    if args.plot:
+        table = pq.read_table(study.work_dir / pool_study.RESULTS, schema=pool_study.SCHEMA)
+    else:
+        table = pool_study.run_pool_study(study, Stages(console), say)
+    for each in pool_tables.pool_tables(table, ()):  # the page shows the differences from the baselines, too
+        show_table(each, console)
+    say(f'tables and figures: {page.write_pool_page(study, table)}')
+    return 0
 
 
 def status(table) -> int:
@@ -110,20 +142,23 @@ def show_plan(plan, table, pending, console, args: argparse.Namespace) -> None:
 
 def show_tables(plan, table, console) -> None:
     """The rows of the selectors, and how they stand against the baselines."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from mmdel.study.report.paper_tables import paper_tables
 
     for each in paper_tables(table, plan.study.alpha, plan.study.baselines):
-        if each.name not in ('selectors', 'comparisons'):
-            continue
-        shown = Table(title=each.title, title_justify='left', caption='\n'.join(each.notes), caption_justify='left')
-        for index, name in enumerate(each.columns):
-            shown.add_column(name, justify='left' if index < each.text_columns else 'right')
-        for row in each.rows:
-            shown.add_row(*map(escape, row))
-        console.print(shown)
+        if each.name in ('selectors', 'comparisons'):
+            show_table(each, console)
+
+
+def show_table(each, console) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table(title=each.title, title_justify='left', caption='\n'.join(each.notes), caption_justify='left')
+    for index, name in enumerate(each.columns):
+        shown.add_column(name, justify='left' if index < each.text_columns else 'right')
+    for row in each.rows:
+        shown.add_row(*map(escape, row))
+    console.print(shown)
 
 
 def show_result(table, work_dir, say) -> None:

@@ -80,7 +80,10 @@ def read_metadata(
             f'{path} needs a first line that names the columns: key, and one or more of {", ".join(TOLD)}; it has '
             f'{", ".join(header) or "none"}.'
         )
-    images, known = set(keys), {*keys, *others}
+    files = (
+        frame[0] for key in keys if (frame := split_frame(key))
+    )  # a row that names a file is about all of its pictures
+    images, known = set(keys), {*keys, *others, *files}
     prefix = os.path.join(spelling.normalise(os.path.abspath(root)), '')
     rows: dict[str, dict[str, Any]] = {}
     unknown: list[str] = []

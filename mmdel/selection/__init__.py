@@ -6,10 +6,14 @@ from mmdel.selection.methods.baselines import EveryNth, RandomSelector
 from mmdel.selection.methods.coverage import Coverage
 from mmdel.selection.methods.density_quota import DensityQuota
 from mmdel.selection.methods.from_file import FromFile
+from mmdel.selection.methods.group_quota import GroupQuota
 from mmdel.selection.methods.k_center_greedy import KCenterGreedy
 from mmdel.selection.methods.kmeans_medoids import KMeansMedoids
 from mmdel.selection.methods.meddel import MedDEL
+from mmdel.selection.methods.prob_cover import ProbCover
 from mmdel.selection.methods.semdedup import SemDeDup
+from mmdel.selection.methods.typiclust import TypiClust
+from mmdel.selection.methods.zcore import ZCore
 from mmdel.selection.selector import BaseSelector, Ranking
 
 __all__ = [
@@ -20,10 +24,14 @@ __all__ = [
     'EveryNth',
     'FaissKMeans',
     'FromFile',
+    'GroupQuota',
     'KCenterGreedy',
     'KMeansMedoids',
     'MedDEL',
+    'ProbCover',
     'RandomSelector',
     'Ranking',
     'SemDeDup',
+    'TypiClust',
+    'ZCore',
 ]

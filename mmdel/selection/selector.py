@@ -24,6 +24,7 @@ from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError
 from mmdel.registry import SELECTORS
+from mmdel.similarity import nearest
 from mmdel.subset.columns import names_of
 
 
@@ -201,6 +202,14 @@ def ranking_of(order: NDArray[np.int64], **columns: Any) -> Ranking:
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     return Ranking(rank=rank, **columns)
+
+
+def fill(vectors: Vectors, chosen: NDArray[np.int64], progress: Stages = SILENT) -> NDArray[np.int64]:
+    """All rows in an order, int64 [N]: those chosen, then the others, least similar to any of these first, ties by key."""
+    rest = np.setdiff1d(np.arange(len(vectors)), chosen)
+    with progress.stage('fill', len(rest) * len(chosen), 'pairs') as tick:
+        near = nearest(vectors, [(rest, chosen)], tick).cosine[rest]
+    return np.concatenate([chosen, rest[np.lexsort((rest, near))]])
 
 
 def asked_size(size: int | None, images: int, name: str) -> int:

@@ -204,8 +204,8 @@ def read_study(path: str, options: list[str] | None = None, work_dir: str | None
         ConfigError: A key is missing, unknown or of no use; the message names it.
     """
     cfg = read_config(path, options)
-    raw = _plain(cfg)
-    raw = _filled(raw, {f'{{{name}}}': str(raw[name]) for name in PLACES if raw.get(name) is not None})
+    raw = plain_config(cfg)
+    raw = filled(raw, {f'{{{name}}}': str(raw[name]) for name in PLACES if raw.get(name) is not None})
     _known('study', raw, path)
     check_keys(raw.get('rates', {}), _RATES, 'rates', 'rates')
     for key in ('selectors', 'ratios', 'seeds', 'pretraining', 'downstream'):
@@ -259,17 +259,18 @@ def with_seed(value: Any, seed: int) -> Any:
 # --- private
 
 
-def _plain(cfg: Config) -> dict[str, Any]:
+def plain_config(cfg: Config) -> dict[str, Any]:
     """Built-in types only; names that begin with an underscore are the file's own."""
     raw: dict[str, Any] = cfg.to_dict()
     return {key: value for key, value in raw.items() if not key.startswith('_')}
 
 
-def _filled(value: Any, words: Mapping[str, str]) -> Any:
+def filled(value: Any, words: Mapping[str, str]) -> Any:
+    """The same config with words replaced in every string."""
     if isinstance(value, Mapping):
-        return {key: _filled(each, words) for key, each in value.items()}
+        return {key: filled(each, words) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_filled(each, words) for each in value)
+        return type(value)(filled(each, words) for each in value)
     if isinstance(value, str):
         for word, text in words.items():
             value = value.replace(word, text)

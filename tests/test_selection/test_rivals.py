@@ -1,17 +1,23 @@
-"""Rivals against a textbook version of themselves: k-center, medoids, density quotas, balanced trees, lists."""
+"""Rivals against a textbook version of themselves."""
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from mmdel.compute.progress import SILENT
 from mmdel.embedding.vectors import ArraySource, Vectors
-from mmdel.errors import DatasetError
+from mmdel.errors import ConfigError, DatasetError
 from mmdel.selection.balanced_kmeans import BalancedKMeans, in_turn
 from mmdel.selection.clustering import FaissKMeans
 from mmdel.selection.methods.density_quota import DensityQuota, quotas, shares, turns_by_quota
 from mmdel.selection.methods.from_file import FromFile
+from mmdel.selection.methods.group_quota import GroupQuota
 from mmdel.selection.methods.k_center_greedy import KCenterGreedy
 from mmdel.selection.methods.kmeans_medoids import KMeansMedoids
+from mmdel.selection.methods.prob_cover import ProbCover
+from mmdel.selection.methods.typiclust import TypiClust
+from mmdel.selection.methods.zcore import ZCore
+from mmdel.selection.strata import strata
 from mmdel.subset import Subset
 
 # --- k-center
@@ -226,3 +232,110 @@ def test_list__that_cannot_be_used(pool, tmp_path, text, words):
 def test_list__not_there(tmp_path):
     with pytest.raises(DatasetError, match='cannot be read'):
         FromFile(str(tmp_path / 'none.txt'))
+
+
+# --- TypiClust
+
+
+@pytest.mark.parametrize(('size', 'most', 'least'), [(1, 500, 5), (12, 500, 2), (30, 8, 3), (60, 500, 5)])
+def test_typiclust__takes_the_most_typical_of_each_cluster_in_turn(make_pool, order_of, size, most, least):
+    vectors, table = make_pool(60, seed=2, copies=False)
+    ranking = TypiClust(neighbours=4, most=most, least=least).rank(vectors, table, size)
+    label = FaissKMeans(num_clusters=min(size, most)).fit(vectors, np.arange(60)).label
+    unit = vectors.read(slice(None)).astype(np.float64)
+    clusters = sorted(
+        (np.flatnonzero(label == each).tolist() for each in set(label)), key=lambda rows: (-len(rows), rows)
+    )
+    large = [rows for rows in clusters if len(rows) > least] or clusters[:1]
+    expected = []
+    while len(expected) < size:
+        for rows in large if any(large) else clusters:
+            if rows and len(expected) < size:
+                k = min(4, len(rows) // 2)
+                distance = [sorted(np.linalg.norm(unit[rows] - unit[row], axis=1))[1 : k + 1] for row in rows]
+                expected.append(rows.pop(int(np.argmin([np.mean(each) if k else 0 for each in distance]))))
+    order = order_of(ranking)
+    assert order[:size].tolist() == expected and ranking.kept == size
+    rest = (unit[order[size:]] @ unit[expected].T).max(axis=1)
+    assert (np.diff(rest) >= -1e-6).all()
+
+
+def test_typiclust__copies_are_their_own_neighbours(order_of):
+    raw = np.repeat(np.random.default_rng(0).standard_normal((2, 8)), 30, axis=0).astype(np.float32)
+    vectors = Vectors(ArraySource(raw), [f'{i:02d}' for i in range(60)])
+    order = order_of(TypiClust().rank(vectors, pa.table({'image': [f'{i:02d}' for i in range(60)]}), 2))
+    assert {row // 30 for row in order[:2].tolist()} == {0, 1}
+
+
+# --- ProbCover
+
+
+@pytest.mark.parametrize('delta', [0.2, 0.7, 1.2, 2.0])
+def test_prob_cover__is_greedy_maximum_coverage(make_pool, cosines, order_of, delta):
+    vectors, table = make_pool(80, seed=5)
+    inside = (cosines(vectors) > np.float32(1 - delta**2 / 2)) | np.eye(80, dtype=bool)
+    covered, expected = np.zeros(80, bool), []
+    while not covered.all():
+        expected.append(int((inside & ~covered).sum(axis=1).argmax()))
+        covered |= inside[expected[-1]]
+    order = order_of(ProbCover(delta).rank(vectors, table))
+    assert order[: len(expected)].tolist() == expected and sorted(order) == list(range(80))
+
+
+def test_prob_cover__radius_is_the_largest_at_which_balls_are_pure(make_pool, cosines):
+    vectors, _ = make_pool(80, seed=6)
+    selector = ProbCover(purity=0.9, clusters=4)
+    label = FaissKMeans(num_clusters=4).fit(vectors, np.arange(80)).label
+    matrix, other = cosines(vectors), label[:, None] != label[None]
+    least, note = selector._threshold(vectors, SILENT)
+    pure = [(~(other & (matrix > each)).any(axis=1)).mean() for each in (least, np.nextafter(least, np.float32(-1)))]
+    assert pure[0] >= 0.9 > pure[1] and '90% lie in one cluster' in note
+
+
+# --- ZCore
+
+
+@pytest.mark.parametrize('neighbours', [5, 1000])
+def test_zcore__score_as_in_the_paper(make_pool, order_of, neighbours):
+    vectors, table = make_pool(40, seed=7)
+    x = vectors.read(slice(None))
+    random = np.random.default_rng(3)
+    score = random.random(40)
+    for _ in range(300):
+        some = random.choice(16, 2, replace=False)
+        point = [random.triangular(x[:, d].min(), np.median(x[:, d]), x[:, d].max()) for d in some]
+        hit = int(np.abs(x[:, some] - np.array(point)).sum(axis=1).argmin())
+        score[hit] += 1
+        away = {row: float(np.abs(x[row, some] - x[hit, some]).sum()) for row in range(40) if row != hit}
+        near = sorted(away, key=lambda row: away[row])[:neighbours]
+        if away[near[0]] == 0:
+            score[min(row for row in near if away[row] == 0)] -= 1
+        else:
+            loss = np.array([away[row] for row in near]) ** -4.0
+            score[near] -= loss / loss.sum()
+    ranking = ZCore(samples=300, neighbours=neighbours, seed=3).rank(vectors, table)
+    assert order_of(ranking).tolist() == np.argsort(-score, kind='stable').tolist()
+
+
+def test_zcore__vectors_that_do_not_differ_are_ranked_all_the_same(order_of):
+    vectors = Vectors(ArraySource(np.ones((9, 4), np.float32)), list('abcdefghi'))
+    assert sorted(order_of(ZCore().rank(vectors, pa.table({'image': list('abcdefghi')})))) == list(range(9))
+
+
+# --- quotas of groups
+
+
+def test_group_quota__every_group_gives_its_best_in_turn(make_pool, order_of):
+    vectors, table = make_pool(60, seed=8)
+    inner = order_of(KCenterGreedy().rank(vectors, table)).tolist()
+    order = order_of(GroupQuota('source', dict(type='mmdel.KCenterGreedy')).rank(vectors, table)).tolist()
+    left = [sorted(rows.tolist(), key=inner.index) for rows in strata(table, 'source')]
+    expected = []
+    while any(left):
+        expected += sorted((rows.pop(0) for rows in left if rows), key=inner.index)
+    assert order == expected
+
+
+def test_group_quota__needs_a_ranking_for_every_size():
+    with pytest.raises(ConfigError, match='KMeansMedoids has none'):
+        GroupQuota('video', dict(type='mmdel.KMeansMedoids'))

@@ -8,6 +8,14 @@ every ratio. Two things make it quick: only the nearest neighbours of each image
 and a gain is computed again only when it might be the highest, because gains never grow (Minoux, Accelerated greedy
 algorithms, 1978).
 
+With ``concave``, groups count by the square root of how well they are covered, not by their number of images:
+
+    f(S) = sum over groups g of sqrt(mean over the images i of g of max(0, highest similarity of i to an image of S))
+
+The first image of a group then gains more than further ones of a group that is well covered already, however many images that
+has: recordings that come again and again do not crowd out those that came once. A concave function of a submodular one is
+submodular (Lin and Bilmes, A class of submodular functions for document summarization, ACL 2011, section 4).
+
 The similarity is the cosine, or with ``time`` a mean of the cosine and nearness in the video: an encoder does not see all that
 frames a moment apart share. f stays monotone and submodular for any similarity.
 
@@ -27,7 +35,7 @@ from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError
 from mmdel.registry import SELECTORS
 from mmdel.selection.selector import BaseSelector, Ranking, ranking_of
-from mmdel.selection.strata import Timeline
+from mmdel.selection.strata import STRATA, Timeline, sequences, strata
 from mmdel.similarity import NeighbourGraph, nearest_neighbours, pair_cosines
 
 Rows = NDArray[np.int64]
@@ -48,28 +56,41 @@ class Coverage(BaseSelector):
         steps (int): From so many frames apart on they are not near in time. Defaults to 10.
         tail (float): p in 1 - (1 - similarity)^p, at least 1. Above 1 the images that are covered worst count more. Defaults
             to 1, the plain sum.
+        concave (str, optional): What groups are: 'video' (folder, where no video is known), or a column as in
+            :data:`~mmdel.selection.strata.STRATA`. Defaults to None: f is the sum over images.
 
     Raises:
         ConfigError: An argument is out of its range.
     """
 
-    def __init__(self, neighbours: int = 64, time: float = 0.0, steps: int = 10, tail: float = 1.0) -> None:
+    def __init__(
+        self,
+        neighbours: int = 64,
+        time: float = 0.0,
+        steps: int = 10,
+        tail: float = 1.0,
+        concave: str | None = None,
+    ) -> None:
         for name, value in (('neighbours', neighbours), ('steps', steps), ('tail', tail)):
             if not value >= 1:
                 raise ConfigError(f'{name} must be at least 1, got {value}.')
         if not 0 <= time < 1:
             raise ConfigError(f'time must be at least 0 (only cosines count) and below 1, got {time}.')
+        if concave is not None and concave not in STRATA:
+            raise ConfigError(f'concave must be one of {", ".join(STRATA)} or None, got {concave!r}.')
         self.neighbours = neighbours
         self.time = float(time)
         self.steps = steps
         self.tail = float(tail)
+        self.concave = concave
 
     def rank(self, vectors: Vectors, table: pa.Table, size: int | None = None, progress: Stages = SILENT) -> Ranking:
         """In the order of the greedy choice; images that add nothing (exact copies of others) last, by key."""
         timeline = Timeline.of(table) if self.time else None
-        if timeline is None:
+        group = None if self.concave is None else _group_of(table, self.concave)
+        if timeline is None and group is None:
             nodes, weight = _without_copies(vectors)
-        else:  # copies at different times are not the same
+        else:  # copies at different times, or in different groups, are not the same
             nodes, weight = np.arange(len(vectors)), np.ones(len(vectors), np.int64)
         with progress.stage('neighbours', len(nodes)) as tick:
             pairs = None if timeline is None else timeline.pairs(self.steps)
@@ -77,13 +98,19 @@ class Coverage(BaseSelector):
         gap = None if timeline is None else timeline.gap(graph.owner, graph.node)
         similarity = self._similarity(graph.cosine, gap)
         with progress.stage('choose', len(nodes)) as tick:
-            chosen, gain = maximise(graph, similarity, weight, tick)
+            chosen, gain = maximise(graph, similarity, weight, tick, group)
         rest = np.setdiff1d(np.arange(len(vectors)), nodes[chosen])
         gains = np.zeros(len(vectors))
         gains[nodes[chosen]] = gain
         return ranking_of(np.concatenate([nodes[chosen], rest]), gains=gains)
 
-    def objective(self, vectors: Vectors, table: pa.Table, kept: Rows, nearest: NDArray[np.float32]) -> float:
+    def config(self) -> dict[str, Any]:
+        # rankings without groups keep the name that they had before there were any
+        return {name: value for name, value in super().config().items() if name != 'concave' or value is not None}
+
+    def objective(self, vectors: Vectors, table: pa.Table, kept: Rows, nearest: NDArray[np.float32]) -> float | None:
+        if self.concave is not None:  # counts groups, not images: there is no share of all to show
+            return None
         if not self.time:
             return float(self._similarity(nearest).sum())
         # far in time only the cosine counts, so the nearest is the best of those; near in time each pair is looked at
@@ -112,6 +139,7 @@ def maximise(
     similarity: NDArray[np.float64],
     weight: NDArray[np.int64],
     tick: Tick = lambda done: None,
+    group: Rows | None = None,
 ) -> tuple[Rows, NDArray[np.float64]]:
     """Choose node after node, each time the one of highest gain, ties to the smaller; end when none gains.
 
@@ -120,25 +148,20 @@ def maximise(
         similarity (NDArray[np.float64]): [edges], at least 0.
         weight (NDArray[np.int64]): [n], how many images each node stands for.
         tick (Callable): Told the number of nodes chosen. Defaults to doing nothing.
+        group (NDArray[np.int64], optional): [n], the group of each node; the square roots of their means are summed. Defaults to
+            None, the sum over nodes.
 
     Returns:
         tuple: The nodes in the order of choice, int64 [c], and what each added, float64 [c].
     """
-    covered = np.zeros(len(weight))
-
-    def gain(node: int) -> float:
-        part = slice(graph.start[node], graph.start[node + 1])
-        near = graph.node[part]
-        # sums of one tree shrink with their terms, rounding included: a gain of before bounds the gain of now from above
-        return float((weight[near] * np.maximum(similarity[part] - covered[near], 0.0)).sum())
-
-    heap = [(-gain(node), node) for node in range(len(weight))]
+    goal = _Images(graph, similarity, weight) if group is None else _Groups(graph, similarity, weight, group)
+    heap = [(-goal.gain(node), node) for node in range(len(weight))]
     heapq.heapify(heap)
     chosen: list[int] = []
     gains: list[float] = []
     while heap:
         _, node = heap[0]
-        now = gain(node)
+        now = goal.gain(node)
         if now <= 0:
             heapq.heappop(heap)
             continue
@@ -146,13 +169,71 @@ def maximise(
         if heap[0] != (-now, node):
             continue
         heapq.heappop(heap)
-        part = slice(graph.start[node], graph.start[node + 1])
-        near = graph.node[part]
-        covered[near] = np.maximum(covered[near], similarity[part])
+        goal.choose(node)
         chosen.append(node)
         gains.append(now)
         tick(1)
     return np.array(chosen, np.int64), np.array(gains)
+
+
+class _Images:
+    """The sum over images; arguments as of :func:`maximise`."""
+
+    def __init__(self, graph: NeighbourGraph, similarity: NDArray[np.float64], weight: NDArray[np.int64]) -> None:
+        self._graph, self._similarity, self._weight = graph, similarity, weight
+        self._covered = np.zeros(len(weight))
+
+    def gain(self, node: int) -> float:
+        """What it would add."""
+        # sums of one tree shrink with their terms, rounding included: a gain of before bounds the gain of now from above
+        return float(self._rise(node)[1].sum())
+
+    def choose(self, node: int) -> None:
+        """It is among the chosen now."""
+        part = slice(self._graph.start[node], self._graph.start[node + 1])
+        near = self._graph.node[part]
+        self._covered[near] = np.maximum(self._covered[near], self._similarity[part])
+
+    def _rise(self, node: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Its neighbours, and how much better they would be covered."""
+        part = slice(self._graph.start[node], self._graph.start[node + 1])
+        near = self._graph.node[part]
+        rise = np.multiply(
+            self._weight[near], np.maximum(self._similarity[part] - self._covered[near], 0.0), dtype=np.float64
+        )
+        return near, rise
+
+
+class _Groups(_Images):
+    """The sum over groups of the square roots of their means."""
+
+    def __init__(self, graph: NeighbourGraph, similarity: NDArray[np.float64], weight: NDArray[np.int64], group: Rows):
+        super().__init__(graph, similarity, weight)
+        self._group, self._size = group, np.bincount(group, weight)
+        self._level = np.zeros(len(self._size))
+
+    def gain(self, node: int) -> float:
+        groups, rise = self._rise_of_groups(node)
+        return float((np.sqrt(self._level[groups] + rise) - np.sqrt(self._level[groups])).sum())
+
+    def choose(self, node: int) -> None:
+        groups, rise = self._rise_of_groups(node)
+        self._level[groups] += rise
+        super().choose(node)
+
+    def _rise_of_groups(self, node: int) -> tuple[Rows, NDArray[np.float64]]:
+        near, rise = self._rise(node)
+        groups, place = np.unique(self._group[near], return_inverse=True)
+        return groups, np.bincount(place, rise, len(groups)) / self._size[groups]
+
+
+def _group_of(table: pa.Table, by: str) -> Rows:
+    """The number of each row's group, int64 [N]; frames without a video go by their folder."""
+    groups = sequences(table) if by == 'video' else strata(table, by)
+    number = np.empty(len(table), np.int64)
+    for place, rows in enumerate(groups):
+        number[rows] = place
+    return number
 
 
 def _without_copies(vectors: Vectors) -> tuple[Rows, NDArray[np.int64]]:

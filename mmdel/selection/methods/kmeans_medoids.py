@@ -3,12 +3,11 @@
 import numpy as np
 import pyarrow as pa
 
-from mmdel import similarity
 from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError
 from mmdel.registry import CLUSTERERS, SELECTORS
-from mmdel.selection.selector import BaseSelector, Ranking, asked_size, ranking_of
+from mmdel.selection.selector import BaseSelector, Ranking, asked_size, fill, ranking_of
 
 
 @SELECTORS.register_module()
@@ -39,12 +38,8 @@ class KMeansMedoids(BaseSelector):
         order = np.lexsort((rows, -clustering.cosine, clustering.label))
         # the first of each cluster; clusters have no order of their own, keys have
         medoids = np.sort(order[np.r_[True, np.diff(clustering.label[order]) > 0]])
-        rest = np.setdiff1d(rows, medoids)
-        with progress.stage('fill', len(rest) * len(medoids), 'pairs') as tick:
-            nearest = similarity.nearest(vectors, [(rest, medoids)], tick).cosine[rest]
-        rest = rest[np.lexsort((rest, nearest))]
         return ranking_of(
-            np.concatenate([medoids, rest]),
+            fill(vectors, medoids, progress),
             cluster=clustering.label,
             distance=(1 - clustering.cosine).astype(np.float32),
             centroids=clustering.centroids,

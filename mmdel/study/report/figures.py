@@ -1,4 +1,4 @@
-"""Figures 3 to 6 of the paper from a results table.
+"""Figures 3 to 6 of the paper from a results table, and those of studies of pools.
 
     figure = selectors_figure(results)          # Figure 6, or None where there is nothing to draw
     save(figure, folder, 'figure_6')            # PNG and SVG; the same figure gives the same bytes
@@ -7,20 +7,24 @@ Figures 3 and 4 show one selector, as the paper does.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from mmdel.compute.files import atomic
 from mmdel.errors import MmdelError
 from mmdel.images.image_table import image_table
 from mmdel.report.plots import plot_pictures
 from mmdel.study.plan import SELECT, SUBSET, Plan
+from mmdel.study.pools.pool_tables import values_of
 from mmdel.study.results import Results
 from mmdel.study.statistics import Key, Sample, samples
 from mmdel.subset import Subset
@@ -30,6 +34,36 @@ PAIRS = 24
 
 _BARE = {'png': {'Software': None}, 'svg': {'Date': None, 'Creator': None}}
 """Metadata that would make equal figures different files."""
+
+
+def pool_figures(results: pa.Table) -> Iterator[tuple[str, str, Figure]]:
+    """One figure for each evaluation of a study of pools: name, title, means over pools with their standard error."""
+    for evaluation in dict.fromkeys(results['evaluation'].to_pylist()):
+        mine = results.filter(
+            pc.and_(pc.equal(results['evaluation'], evaluation), pc.not_equal(results['budget'], 'all'))
+        )
+        shown = list(dict.fromkeys(mine['figure'].to_pylist()))
+        figure = Figure(figsize=(4.2 * len(shown), 3.6), layout='constrained')
+        for axis, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+            lines: dict[str, list[tuple[float, NDArray[np.float64]]]] = {}
+            for (selector, budget), values in values_of(mine, evaluation, name).items():
+                lines.setdefault(selector, []).append((float(budget), 100 * values[:, 0]))
+            for place, (selector, points) in enumerate(lines.items()):
+                known = [each[~np.isnan(each)] for _, each in points]
+                mean = [each.mean() if len(each) else np.nan for each in known]
+                error = [each.std(ddof=1) / np.sqrt(len(each)) if len(each) > 1 else 0 for each in known]
+                style = dict(color=f'C{place % 10}', linestyle=('-', '--', ':')[place // 10 % 3])
+                axis.errorbar(
+                    [budget for budget, _ in points], mean, error, label=selector, marker='.', capsize=2, **style
+                )
+            axis.set_xscale('log')
+            axis.set_xticks(sorted({budget for points in lines.values() for budget, _ in points}), minor=False)
+            axis.xaxis.set_major_formatter('{x:g}')
+            axis.xaxis.set_minor_formatter('')
+            axis.set(title=name, xlabel='images chosen', ylabel='%')
+        axis.legend(fontsize=7)
+        stem = 'pools_' + '_'.join(''.join(c if c.isalnum() else ' ' for c in evaluation).lower().split())
+        yield stem, evaluation, figure
 
 
 def curves_figure(results: Results) -> Figure | None:

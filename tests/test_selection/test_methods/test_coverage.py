@@ -1,6 +1,7 @@
 """Coverage is the greedy choice of its objective: an O(n²) reference on the graph, and exact greedy on all pairs."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from mmdel.embedding.vectors import ArraySource, Vectors
@@ -65,6 +66,50 @@ def test_rank__is_the_naive_greedy_choice_on_the_graph(make_pool, cosines, order
     chosen, gains = greedy(np.where(beside, similarity_matrix(selector, matrix, table), 0))
     assert order_of(ranking)[: len(chosen)].tolist() == chosen
     np.testing.assert_allclose(ranking.gains[chosen], gains, atol=1e-9)
+
+
+def concave_greedy(similarity, groups):
+    """The same for the sum over groups of the square root of their mean."""
+    covered, chosen, gains = np.zeros(len(similarity)), [], []
+
+    def value(cover):
+        return sum(np.sqrt(cover[rows].mean()) for rows in groups)
+
+    while len(chosen) < len(similarity):
+        gain = np.array([value(np.maximum(covered, row)) for row in similarity]) - value(covered)
+        gain[chosen] = -1
+        best = int(np.flatnonzero(gain >= gain.max() - 1e-12)[0])
+        if gain[best] <= 1e-12:
+            break
+        chosen.append(best)
+        gains.append(gain[best])
+        covered = np.maximum(covered, similarity[best])
+    return chosen, gains
+
+
+@pytest.mark.parametrize(('size', 'k'), [(1, 64), (7, 3), (60, 64), (60, 5)])
+def test_rank__concave_is_the_naive_greedy_choice_of_square_roots(make_pool, cosines, order_of, size, k):
+    vectors, table = make_pool(size, seed=size, copies=False)
+    selector = Coverage(neighbours=k, concave='video')
+    ranking, matrix = selector.rank(vectors, table), cosines(vectors)
+    similarity = np.where(near_pairs(matrix, k), similarity_matrix(selector, matrix, table), 0)
+    chosen, gains = concave_greedy(similarity, sequences(table))
+    assert order_of(ranking)[: len(chosen)].tolist() == chosen
+    np.testing.assert_allclose(ranking.gains[chosen], gains, atol=1e-9)
+
+
+def test_rank__concave_takes_the_rare_group_before_more_of_a_frequent_one(order_of):
+    rng = np.random.default_rng(0)
+    scenes = rng.standard_normal((3, 64))
+    video = np.repeat([0, 1, 2], [120, 60, 2])
+    raw = (scenes[video] + 0.6 * rng.standard_normal((182, 64))).astype(np.float32)
+    images = [f'{number:03d}' for number in range(182)]
+    table = pa.table({'image': images, 'video': [f'v{each}' for each in video], 'frame': list(range(182))})
+    orders = [
+        order_of(Coverage(concave=each).rank(Vectors(ArraySource(raw), images), table)) for each in ('video', None)
+    ]
+    assert set(video[orders[0][:3]]) == {0, 1, 2}
+    assert set(video[orders[1][:3]]) == {0, 1}
 
 
 def test_rank__copies_add_nothing_and_come_last(make_pool, order_of):
