@@ -49,6 +49,11 @@ def strata(table: pa.Table, by: str) -> list[Rows]:
     return _grouped(names)
 
 
+def groups_by(table: pa.Table, by: str) -> list[Rows]:
+    """As :func:`strata`, but images without a video go by their folder; of ``by`` 'video' each group is in the order of time."""
+    return sequences(table) if by == 'video' else strata(table, by)
+
+
 def sequences(table: pa.Table) -> list[Rows]:
     """Group rows by video where it is known and by folder elsewhere, and put each group into the order of time.
 

@@ -35,7 +35,7 @@ from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError
 from mmdel.registry import SELECTORS
 from mmdel.selection.selector import BaseSelector, Ranking, ranking_of
-from mmdel.selection.strata import STRATA, Timeline, sequences, strata
+from mmdel.selection.strata import STRATA, Timeline, groups_by
 from mmdel.similarity import NeighbourGraph, nearest_neighbours, pair_cosines
 
 Rows = NDArray[np.int64]
@@ -229,9 +229,8 @@ class _Groups(_Images):
 
 def _group_of(table: pa.Table, by: str) -> Rows:
     """The number of each row's group, int64 [N]; frames without a video go by their folder."""
-    groups = sequences(table) if by == 'video' else strata(table, by)
     number = np.empty(len(table), np.int64)
-    for place, rows in enumerate(groups):
+    for place, rows in enumerate(groups_by(table, by)):
         number[rows] = place
     return number
 

@@ -10,7 +10,7 @@ from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError
 from mmdel.registry import SELECTORS
 from mmdel.selection.selector import BaseSelector, Ranking, build_selector, ranking_of
-from mmdel.selection.strata import STRATA, strata
+from mmdel.selection.strata import STRATA, groups_by
 
 
 @SELECTORS.register_module()
@@ -18,7 +18,8 @@ class GroupQuota(BaseSelector):
     """The best of every group, then the second of every group, and so on, each time in the order of the inner ranking.
 
     Args:
-        group (str): 'label', 'source', 'patient', 'video', 'centre' or 'folder'. Defaults to 'video'.
+        group (str): 'label', 'source', 'patient', 'video' (folder, where no video is known), 'centre' or 'folder'. Defaults to
+            'video'.
         selector (dict, optional): Config of the method that ranks. Defaults to None (``dict(type='mmdel.Coverage')``).
 
     Raises:
@@ -38,6 +39,6 @@ class GroupQuota(BaseSelector):
     def rank(self, vectors: Vectors, table: pa.Table, size: int | None = None, progress: Stages = SILENT) -> Ranking:
         inner = self.selector.rank(vectors, table, None, progress).rank
         turn = np.empty(len(vectors), np.int64)
-        for rows in strata(table, self.group):
+        for rows in groups_by(table, self.group):
             turn[rows[np.argsort(inner[rows])]] = np.arange(len(rows))
         return ranking_of(np.lexsort((inner, turn)))

@@ -1,16 +1,22 @@
 """A study of pools on drawn vectors whose right order is known, from its config to tables and figures."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from mmdel.study.page import write_pool_page
 
 from mmdel.errors import ConfigError
+from mmdel.registry import EVALUATIONS, POOLS
+from mmdel.selection.selector import build_selector
 from mmdel.study import read_pool_study, run_pool_study
 from mmdel.study.pools.pool_study import RESULTS
 from mmdel.study.pools.pool_tables import compare, pool_tables, values_of
+from mmdel.study.report.page import write_pool_page
+from mmdel.study.study_config import with_seed
+
+CONFIGS = Path(__file__).resolve().parents[3] / 'configs' / 'study'
 
 CONFIG = """
 work_dir = '{root}/study'
@@ -135,6 +141,14 @@ def test_tables_and_page__show_every_figure(finished):
     assert [row[0] for row in against.rows] == ['coverage', 'typical'] and '4 comparisons' in against.notes[0]
     page = write_pool_page(study, table)
     assert page.read_text().count('<img ') == 3 and page.read_text().count('<table>') == len(tables)
+
+
+@pytest.mark.parametrize('name', ['pools_wce', 'pools_loops'])
+def test_configs__are_read(name):
+    study = read_pool_study(str(CONFIGS / f'{name}.py'))
+    assert study.pools == 50 and study.baselines == ('random', 'every n-th')
+    assert all(build_selector(with_seed(config, 3)) for config in study.selectors.values())
+    assert POOLS.build(study.pool) and [EVALUATIONS.build(config) for config in study.evaluations.values()]
 
 
 @pytest.mark.parametrize(
