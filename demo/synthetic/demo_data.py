@@ -39,7 +39,7 @@ SIZE = 256
 VERSION = 1
 """Of the drawings: raised whenever the same seed gives other bytes."""
 STAMP = '.synthetic.json'
-RUBBISH = {'black': 50, 'washed_out': 50, 'blurred': 30, 'text': 120}
+JUNK = {'black': 50, 'washed_out': 50, 'blurred': 30, 'text': 120}
 """Within the clips, one of the kind on so many good frames."""
 REPORT_CARDS, COPIES = 120, 15
 """Beside the clips, one on so many good frames."""
@@ -230,7 +230,7 @@ def _shot_lists(rng: np.random.Generator, clips: int, frames: int) -> list[list[
     ends = np.cumsum(rng.uniform(0.4, 2.0, clips))
     lengths = 1 + np.diff(np.floor(ends / ends[-1] * (frames - clips) + 1e-6), prepend=0).astype(int)
     lists = [['frame'] * length for length in lengths]
-    for kind, on_frames in RUBBISH.items():
+    for kind, on_frames in JUNK.items():
         for _ in range(max(1, frames // on_frames)):
             shots = lists[rng.integers(clips)]
             shots.insert(rng.integers(len(shots) + 1), kind)

@@ -16,7 +16,7 @@ from mmdel.errors import DatasetError, three
 from mmdel.images import keys as spelling
 from mmdel.images.formats import split_frame
 from mmdel.subset import plain_files
-from mmdel.subset.columns import SCHEMA, TOLD
+from mmdel.subset.columns import METADATA, SCHEMA
 
 KEYS = ('key', 'image', 'path', 'file', 'filename', 'file_name', 'img_path')
 """Names of the column that names the image; the first of them that is there counts."""
@@ -36,7 +36,7 @@ class MetadataTable:
 
     Args:
         rows (Mapping[str, Mapping]): What it says of each key that it names and that is there; of a video that is its frames.
-        columns (tuple[str, ...]): Which of :data:`~mmdel.subset.columns.TOLD` it has.
+        columns (tuple[str, ...]): Which of :data:`~mmdel.subset.columns.METADATA` it has.
         notes (tuple[str, ...]): What a person should know of it.
     """
 
@@ -62,7 +62,7 @@ def read_metadata(
 
     Args:
         path (str): CSV, TSV or Parquet with a header: one of :data:`KEYS`, and some of
-            :data:`~mmdel.subset.columns.TOLD`; other columns are left alone.
+            :data:`~mmdel.subset.columns.METADATA`; other columns are left alone.
         root (str): The folder that keys are relative to.
         keys (Sequence[str]): The images.
         others (Iterable[str]): Keys that a row may also name: of videos, and of files that cannot be used.
@@ -74,10 +74,10 @@ def read_metadata(
     header, *lines = plain_files.read_rows(path)
     header = [_OTHER_NAMES[name] if _OTHER_NAMES.get(name, name) not in header else name for name in header]
     place = next((header.index(name) for name in KEYS if name in header), None)
-    columns = tuple(name for name in TOLD if name in header)
+    columns = tuple(name for name in METADATA if name in header)
     if place is None or not columns:
         raise DatasetError(
-            f'{path} needs a first line that names the columns: key, and one or more of {", ".join(TOLD)}; it has '
+            f'{path} needs a first line that names the columns: key, and one or more of {", ".join(METADATA)}; it has '
             f'{", ".join(header) or "none"}.'
         )
     files = (
@@ -115,7 +115,7 @@ def read_metadata(
         notes.append(f'{name} says nothing of {len(silent):,} of {len(images):,} images, first {silent[0]}')
     if unknown:
         notes.append(f'{len(unknown):,} rows of {name} name no image that is there, first {unknown[0]!r}')
-    ignored = [each for place_, each in enumerate(header) if place_ != place and each not in TOLD and each]
+    ignored = [each for place_, each in enumerate(header) if place_ != place and each not in METADATA and each]
     if ignored:
         notes.append(f'columns of {name} that are not used: {", ".join(ignored)}')
     return MetadataTable(rows, columns, tuple(notes))

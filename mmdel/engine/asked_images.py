@@ -28,7 +28,7 @@ from mmdel.images import formats
 from mmdel.images.archives import ARCHIVE_SUFFIXES, FOREIGN_ARCHIVES, is_archive, open_source
 from mmdel.images.file_source import Source
 from mmdel.images.formats import FOREIGN, IMAGE, ending_of, kind_by_first_bytes
-from mmdel.images.left_out import is_rubbish
+from mmdel.images.left_out import is_junk
 from mmdel.subset import plain_files
 
 ARCHIVES = Path('work_dirs/.archives')
@@ -197,7 +197,7 @@ def _matches(pattern: str) -> list[str]:
     """What a pattern matches, without what systems leave behind."""
     fixed = re.split(r'[*?\[]', pattern)[0].rpartition('/')[0]
     found = glob.glob(pattern, recursive=True)
-    return sorted(path for path in found if not any(map(is_rubbish, path[len(fixed) :].split('/'))))
+    return sorted(path for path in found if not any(map(is_junk, path[len(fixed) :].split('/'))))
 
 
 def _outermost(paths: Sequence[str]) -> list[str]:

@@ -23,7 +23,7 @@ from mmdel.images import keys
 from mmdel.report.names import shown
 from mmdel.similarity import canonical_cosine
 from mmdel.subset import effective_eta
-from mmdel.subset.columns import TOLD
+from mmdel.subset.columns import METADATA
 
 BLOCK = 4096
 """Vectors read at a time."""
@@ -134,7 +134,7 @@ def _row(run: FinishedRun, key: str) -> dict[str, Any]:
 
 
 def _about(row: dict[str, Any]) -> list[str]:
-    parts = [f'{name}: {shown(str(row[name]))}' for name in TOLD if row[name] not in (None, '')]
+    parts = [f'{name}: {shown(str(row[name]))}' for name in METADATA if row[name] not in (None, '')]
     if row['width'] is not None and row['height'] is not None:
         parts.append(f'{row["width"]} x {row["height"]} pixels' + (f', {row["bytes"]:,} bytes' if row['bytes'] else ''))
     return parts

@@ -23,7 +23,7 @@ from typing import IO, Any
 from mmdel.errors import UnreadableImage
 from mmdel.images import keys
 from mmdel.images.file_source import DAMAGE, FolderSource, Member, Source, words
-from mmdel.images.left_out import is_rubbish
+from mmdel.images.left_out import is_junk
 
 MAX_MEMBER_BYTES = 64 << 30
 """No file of the catalogue is near this size: the longest capsule video takes some gigabytes."""
@@ -75,7 +75,7 @@ class ZipSource(_Archive):
         for order, info in enumerate(sorted(infos, key=lambda info: info.header_offset)):
             name = info.filename.replace('\\', '/')
             mode = info.external_attr >> 16
-            if info.is_dir() or any(map(is_rubbish, name.split('/'))):
+            if info.is_dir() or any(map(is_junk, name.split('/'))):
                 continue
             problem = _name_problem(name) or _size_problem(info.file_size, info.compress_size)
             if not problem and mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
@@ -105,7 +105,7 @@ class TarSource(_Archive):
         try:
             for order, info in enumerate(self._archive):
                 name = info.name.replace('\\', '/')
-                if info.isdir() or any(map(is_rubbish, name.split('/'))):
+                if info.isdir() or any(map(is_junk, name.split('/'))):
                     continue
                 problem = _name_problem(name) or _size_problem(info.size, size)
                 if not problem and not (info.isreg() and info.sparse is None):

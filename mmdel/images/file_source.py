@@ -15,7 +15,7 @@ from mmdel.compute import storage
 from mmdel.compute.files import FileState
 from mmdel.errors import StorageError, UnreadableImage
 from mmdel.images import keys
-from mmdel.images.left_out import is_rubbish
+from mmdel.images.left_out import is_junk
 
 DAMAGE = (
     OSError,
@@ -171,7 +171,7 @@ class FolderSource(Source):
 
     def _take(self, entry: os.DirEntry[str], inside: str, members: list[Member]) -> str | None:
         path = inside + entry.name
-        if is_rubbish(entry.name):
+        if is_junk(entry.name):
             return None
         try:
             if storage.patiently(entry.path, entry.is_dir):

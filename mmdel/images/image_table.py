@@ -23,12 +23,16 @@ from mmdel.images import keys, wrappers
 from mmdel.subset import columns
 
 SCHEMA = pa.schema(
-    [('image', pa.string()), ('path', pa.string()), *((name, columns.SCHEMA.field(name).type) for name in columns.TOLD)]
+    [
+        ('image', pa.string()),
+        ('path', pa.string()),
+        *((name, columns.SCHEMA.field(name).type) for name in columns.METADATA),
+    ]
 )
 
 _ITEM = SCHEMA.remove(0).append(pa.field('mask', pa.string()))
 _ROWS = _ITEM.insert(0, SCHEMA.field('image'))
-_KINDS = {name: int if pa.types.is_integer(SCHEMA.field(name).type) else str for name in columns.TOLD}
+_KINDS = {name: int if pa.types.is_integer(SCHEMA.field(name).type) else str for name in columns.METADATA}
 
 
 class Files(Mapping[str, str]):

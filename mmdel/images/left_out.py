@@ -1,6 +1,6 @@
 """What in a folder is no picture of the pool, by names alone: what systems leave behind, what a person excludes, and masks.
 
-    is_rubbish('@eaDir')            # True
+    is_junk('@eaDir')            # True
     exclude = Exclusion(['old/', '*_overlay.png', '!keep_overlay.png'])
     exclude.pattern('a/old/')       # 'old/'
     exclude.pattern('a/1.jpg')      # None
@@ -27,7 +27,7 @@ from pathspec import GitIgnoreSpec
 
 from mmdel.errors import ConfigError
 
-_RUBBISH = re.compile(
+_JUNK = re.compile(
     # macOS and Windows
     r'__macosx|network trash folder|temporary items|thevolumesettingsfolder|icon\r'
     r'|(?:eh)?thumbs(?:_vista)?\.db(?:[:.].*)?|desktop\.ini|\$recycle\.bin|recycler|system volume information|found\.\d{3}'
@@ -129,9 +129,9 @@ def find_masks(folders: Mapping[str, Sequence[str]], given: Sequence[str] = ()) 
     return MaskFiles(frozenset(files), tuple(sorted(places)), dict(sorted(doubtful.items())))
 
 
-def is_rubbish(name: str) -> bool:
+def is_junk(name: str) -> bool:
     """Whether a file or folder is hidden or what systems leave behind, and so no part of any dataset."""
-    return (name.startswith('.') and name not in ('.', '..')) or _RUBBISH.fullmatch(name) is not None
+    return (name.startswith('.') and name not in ('.', '..')) or _JUNK.fullmatch(name) is not None
 
 
 class Exclusion:

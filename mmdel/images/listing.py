@@ -26,9 +26,9 @@ from mmdel.errors import DatasetError, counted
 from mmdel.images import formats, keys
 from mmdel.images.file_source import walk
 from mmdel.images.formats import FOREIGN, IMAGE, PACKED, ending_of, kind_by_first_bytes
-from mmdel.images.left_out import Exclusion, find_masks, is_rubbish
+from mmdel.images.left_out import Exclusion, find_masks, is_junk
 
-RUBBISH = 'hidden, or left behind by a system'
+JUNK = 'hidden, or left behind by a system'
 LOOP = 'a link back to a folder above'
 MASK = 'mask of an image beside it'
 OTHER = 'no image: '
@@ -244,12 +244,12 @@ class _Walk:
             common = sorted(others.items(), key=lambda item: (-item[1], item[0]))
             kinds = ', '.join(f'{number} {kind}' for kind, number in common)
             notes.append(f'{counted(sum(others.values()), "file")} with other endings ignored ({kinds})')
-        if rubbish := self.skipped.get(RUBBISH):
-            named = Counter(_rubbish_name(path) for path in rubbish)
+        if junk := self.skipped.get(JUNK):
+            named = Counter(_junk_name(path) for path in junk)
             names = _examples(
                 [keys.normalise(name) for name, _ in sorted(named.items(), key=lambda item: (-item[1], item[0]))]
             )
-            notes.append(f'{self._number(rubbish)} hidden or left behind by a system, ignored ({names})')
+            notes.append(f'{self._number(junk)} hidden or left behind by a system, ignored ({names})')
         if loops := self.skipped.get(LOOP):
             notes.append(f'{counted(len(loops), "folder link")} back to a folder above not followed')
         return tuple(notes)
@@ -275,8 +275,8 @@ class _Walk:
         except OSError:  # a link that leads to itself
             folder = whole = False
         image = image and not folder
-        if name[0] == '.' or (not image and is_rubbish(name)):
-            self._pass(entry, path, folder, RUBBISH)
+        if name[0] == '.' or (not image and is_junk(name)):
+            self._pass(entry, path, folder, JUNK)
             return None
         if self.exclude and (pattern := self.exclude.pattern(f'{path}/' if folder else path)):
             self._pass(entry, path, folder, EXCLUDED + pattern)
@@ -358,7 +358,7 @@ def _skipped_key(path: str) -> str:
     return keys.normalise(path) + '/' * path.endswith('/')
 
 
-def _rubbish_name(path: str) -> str:
+def _junk_name(path: str) -> str:
     name = path.rstrip('/').rpartition('/')[2]
     return '._*' if name.startswith('._') else name
 

@@ -78,7 +78,7 @@ def names_of(*sources: str) -> tuple[str, ...]:
 
 SCHEMA = pa.schema([(column.name, column.type) for column in COLUMNS])
 
-TOLD = names_of('dataset')[1:]
+METADATA = names_of('dataset')[1:]
 """What a dataset tells of an image besides its key."""
 
 NOTED = pa.schema([*map(SCHEMA.field, names_of('file')), ('sharpness', pa.float64())])

@@ -3,9 +3,9 @@ import subprocess
 import pytest
 
 from mmdel.errors import ConfigError
-from mmdel.images.left_out import Exclusion, find_masks, is_rubbish
+from mmdel.images.left_out import Exclusion, find_masks, is_junk
 
-RUBBISH = [
+JUNK = [
     '@eaDir', '.Trash', '.Trash-1000', '#recycle', '@Recycle', 'lost+found', '__MACOSX', 'Thumbs.db', 'THUMBS.DB', 'ehthumbs.db',
     'desktop.ini', '._a.jpg', '.DS_Store', '$RECYCLE.BIN', '.snapshot', '~snapshot', '#snapshot', '.thumbnails', 'found.000',
     'a.jpg~', '~$a.docx', 'a.jpg@SynoEAStream', '.git', 'System Volume Information', 'Network Trash Folder',
@@ -91,16 +91,16 @@ def test_share__decides():
     assert len(find_masks({**images, 'masks/': [f'{number}.png' for number in range(3, 13)]}).files) == 10
 
 
-@pytest.mark.parametrize('name', RUBBISH)
-def test_rubbish__of_systems(name):
-    assert is_rubbish(name)
+@pytest.mark.parametrize('name', JUNK)
+def test_junk__of_systems(name):
+    assert is_junk(name)
 
 
 @pytest.mark.parametrize(
     'name', ['a.jpg', '_a.jpg', 'Thumbs', 'recycling', 'eaDir', 'snapshot', 'study~', '$1.png', '#1.png', '@1.jpg']
 )
-def test_rubbish__is_no_name_that_people_give(name):
-    assert not is_rubbish(name)
+def test_junk__is_no_name_that_people_give(name):
+    assert not is_junk(name)
 
 
 PATHS = [
