@@ -31,5 +31,5 @@ evaluations = {
     '_delete_': True,
     'patients': dict(type='mmdel.RareEvents', group='patient'),
     'label budget': dict(type='mmdel.LabelBudget', group='patient'),
-    'coverage': dict(type='mmdel.FeatureCoverage', group='patient'),
+    'coverage by pixels': dict(type='mmdel.FeatureCoverage', group='patient', judge='pixels'),
 }

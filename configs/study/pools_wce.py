@@ -52,9 +52,10 @@ selectors = {
     'quota by scene': dict(type='mmdel.GroupQuota', group='video', selector=_coverage),
     'oracle: quota by label': dict(type='mmdel.GroupQuota', group='label', selector=_coverage),
 }
+judges = {'pixels': dict(type='mmdel.PixelEmbedder')}  # an encoder that does not choose
 evaluations = {
     'rare events': dict(type='mmdel.RareEvents', classes=('bleeding',)),
     'label budget': dict(type='mmdel.LabelBudget'),
-    'coverage': dict(type='mmdel.FeatureCoverage'),
+    'coverage by pixels': dict(type='mmdel.FeatureCoverage', judge='pixels'),
 }
 baselines = ('random', 'every n-th')

@@ -6,11 +6,11 @@
 The keys of the file:
 
     archive = dict(config='../meddel_eta08.py', options={'center': True})   # images, and the encoder that chooses
-    judge = dict(type='mmdel.ViTEmbedder', ...)      # another encoder, that judges
+    judges = {'pixels': dict(type='mmdel.PixelEmbedder')}   # other encoders, that judge where an evaluation names them
     pool = dict(type='mmdel.GroupPool', size=1000)   # how pools are drawn
     pools, budgets = 50, (20, 40, 80)                # how many, and images to choose; below 1, a share of the pool
     selectors = {'random': dict(type='mmdel.RandomSelector', seed='{seed}')}
-    evaluations = {'events': dict(type='mmdel.RareEvents')}
+    evaluations = {'events': dict(type='mmdel.RareEvents'), 'coverage': dict(type='mmdel.FeatureCoverage', judge='pixels')}
     baselines = ('random',)
 
 ``'{seed}'`` is the number of the pool. What a pool gives is kept when it is done, so that a study that was stopped goes on; its
@@ -46,6 +46,7 @@ from mmdel.study.pools.drawing import BasePool, with_scenes
 from mmdel.study.pools.evaluations import Archive, BaseEvaluation, Resample
 from mmdel.study.study_config import PLACES, Recipe, filled, plain_config, with_seed
 from mmdel.subset import size_at
+from mmdel.subset.columns import METADATA
 
 VERSION = 1
 """Of what a pool gives; raised when the same config gives other figures."""
@@ -72,7 +73,7 @@ _KEYS: dict[str, Any] = {
     'data_root': str | None,
     'weights': str | None,
     'archive': dict,
-    'judge': dict | None,
+    'judges': dict[str, dict],
     'scenes': dict | None,
     'pool': dict,
     'pools': int,
@@ -92,7 +93,8 @@ class PoolStudy:
         name (str): The stem of the config's file.
         work_dir (Path): Where everything goes.
         archive (Recipe): The dedup config whose dataset and encoder pools are drawn from.
-        judge (dict, optional): The encoder that judges; None is the one that chooses.
+        judges (dict[str, dict]): Further encoders by name; an evaluation with ``judge`` has the features of that one, and any
+            other one those of the encoder that chooses.
         scenes (dict, optional): Arguments of :func:`~mmdel.study.pools.drawing.with_scenes`.
         pool (dict): Config of the pools.
         pools (int): How many are drawn.
@@ -106,7 +108,7 @@ class PoolStudy:
     name: str
     work_dir: Path
     archive: Recipe
-    judge: dict[str, Any] | None
+    judges: dict[str, dict[str, Any]]
     scenes: dict[str, int] | None
     pool: dict[str, Any]
     pools: int
@@ -144,13 +146,19 @@ def read_pool_study(path: str, options: list[str] | None = None, work_dir: str |
     for name in baselines:
         if name not in raw['selectors']:
             raise ConfigError(f'baselines names {name!r}, and there are: {", ".join(raw["selectors"])}.')
+    judges = raw.get('judges', {})
+    for name, config in raw['evaluations'].items():
+        if config.get('judge') is not None and config['judge'] not in judges:
+            raise ConfigError(
+                f'evaluations[{name!r}].judge names {config["judge"]!r}, and there are: {", ".join(judges)}.'
+            )
     archive = raw['archive']
     check_keys(archive, ('config', 'options'), 'archive', 'archive')
     return PoolStudy(
         name=Path(path).stem,
         work_dir=Path(work_dir or raw.get('work_dir') or Path('work_dirs', 'study', Path(path).stem)),
         archive=Recipe(Path(path).parent / archive.get('config', ''), dict(archive.get('options', {}))),
-        judge=raw.get('judge'),
+        judges=dict(raw.get('judges', {})),
         scenes=raw.get('scenes'),
         pool=raw['pool'],
         pools=raw['pools'],
@@ -172,42 +180,59 @@ def run_pool_study(
     """
     pool, evaluations = _built(POOLS, 'pool', study.pool), {}
     for name, config in study.evaluations.items():
-        evaluations[name] = _built(EVALUATIONS, f'evaluations[{name!r}]', config)
+        own = {key: value for key, value in config.items() if key != 'judge'}
+        evaluations[name] = _built(EVALUATIONS, f'evaluations[{name!r}]', own)
     for config in study.selectors.values():
         build_selector(with_seed(config, 0))
-    archive, raw, center, about = _archive(study, progress)
+    material = _material(study, progress)
+    digest = hashlib.sha256(json.dumps(material.about, sort_keys=True).encode()).hexdigest()
     parts = []
     with progress.stage('pools', study.pools, 'pools') as tick:
         for number in range(study.pools):
-            path = study.work_dir / 'pools' / f'{number:04d}-{_digest(about)[:12]}.parquet'
+            path = study.work_dir / 'pools' / f'{number:04d}-{digest[:12]}.parquet'
             if not path.is_file():
-                found = _one_pool(study, number, archive, raw, center, pool, evaluations)
+                found = _one_pool(study, number, material, pool, evaluations)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with atomic(path) as other:
                     pq.write_table(found, other)
             parts.append(pq.read_table(path, schema=SCHEMA))
             tick(1)
-    table = pa.concat_tables(parts).replace_schema_metadata({'study': json.dumps(about, sort_keys=True)})
+    table = pa.concat_tables(parts).replace_schema_metadata({'study': json.dumps(material.about, sort_keys=True)})
     with atomic(study.work_dir / RESULTS) as other:
         pq.write_table(table, other)
     say(f'{study.pools} pools, {len(table):,} figures: {study.work_dir / RESULTS}')
     return table
 
 
+@dataclass(frozen=True)
+class _Material:
+    """What pools are drawn from, and judged by.
+
+    Args:
+        archives (dict[str | None, Archive]): By the name of the judge; None is the encoder that chooses.
+        raw (NDArray[np.float32]): [N, D], its vectors.
+        center (bool): Whether they are centred before methods see them.
+        about (dict): All that decides the figures of a pool.
+    """
+
+    archives: dict[str | None, Archive]
+    raw: NDArray[np.float32]
+    center: bool
+    about: dict[str, Any]
+
+
 def _one_pool(
-    study: PoolStudy,
-    number: int,
-    archive: Archive,
-    raw: NDArray[np.float32],
-    center: bool,
-    drawing: BasePool,
-    evaluations: Mapping[str, BaseEvaluation],
+    study: PoolStudy, number: int, material: _Material, drawing: BasePool, evaluations: Mapping[str, BaseEvaluation]
 ) -> pa.Table:
-    pool = drawing.draw(archive.table, np.random.default_rng((number, 0)))
-    table = pool.table(archive.table)
-    source = ArraySource(pool.vectors(raw, np.random.default_rng((number, 1))))
-    vectors = Vectors(source, table['image'], center)
-    sizes = {f'{budget:g}': budget if budget >= 1 else size_at(budget, len(vectors)) for budget in study.budgets}
+    known = material.archives[None].table
+    pool = drawing.draw(known, np.random.default_rng((number, 0)))
+    table = pool.table(known)
+    source = ArraySource(pool.vectors(material.raw, np.random.default_rng((number, 1))))
+    vectors = Vectors(source, table['image'], material.center)
+    sizes = {str(budget): int(budget) if budget >= 1 else size_at(budget, len(vectors)) for budget in study.budgets}
+    if max(sizes.values()) > len(vectors):
+        raise ConfigError(f'budgets: pool {number} has {len(vectors):,} images, fewer than {max(sizes.values()):,}.')
+    judges = {name: material.archives[config.get('judge')] for name, config in study.evaluations.items()}
     rows: list[dict[str, Any]] = []
     resample = {name: Resample((number, place), study.draws) for place, name in enumerate(evaluations)}
     for selector, config in study.selectors.items():
@@ -215,13 +240,14 @@ def _one_pool(
         order = None
         for budget, size in sizes.items():
             if order is None or method.recut == 'none':
-                order = np.argsort(method.rank(vectors, table, int(size)).rank)
+                order = np.argsort(method.rank(vectors, table, size).rank)
             for name, evaluation in evaluations.items():
-                figures = evaluation.judge(archive, pool, order[: int(size)], resample[name])
-                rows += _rows(number, selector, budget, int(size), name, figures)
+                figures = evaluation.judge(judges[name], pool, order[:size], resample[name])
+                rows += _rows(number, selector, budget, size, name, figures)
         if method.recut != 'none' and order is not None:
             for name, evaluation in evaluations.items():
-                rows += _rows(number, selector, 'all', len(order), name, evaluation.judge_ranking(archive, pool, order))
+                figures = evaluation.judge_ranking(judges[name], pool, order)
+                rows += _rows(number, selector, 'all', len(order), name, figures)
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
@@ -232,40 +258,38 @@ def _rows(
     return [dict(about, figure=name, value=float(each[0]), redrawn=each[1:].tolist()) for name, each in figures.items()]
 
 
-def _archive(study: PoolStudy, progress: Stages) -> tuple[Archive, NDArray[np.float32], bool, dict[str, Any]]:
-    """The archive, raw vectors of the encoder that chooses, whether they are centred, and all that decides the figures."""
+def _material(study: PoolStudy, progress: Stages) -> _Material:
     cfg = read_config(str(study.archive.path))
     merge_values(cfg, study.archive.options, 'archive.options')
     cfg.selector = cfg.get('selector') or dict(type='mmdel.Coverage')
     check_dedup_config({**cfg, 'work_dir': str(study.work_dir)})
     init_default_scope(cfg.get('default_scope') or 'mmpretrain')
     images = image_table(build_part('dataset', cfg.dataset))
-    chooses = embed_images(images, build_part('embedder', cfg.embedder), cfg.cache_dir, progress=progress)
-    judges = chooses
-    if study.judge is not None:
-        judges = embed_images(images, build_part('embedder', study.judge), cfg.cache_dir, progress=progress)
-    if judges.table['image'] != chooses.table['image']:
-        raise ConfigError('The encoder that chooses and the one that judges cannot read the same images.')
-    table = chooses.table
-    if study.scenes is not None:
-        table = with_scenes(table, **study.scenes)
-    raw = chooses.source.read(slice(0, len(table))).astype(np.float32)
-    # features are centred over the archive: what all images have in common tells none from another
-    unit = Vectors(judges.source, table['image'], center=True)
-    about = {
+    embedded = {
+        name: embed_images(images, build_part('embedder', config), cfg.cache_dir, progress=progress)
+        for name, config in [(None, cfg.embedder), *study.judges.items()]
+    }
+    own = embedded[None]
+    table = own.table if study.scenes is None else with_scenes(own.table, **study.scenes)
+    archives: dict[str | None, Archive] = {}
+    about: dict[str, Any] = {
         'mmdel': mmdel.__version__,
         'version': VERSION,
-        'archive': hashlib.sha256('\n'.join(table['image'].to_pylist()).encode()).hexdigest(),
-        'chooses': [chooses.fingerprint, Vectors(chooses.source, table['image']).digest],
-        'judges': [judges.fingerprint, unit.digest],
         'center': bool(cfg.get('center')),
-        **{name: getattr(study, name) for name in ('scenes', 'pool', 'budgets', 'draws', 'selectors', 'evaluations')},
+        'encoders': [],
     }
-    return Archive(table, unit.read(slice(0, len(table)))), raw, about['center'], about
-
-
-def _digest(about: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    for name, each in embedded.items():
+        if each.table['image'] != own.table['image']:
+            raise ConfigError(f'judges[{name!r}] cannot read the same images as the encoder that chooses.')
+        # features are centred over the archive: what all images have in common tells none from another
+        unit = Vectors(each.source, table['image'], center=True)
+        archives[name] = Archive(table, unit.read(slice(0, len(table))))
+        about['encoders'].append([name, each.fingerprint, unit.digest])
+    known = json.dumps(table.select(['image', *METADATA]).to_pydict())
+    about['archive'] = hashlib.sha256(known.encode()).hexdigest()
+    about |= {name: getattr(study, name) for name in ('scenes', 'pool', 'budgets', 'draws', 'selectors', 'evaluations')}
+    raw = own.source.read(slice(0, len(table))).astype(np.float32)
+    return _Material(archives, raw, about['center'], about)
 
 
 def _built(registry: Any, where: str, config: Mapping[str, Any]) -> Any:

@@ -29,9 +29,10 @@ selectors = {{
     'coverage': dict(type='mmdel.Coverage', neighbours=16),
     'typical': dict(type='mmdel.TypiClust'),
 }}
+judges = {{'hash': dict(type='mmdel.HashEmbedder')}}
 evaluations = {{
     'events': dict(type='mmdel.RareEvents', classes=('b',)),
-    'coverage': dict(type='mmdel.FeatureCoverage'),
+    'coverage': dict(type='mmdel.FeatureCoverage', judge='hash'),
     'labels': dict(type='mmdel.LabelBudget'),
 }}
 baselines = ('random',)
@@ -128,7 +129,7 @@ def test_run__another_question_asks_every_pool_again(archive, finished, tmp_path
 def test_results__say_what_decided_them(finished):
     study, _ = finished
     about = json.loads(pq.read_schema(study.work_dir / RESULTS).metadata[b'study'])
-    assert about['pool'] == study.pool and about['selectors'] == study.selectors and about['chooses'][0]['type']
+    assert about['pool'] == study.pool and about['selectors'] == study.selectors and about['encoders'][0][1]['type']
 
 
 def test_tables_and_page__show_every_figure(finished):
@@ -148,7 +149,7 @@ def test_configs__are_read(name):
     study = read_pool_study(str(CONFIGS / f'{name}.py'))
     assert study.pools == 50 and study.baselines == ('random', 'every n-th')
     assert all(build_selector(with_seed(config, 3)) for config in study.selectors.values())
-    assert POOLS.build(study.pool) and [EVALUATIONS.build(config) for config in study.evaluations.values()]
+    assert POOLS.build(study.pool) and all(EVALUATIONS.get(config['type']) for config in study.evaluations.values())
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,8 @@ def test_configs__are_read(name):
         (['pool.nonsense=1'], 'nonsense'),
         (['evaluations.events.type=mmdel.Nothing'], 'no such evaluation'),
         (['baselines=[nobody]'], 'nobody'),
-        (['judges.type=x'], 'judges'),
+        (['evaluations.coverage.judge=nobody'], 'nobody'),
+        (['budgets=[1000]'], 'has 240 images'),
     ],
 )
 def test_config__says_which_key_is_wrong(archive, tmp_path, options, words):
