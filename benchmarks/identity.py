@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from mmdel.embedding.identical_files import READERS, contents_of, unchanged
+from mmdel.embedding.content_check import READERS, contents_of, unchanged
 from mmdel.embedding.reader import file_state
 from mmdel.embedding.store import ROWS, STATE
 

@@ -1,7 +1,8 @@
 """What a person did wrong, as types; and how their messages count and give examples.
 
 Every message says what was wrong, with which file or key, and what to do next. The tools print the message without a
-traceback and exit with status 2; anything that is not an :class:`MmdelError` is a bug of ours and keeps its traceback.
+traceback and exit with status 2 (:mod:`mmdel.compute.exits`); anything that is not an :class:`MmdelError` is a bug of ours and
+keeps its traceback.
 """
 
 from collections.abc import Iterable

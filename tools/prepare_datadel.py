@@ -80,7 +80,7 @@ def load(args: argparse.Namespace) -> int:
 
     from mmdel.compute.progress import Stages
     from mmdel.datadel.catalog import find
-    from mmdel.datadel.download import download, size_of
+    from mmdel.datadel.fetch import download, size_of
     from mmdel.errors import ConfigError
 
     entry = find(args.download)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mmdel.compute import storage
 from mmdel.datadel.catalog import CATALOG
 from mmdel.datasets import metadata_table
-from mmdel.datasets.sampling import FrameStep, list_frames
+from mmdel.datasets.video_frames import FrameStep, list_frames
 from mmdel.errors import ConfigError, DatasetError, UnreadableImage, counted
 from mmdel.images import formats, keys
 from mmdel.images.formats import frame_path, is_video, split_frame

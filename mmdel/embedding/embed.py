@@ -31,8 +31,8 @@ from mmdel.compute import sharing, storage
 from mmdel.compute.blocks import give_back, values
 from mmdel.compute.files import FileState
 from mmdel.compute.progress import SILENT, Stages, Tick
+from mmdel.embedding.content_check import contents_of, first_identical, unchanged
 from mmdel.embedding.embedders.base_embedder import BaseEmbedder
-from mmdel.embedding.identical_files import contents_of, first_identical, unchanged
 from mmdel.embedding.reader import Batch, FileNote, file_state, read_batches
 from mmdel.embedding.replicas import Made, embed_batches
 from mmdel.embedding.store import ROWS, SHARED, STATE, UNKNOWN, EmbeddingStore

@@ -10,9 +10,9 @@ A store is a folder ``<name>-<digest of the fingerprint>``: what vectors depend 
 never meet old vectors. A shard is two files: ``shard-000000.npy`` with the raw float32 vectors, and ``shard-000000.parquet``
 with a row for each image, which is written last, carries the digest of the first, and so commits both. A row is found
 by absolute path, and says by what the file is known to be as it was (:mod:`mmdel.compute.files`) and what it held. A later
-row for a path replaces an earlier one. A vector belongs to contents: a row can name them instead of a vector
-(:data:`SHARED`), and then has that of a row that holds them, too. A damaged shard is dropped with a warning, and its images are
-missing again.
+row for a path replaces an earlier one. A vector belongs to contents (:mod:`.content_check`): a row can name them instead of a
+vector (:data:`SHARED`), and then has that of a row that holds them, too. A damaged shard is dropped with a warning, and its
+images are missing again.
 """
 
 import hashlib

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from mmdel.compute.files import csv_rows
 from mmdel.compute.progress import SILENT, Stages
+from mmdel.embedding.content_check import unchanged
 from mmdel.embedding.given_vectors import read_given_vectors
-from mmdel.embedding.identical_files import unchanged
 from mmdel.embedding.reader import file_state
 from mmdel.embedding.store import STATE, UNKNOWN, EmbeddingStore
 from mmdel.embedding.vectors import ChosenRows, RowSource, Vectors

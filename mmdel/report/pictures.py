@@ -1,4 +1,4 @@
-"""Thumbnails of image files. Every picture that mmdel shows is made here.
+"""Thumbnails of image files. Every picture that mmdel shows is made here; ``gallery.py`` says which ones.
 
     pictures = draw(['img/1.jpg'], {'img/1.jpg': '/data/pool/img/1.jpg'})
     pictures['img/1.jpg'].uri         # 'data:image/jpeg;base64,...', None where it cannot be drawn

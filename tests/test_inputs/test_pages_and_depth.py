@@ -20,7 +20,7 @@ from mmdel.engine.finished_run import FinishedRun
 from mmdel.engine.leakage import check_run
 from mmdel.errors import ConfigError, DatasetError, UnreadableImage
 from mmdel.export import export_images
-from mmdel.images.formats import tiff
+from mmdel.images.formats import tiff_pages
 from mmdel.images.frames import LoadFrame, read_frame
 from mmdel.images.image_table import image_table
 from mmdel.leaks.leak_check import ExcludeNear
@@ -351,8 +351,8 @@ def test_damaged_page(tmp_path: Path) -> None:
         encoded(images[0], 'TIFF', save_all=True, append_images=images[1:], compression='tiff_adobe_deflate')
     )
     file = io.BytesIO(data)
-    page = tiff.read_pages(file)[2]
-    start = page.number(file, tiff.STRIP_OFFSETS, 0)
+    page = tiff_pages.read_pages(file)[2]
+    start = page.number(file, tiff_pages.STRIP_OFFSETS, 0)
     data[start + 40 : start + 400] = bytes(360)
     pool = tmp_path / 'pool'
     pool.mkdir()

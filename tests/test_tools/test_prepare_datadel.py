@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmdel.datadel import download
+from mmdel.datadel import fetch
 from mmdel.datadel.catalog import CATALOG
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'prepare_datadel.py'
@@ -96,7 +96,7 @@ def test_tool__mistakes_end_with_a_sentence(prepare, tmp_path):
 
 def test_download__asks_and_shows_size_and_licence(prepare, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(download, 'download', lambda link, folder, tick: asked.append(link.archive) or link.archive)
+    monkeypatch.setattr(fetch, 'download', lambda link, folder, tick: asked.append(link.archive) or link.archive)
     for answer, loaded in (('n', []), ('', []), ('y', ['kvasir-seg.zip'])):
         monkeypatch.setattr('builtins.input', lambda _, answer=answer: answer)
         status, output = prepare('--raw', tmp_path, '--download', 'Kvasir-SEG')

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mmdel.compute import storage
 from mmdel.errors import UnreadableImage
-from mmdel.images.formats import raster, tiff
+from mmdel.images.formats import raster, tiff_pages
 from mmdel.images.formats.format import FrameFormat, FrameIndex, FrameReader, check_size
 from mmdel.images.reasons import patient_file, reading
 
@@ -79,7 +79,7 @@ class _Pictures:
     def __init__(self, file: Any) -> None:
         self._file = file
         file.seek(0)
-        self.pages = tiff.read_pages(file) if tiff.is_tiff(file.read(4)) else None
+        self.pages = tiff_pages.read_pages(file) if tiff_pages.is_tiff(file.read(4)) else None
         self._image: Image.Image | None = None
         self._at = -1
         self._damaged: tuple[int, Exception] | None = None
@@ -141,16 +141,16 @@ class _Pictures:
             raise UnreadableImage('the frame rests on a damaged one before it') from None
         raise error
 
-    def _page(self, page: tiff.Page, max_pixels: int) -> bytes:
+    def _page(self, page: tiff_pages.Page, max_pixels: int) -> bytes:
         width, height = page.size(self._file)
         check_size(width, height, max_pixels)
-        return tiff.cut_out(self._file, page)
+        return tiff_pages.cut_out(self._file, page)
 
 
 def _count(file: BinaryIO) -> int:
     head = file.read(_HEAD)
-    if tiff.is_tiff(head):
-        return len(tiff.read_pages(file))
+    if tiff_pages.is_tiff(head):
+        return len(tiff_pages.read_pages(file))
     may_move = (
         head.startswith(b'GIF8')
         or (head.startswith(b'RIFF') and head[12:16] == b'VP8X' and head[20] & _ANIMATED_WEBP)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from mmdel.errors import UnreadableImage
-from mmdel.images.formats import tiff
+from mmdel.images.formats import tiff_pages
 from mmdel.images.formats.format import PictureFormat, check_size
 
 # Pillow also registers formats that start programs (EPS) or have no signature (TGA); only these are opened
@@ -193,25 +193,30 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8] | Deep:
 
 
 def _load(data: bytes, max_pixels: int, reduce_to: int | None) -> tuple[NDArray[np.uint8], tuple[int, int]] | Deep:
-    if tiff.is_tiff(data):
+    if tiff_pages.is_tiff(data):
         file = io.BytesIO(data)
-        pages = tiff.read_pages(file)
+        pages = tiff_pages.read_pages(file)
         _refuse_many(len(pages), 'pages')
         check_size(*pages[0].size(file), max_pixels)
-        if pages[0].number(file, tiff.BITS_PER_SAMPLE, 1) > 8 or pages[0].number(file, tiff.SAMPLE_FORMAT, 1) in (2, 3):
+        if pages[0].number(file, tiff_pages.BITS_PER_SAMPLE, 1) > 8 or pages[0].number(
+            file, tiff_pages.SAMPLE_FORMAT, 1
+        ) in (2, 3):
             return _load_deep_tiff(file, pages[0])
         image = None
-        raw_ycbcr = (pages[0].number(file, tiff.PHOTOMETRIC, 1), pages[0].number(file, tiff.COMPRESSION, 1)) == (6, 1)
+        raw_ycbcr = (
+            pages[0].number(file, tiff_pages.PHOTOMETRIC, 1),
+            pages[0].number(file, tiff_pages.COMPRESSION, 1),
+        ) == (6, 1)
         if not raw_ycbcr:  # which Pillow 12 misreads
             with suppress(SyntaxError, TypeError, ValueError, KeyError):
                 # Pillow opens the first directory, which may be that of a thumbnail
-                image = open_image(data if pages[0].is_first else tiff.cut_out(file, pages[0]))
+                image = open_image(data if pages[0].is_first else tiff_pages.cut_out(file, pages[0]))
         if image is None:
             # TIFF comes in more kinds of pixels than Pillow knows
-            found = _by_opencv(tiff.cut_out(file, pages[0], [tiff.ORIENTATION]))
+            found = _by_opencv(tiff_pages.cut_out(file, pages[0], [tiff_pages.ORIENTATION]))
             if found is None or found.dtype != np.uint8:
                 raise _unknown_tiff()
-            found = _upright(_bgr(found), pages[0].number(file, tiff.ORIENTATION, 1))
+            found = _upright(_bgr(found), pages[0].number(file, tiff_pages.ORIENTATION, 1))
             return np.ascontiguousarray(found), found.shape[:2]
     else:
         image = open_image(data)
@@ -241,8 +246,8 @@ def _may_be_open(file: Any) -> bool:
     head = file.read(32)
     if head.startswith(_PNG):
         return head[24] == 16
-    if tiff.is_tiff(head):
-        return any(page.number(file, tiff.BITS_PER_SAMPLE, 1) >= 16 for page in tiff.read_pages(file))
+    if tiff_pages.is_tiff(head):
+        return any(page.number(file, tiff_pages.BITS_PER_SAMPLE, 1) >= 16 for page in tiff_pages.read_pages(file))
     if head[:1] == b'P' or head.startswith(_JP2):
         head += file.read(_HEAD)
         return _pnm_maximum(head) == FULL_RANGE or _jp2_bits(head) == 16
@@ -333,12 +338,12 @@ def _jp2_bits(head: bytes) -> int:
     return head[place + 42] + 1 if 0 <= place < len(head) - 42 else 0
 
 
-def _load_deep_tiff(file: io.BytesIO, page: tiff.Page) -> Deep:
+def _load_deep_tiff(file: io.BytesIO, page: tiff_pages.Page) -> Deep:
     """Values of more than 8 bits, signed ones or floats."""
-    bits = page.number(file, tiff.BITS_PER_SAMPLE, 1)
-    kind = page.number(file, tiff.SAMPLE_FORMAT, 1)
-    samples = page.number(file, tiff.SAMPLES_PER_PIXEL, 1)
-    photometric = page.number(file, tiff.PHOTOMETRIC, 1)
+    bits = page.number(file, tiff_pages.BITS_PER_SAMPLE, 1)
+    kind = page.number(file, tiff_pages.SAMPLE_FORMAT, 1)
+    samples = page.number(file, tiff_pages.SAMPLES_PER_PIXEL, 1)
+    photometric = page.number(file, tiff_pages.PHOTOMETRIC, 1)
     low, high = _tiff_range(file, page, bits, kind)
     values: NDArray[Any] | None
     if kind == 3 and bits == 16:
@@ -364,12 +369,14 @@ def _load_deep_tiff(file: io.BytesIO, page: tiff.Page) -> Deep:
             values = values[..., 0]
         else:
             raise _unknown_tiff()
-    return Deep(_upright(values, page.number(file, tiff.ORIENTATION, 1)), low, high, inverted=photometric == 0)
+    return Deep(_upright(values, page.number(file, tiff_pages.ORIENTATION, 1)), low, high, inverted=photometric == 0)
 
 
-def _tiff_range(file: io.BytesIO, page: tiff.Page, bits: int, kind: int) -> tuple[float, float | None]:
+def _tiff_range(file: io.BytesIO, page: tiff_pages.Page, bits: int, kind: int) -> tuple[float, float | None]:
     """What black and white are, as far as a file says it."""
-    smallest, largest = (page.numbers(file, tag) for tag in (tiff.S_MIN_SAMPLE_VALUE, tiff.S_MAX_SAMPLE_VALUE))
+    smallest, largest = (
+        page.numbers(file, tag) for tag in (tiff_pages.S_MIN_SAMPLE_VALUE, tiff_pages.S_MAX_SAMPLE_VALUE)
+    )
     if kind in (2, 3) and smallest and largest and min(smallest) < max(largest):
         return min(smallest), max(largest)
     if kind == 3:
@@ -377,15 +384,15 @@ def _tiff_range(file: io.BytesIO, page: tiff.Page, bits: int, kind: int) -> tupl
     if bits < 16:
         return 0, 255 if bits == 8 else 2**bits - 1
     # other maxima are often statistics: the largest value that this image happens to have
-    said = max(page.numbers(file, tiff.MAX_SAMPLE_VALUE) or largest or (0,))
+    said = max(page.numbers(file, tiff_pages.MAX_SAMPLE_VALUE) or largest or (0,))
     return 0, said if said in _DEPTHS else None
 
 
-def _grey_tiff(file: io.BytesIO, page: tiff.Page, bits: int, kind: int) -> NDArray[Any] | None:
+def _grey_tiff(file: io.BytesIO, page: tiff_pages.Page, bits: int, kind: int) -> NDArray[Any] | None:
     # Pillow and OpenCV each lack some of the unsigned kinds; the bits are the same
-    as_signed = {tiff.SAMPLE_FORMAT: (3, (2,))} if kind == 1 and bits == 32 else None
+    as_signed = {tiff_pages.SAMPLE_FORMAT: (3, (2,))} if kind == 1 and bits == 32 else None
     try:
-        image = open_image(tiff.cut_out(file, page, [tiff.ORIENTATION], as_signed))
+        image = open_image(tiff_pages.cut_out(file, page, [tiff_pages.ORIENTATION], as_signed))
     except (SyntaxError, TypeError, ValueError, KeyError):
         return _opencv_tiff(file, page, bits)
     with image:
@@ -399,12 +406,12 @@ def _grey_tiff(file: io.BytesIO, page: tiff.Page, bits: int, kind: int) -> NDArr
     return values
 
 
-def _opencv_tiff(file: io.BytesIO, page: tiff.Page, bits: int) -> NDArray[Any] | None:
-    values = _by_opencv(tiff.cut_out(file, page, [tiff.ORIENTATION]))
+def _opencv_tiff(file: io.BytesIO, page: tiff_pages.Page, bits: int) -> NDArray[Any] | None:
+    values = _by_opencv(tiff_pages.cut_out(file, page, [tiff_pages.ORIENTATION]))
     if values is None or (bits > 8 and values.dtype == np.uint8):
         return None
     # some versions give the right bits under the wrong type
-    kind = page.number(file, tiff.SAMPLE_FORMAT, 1)
+    kind = page.number(file, tiff_pages.SAMPLE_FORMAT, 1)
     if kind == 1 and values.dtype == np.int32:
         values = values.view(np.uint32)
     if kind == 2 and values.dtype == np.uint8:
@@ -414,22 +421,24 @@ def _opencv_tiff(file: io.BytesIO, page: tiff.Page, bits: int) -> NDArray[Any] |
 
 
 def _as_wide_grey(
-    file: io.BytesIO, page: tiff.Page, bits: int, kind: int, samples: int, size: tuple[int, int]
+    file: io.BytesIO, page: tiff_pages.Page, bits: int, kind: int, samples: int, size: tuple[int, int]
 ) -> NDArray[Any]:
     """Values of 16 bits in any number of channels, [H, W, channels], read as a grey image that is so many times as wide."""
-    plain = page.number(file, tiff.PREDICTOR, 1) == 1
-    if bits != 16 or not plain or (samples > 1 and page.number(file, tiff.PLANAR_CONFIGURATION, 1) != 1):
+    plain = page.number(file, tiff_pages.PREDICTOR, 1) == 1
+    if bits != 16 or not plain or (samples > 1 and page.number(file, tiff_pages.PLANAR_CONFIGURATION, 1) != 1):
         raise _unknown_tiff()
     changed = {
-        tiff.IMAGE_WIDTH: (4, (size[1] * samples,)),
-        tiff.BITS_PER_SAMPLE: (3, (16,)),
-        tiff.SAMPLES_PER_PIXEL: (3, (1,)),
-        tiff.PHOTOMETRIC: (3, (1,)),
-        tiff.SAMPLE_FORMAT: (3, (1,)),
+        tiff_pages.IMAGE_WIDTH: (4, (size[1] * samples,)),
+        tiff_pages.BITS_PER_SAMPLE: (3, (16,)),
+        tiff_pages.SAMPLES_PER_PIXEL: (3, (1,)),
+        tiff_pages.PHOTOMETRIC: (3, (1,)),
+        tiff_pages.SAMPLE_FORMAT: (3, (1,)),
     }
-    if tiff.TILE_WIDTH in page.fields:
-        changed[tiff.TILE_WIDTH] = (4, (page.number(file, tiff.TILE_WIDTH, 0) * samples,))
-    with open_image(tiff.cut_out(file, page, [tiff.ORIENTATION, tiff.EXTRA_SAMPLES], changed)) as image:
+    if tiff_pages.TILE_WIDTH in page.fields:
+        changed[tiff_pages.TILE_WIDTH] = (4, (page.number(file, tiff_pages.TILE_WIDTH, 0) * samples,))
+    with open_image(
+        tiff_pages.cut_out(file, page, [tiff_pages.ORIENTATION, tiff_pages.EXTRA_SAMPLES], changed)
+    ) as image:
         load(image, image.width * image.height)
         values = np.asarray(image).astype(np.uint16).reshape(*size, samples)
     return values.view({1: np.uint16, 2: np.int16, 3: np.float16}.get(kind, np.uint16))

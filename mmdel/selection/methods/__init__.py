@@ -1,1 +1,1 @@
-"""Selection methods, one per file."""
+"""Selection methods, one per file; ``mmdel/selection/__init__.py`` imports them, ``configs/_base_/selectors`` configures them."""

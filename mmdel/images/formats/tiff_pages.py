@@ -4,8 +4,8 @@
     pages[3].numbers(file, IMAGE_WIDTH)  # (512,)
     data = cut_out(file, pages[3])       # a TIFF file with this page alone, as bytes
 
-A page that was cut out is decoded by whatever decodes a single image, costs no more than its own bytes, and knows nothing of
-damage in other pages.
+A page that was cut out is decoded like a single image (pixels and colours: :mod:`mmdel.images.formats.raster`), costs no more
+than its own bytes, and knows nothing of damage in other pages.
 """
 
 import re

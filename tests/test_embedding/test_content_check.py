@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
 
-from mmdel.embedding import Embedded, embed_images, identical_files
+from mmdel.embedding import Embedded, content_check, embed_images
 from mmdel.embedding import embed as embedder
-from mmdel.embedding.identical_files import first_identical
+from mmdel.embedding.content_check import first_identical
 from mmdel.engine import DedupRunner
 
 Make = Callable[..., Any]
@@ -46,8 +46,8 @@ def test_first_identical__agrees_with_comparing_everything(tmp_path: Path, conte
 
 def test_first_identical__opens_only_files_of_equal_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    digest = identical_files.digest_of
-    monkeypatch.setattr(identical_files, 'digest_of', lambda path: read.append(Path(path).name) or digest(path))
+    digest = content_check.digest_of
+    monkeypatch.setattr(content_check, 'digest_of', lambda path: read.append(Path(path).name) or digest(path))
     for name, content in (('a', b'12'), ('b', b'123'), ('c', b'124'), ('d', b'124')):
         (tmp_path / name).write_bytes(content)
     paths = pa.array([str(tmp_path / name) for name in ('a', 'b', 'c', 'd', 'gone')])

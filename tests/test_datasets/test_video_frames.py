@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmdel.datasets.sampling import FrameStep
+from mmdel.datasets.video_frames import FrameStep
 from mmdel.errors import ConfigError, UnreadableImage
 from mmdel.images.formats.format import FrameIndex
 from mmdel.images.frame_files import read_index

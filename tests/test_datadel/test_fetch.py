@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from mmdel.datadel.catalog_entry import Link
-from mmdel.datadel.download import download, size_of
+from mmdel.datadel.fetch import download, size_of
 from mmdel.errors import DatasetError
 
 DATA = bytes(range(256)) * 4_000

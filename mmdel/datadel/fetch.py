@@ -3,7 +3,8 @@
     for link in find('kvasir-seg').links:
         download(link, 'downloads')
 
-A download grows in ``<archive>.part`` and gets its name when it is whole and its size or checksum is right.
+A download grows in ``<archive>.part`` and gets its name when it is whole and its size or checksum is right. What it is
+recognised by afterwards stands in the catalogue, ``catalog_downstream.py`` and ``catalog_pretraining.py``.
 """
 
 import os
