@@ -23,8 +23,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
@@ -216,10 +216,12 @@ class _Signals:
 
     Attributes:
         first (int): The first signal, 0 before there is one.
+        held (bool): Whether it raises nothing now, see :func:`held`.
     """
 
     def __init__(self, kept: str) -> None:
         self.first = 0
+        self.held = False
         self._kept = kept
         self._over = threading.Event()
 
@@ -268,7 +270,13 @@ class _Signals:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if not self.first and not self._over.is_set():
             self.first = number
-            raise Stopped(number, stopped_line(number, self._kept))
+            if not self.held:
+                self.raise_first()
+
+    def raise_first(self) -> None:
+        """Stop the block, if there was a signal."""
+        if self.first:
+            raise Stopped(self.first, stopped_line(self.first, self._kept))
 
     def _read(self) -> None:
         first = 0
@@ -296,6 +304,21 @@ def _end_now(number: int, kept: str) -> NoReturn:
 
 
 _active: _Signals | None = None
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """A signal that comes inside stops afterwards: what is raised in the middle of a fork, Python only prints and forgets."""
+    active = _active if threading.current_thread() is threading.main_thread() else None
+    if active is None:
+        yield
+        return
+    active.held = True
+    try:
+        yield
+    finally:
+        active.held = False
+    active.raise_first()
 
 
 def _forget() -> None:

@@ -26,6 +26,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]
 from typing import Any, TypeVar
 
+from mmdel.compute.exits import held
 from mmdel.errors import LostReaderError
 
 AHEAD = 2
@@ -135,7 +136,8 @@ class _Helper:
             target=_serve, args=(work, prepare, theirs, outgoing, place, inherited), name='reader', daemon=True
         )
         try:
-            process.start()
+            with held():
+                process.start()
         except OSError:
             tasks.close()
             results.close()

@@ -470,6 +470,26 @@ def test_stopped_by_a_signal__although_a_library_swallows_it(capsys):
     assert capsys.readouterr().err.startswith('stopped (SIGTERM)')
 
 
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='nothing forks here')
+def test_stopped_by_a_signal__in_the_middle_of_a_fork(capsys):
+    def fork():
+        def in_the_middle():
+            if signals:
+                os.kill(os.getpid(), signals.pop())
+
+        signals = [signal.SIGTERM]
+        os.register_at_fork(before=in_the_middle)
+        with exits.held():
+            child = os.fork()
+            if not child:
+                os._exit(0)
+            os.waitpid(child, 0)
+        time.sleep(30)
+
+    assert end(fork) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == f'stopped (SIGTERM): {exits.KEPT}.\n'
+
+
 def test_stopped_by_a_signal__ends_a_library_that_does_not_come_back():
     script = (
         'import os, signal, time\nfrom mmdel.compute import exits\nexits.GRACE_S = 0.2\n'
@@ -535,12 +555,12 @@ def test_stopped_by_a_signal__the_same_command_goes_on(pool, tmp_path, stage, nu
         '        def told(done):\n            tick(done)\n            wait(name)\n'
         '        if name != "embed":\n            wait(name)\n        yield told\n'
         'def wait(name):\n'
-        f'    if name == {stage!r}:\n        print("now", flush=True)\n        time.sleep(30)\n'
+        f'    if name == {stage!r}:\n        print("stage reached", flush=True)\n        time.sleep(30)\n'
         'Stages.stage = stage\ndedup.main()\n'
     )
     config = ROOT / 'configs' / 'demo' / 'meddel_pixels.py'
     command = [str(config), '--images', str(pool), '--ratio', '0.5', '--work-dir', 'out']
-    status, said, seconds = stop_when([str(staged), *command], 'now', number, tmp_path)
+    status, said, seconds = stop_when([str(staged), *command], 'stage reached', number, tmp_path)
     assert status == 128 + number and seconds < 10
     lines = [line for line in said.splitlines() if 'OneDL' not in line]
     assert len(lines) == 1 and lines[0].startswith('stopped (') and 'the same command goes on' in lines[0]
