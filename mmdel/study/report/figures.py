@@ -43,7 +43,7 @@ def pool_figures(results: pa.Table) -> Iterator[tuple[str, str, Figure]]:
             pc.and_(pc.equal(results['evaluation'], evaluation), pc.not_equal(results['budget'], 'all'))
         )
         shown = list(dict.fromkeys(mine['figure'].to_pylist()))
-        figure = Figure(figsize=(4.2 * len(shown), 3.6), layout='constrained')
+        figure = Figure(figsize=(4 * len(shown) + 2, 3.6), layout='constrained')
         for axis, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             lines: dict[str, list[tuple[float, NDArray[np.float64]]]] = {}
             for (selector, budget), values in values_of(mine, evaluation, name).items():
@@ -61,7 +61,7 @@ def pool_figures(results: pa.Table) -> Iterator[tuple[str, str, Figure]]:
             axis.xaxis.set_major_formatter('{x:g}')
             axis.xaxis.set_minor_formatter('')
             axis.set(title=name, xlabel='images chosen', ylabel='%')
-        axis.legend(fontsize=7)
+        figure.legend(*axis.get_legend_handles_labels(), loc='outside right center', fontsize=7)
         stem = 'pools_' + '_'.join(''.join(c if c.isalnum() else ' ' for c in evaluation).lower().split())
         yield stem, evaluation, figure
 
