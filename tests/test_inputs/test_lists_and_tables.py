@@ -622,6 +622,17 @@ def test_table_of_own_images__guards_patients_and_orders_time(dedup, classes, tm
     assert set(Subset.read('time/subset.parquet').table['video'].to_pylist()) == {'v'}
 
 
+def test_table_of_own_images__a_row_of_a_file_is_about_all_its_pictures(tmp_path):
+    pictures = [Image.fromarray(np.full((16, 16, 3), 60 * number, np.uint8)) for number in range(3)]
+    pictures[0].save(tmp_path / 'loop.gif', save_all=True, append_images=pictures[1:])
+    draw(tmp_path / 'still.jpg', 1)
+    (tmp_path / 't.csv').write_text('file,label,patient\nloop.gif,a,p1\nstill.jpg,b,p2\n')
+    dataset = DataDEL(str(tmp_path), table=str(tmp_path / 't.csv'), videos='all')
+    found = [(Path(info['img_path']).name, info['patient']) for info in map(dataset.get_data_info, range(len(dataset)))]
+    assert found == [*((f'loop.gif#{number:06d}', 'p1') for number in range(3)), ('still.jpg', 'p2')]
+    assert not [note for note in dataset.notes if 't.csv' in note and 'not used' not in note]
+
+
 def test_table_of_class_numbers__are_the_numbers_of_gt_label(classes, tmp_path):
     names = sorted(path.relative_to(classes).as_posix() for path in classes.rglob('*.jpg'))
     numbers = [number + 1 if number < 12 else 0 for number in range(13)]
