@@ -14,7 +14,7 @@ import copy
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import Any, TypeVar
 
 import numpy as np
@@ -277,11 +277,21 @@ class BaseEmbedder(ABC):
 
         Args:
             pixels (Tensor): float32 [B, 3, S, S], scaled by mean and std, on the embedder's device.
+
+        Raises:
+            ConfigError: This torch does not have the precision on this device.
         """
         dtype = DTYPES[self._precision]
         # torch before 2.2.2 refuses autocast for float32 even where it is disabled
         mixed = nullcontext() if dtype == torch.float32 else torch.autocast(self._device.type, dtype)
-        with mixed:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(mixed)
+            except RuntimeError as error:  # such as float16 on the CPU with torch 2.1
+                raise ConfigError(
+                    f'precision={self._precision!r} does not run on {self._device} with torch {torch.__version__}. '
+                    "Take precision='auto'."
+                ) from error
             return self.ready_model()(pixels)
 
     def _scale(self) -> Tensor:
