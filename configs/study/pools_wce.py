@@ -1,5 +1,5 @@
 # Is anything rare lost, and which frames should be labelled? Capsule endoscopy (WCEBleedGen, 2,122 frames) with bleeding made
-# rare: 5 % of 1,000 frames, 50 pools, judged by scenes that are in no pool. The archive names no recordings, so runs of numbered
+# rare: 5 % of 600 frames, 50 pools, judged by scenes that are in no pool. The archive names no recordings, so runs of numbered
 # frames stand for them; only methods with "by scene" in their name are told.
 #
 #     python tools/study.py configs/study/pools_wce.py --cfg-options data_root=DIR weights=FILE.pth
@@ -32,7 +32,7 @@ archive = dict(
     },
 )
 scenes = dict(gap=3, most=40)
-pool = dict(type='mmdel.GroupPool', size=1000, shares={'bleeding': 0.05})
+pool = dict(type='mmdel.GroupPool', size=600, shares={'bleeding': 0.05})
 pools = 50
 budgets = (20, 40, 80, 160)
 

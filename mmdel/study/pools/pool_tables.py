@@ -55,11 +55,19 @@ def compare(
     redrawn = (
         random.integers(1, difference.shape[1], size=pools.shape) if difference.shape[1] > 1 else np.zeros_like(pools)
     )
-    means = np.nanmean(difference[pools, redrawn], axis=1)
+    drawn = difference[pools, redrawn]
+    known = ~np.isnan(drawn)  # a class may be missing from redrawn groups
+    means = np.where(known, drawn, 0).sum(axis=1)[known.any(axis=1)] / known.sum(axis=1)[known.any(axis=1)]
+    if not len(means):
+        return None
     low, high = np.percentile(means, INTERVAL)
     tail = min(np.count_nonzero(means <= 0), np.count_nonzero(means >= 0))
     return Comparison(
-        float(difference[:, 0].mean()), float(low), float(high), min(1.0, 2 * (tail + 1) / (draws + 1)), len(difference)
+        float(difference[:, 0].mean()),
+        float(low),
+        float(high),
+        min(1.0, 2 * (tail + 1) / (len(means) + 1)),
+        len(difference),
     )
 
 
