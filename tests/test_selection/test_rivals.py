@@ -296,7 +296,7 @@ def test_prob_cover__radius_is_the_largest_at_which_balls_are_pure(make_pool, co
 
 
 @pytest.mark.parametrize('neighbours', [5, 1000])
-def test_zcore__score_as_in_the_paper(make_pool, order_of, neighbours):
+def test_zcore__score_as_its_docstring_says(make_pool, order_of, neighbours):
     vectors, table = make_pool(40, seed=7)
     x = vectors.read(slice(None))
     random = np.random.default_rng(3)

@@ -3,7 +3,8 @@
 Griffin, Marks and Corso, Zero-shot coreset selection via iterative subspace sampling, WACV 2026 (arXiv 2411.15349). Again and
 again, two dimensions are drawn, and in each a value from the triangular distribution between the images' minimum and maximum
 with the median as its mode. The image nearest to that point gains 1; those nearest to this image lose 1 together, in
-proportion to distance**-4 in the subspace.
+proportion to distance**-4 in the subspace. Only the abstract was at hand: these numbers have not been compared with the
+authors' code.
 """
 
 import numpy as np

@@ -40,11 +40,11 @@ def objective(selector, vectors, table, kept):
     return selector.objective(vectors, table, kept, similarity_to_kept(vectors, kept)[0])
 
 
-def greedy(similarity):
+def greedy(similarity, value=np.sum):
     """Naively: every time the image that adds most, the first of equals, as long as one adds anything."""
     covered, chosen, gains = np.zeros(len(similarity)), [], []
     while len(chosen) < len(similarity):
-        gain = np.array([np.maximum(similarity[j] - covered, 0).sum() for j in range(len(similarity))])
+        gain = np.array([value(np.maximum(covered, row)) for row in similarity]) - value(covered)
         gain[chosen] = -1
         best = int(np.flatnonzero(gain >= gain.max() - 1e-12)[0])
         if gain[best] <= 1e-12:
@@ -68,32 +68,14 @@ def test_rank__is_the_naive_greedy_choice_on_the_graph(make_pool, cosines, order
     np.testing.assert_allclose(ranking.gains[chosen], gains, atol=1e-9)
 
 
-def concave_greedy(similarity, groups):
-    """The same for the sum over groups of the square root of their mean."""
-    covered, chosen, gains = np.zeros(len(similarity)), [], []
-
-    def value(cover):
-        return sum(np.sqrt(cover[rows].mean()) for rows in groups)
-
-    while len(chosen) < len(similarity):
-        gain = np.array([value(np.maximum(covered, row)) for row in similarity]) - value(covered)
-        gain[chosen] = -1
-        best = int(np.flatnonzero(gain >= gain.max() - 1e-12)[0])
-        if gain[best] <= 1e-12:
-            break
-        chosen.append(best)
-        gains.append(gain[best])
-        covered = np.maximum(covered, similarity[best])
-    return chosen, gains
-
-
 @pytest.mark.parametrize(('size', 'k'), [(1, 64), (7, 3), (60, 64), (60, 5)])
 def test_rank__concave_is_the_naive_greedy_choice_of_square_roots(make_pool, cosines, order_of, size, k):
     vectors, table = make_pool(size, seed=size, copies=False)
     selector = Coverage(neighbours=k, concave='video')
     ranking, matrix = selector.rank(vectors, table), cosines(vectors)
     similarity = np.where(near_pairs(matrix, k), similarity_matrix(selector, matrix, table), 0)
-    chosen, gains = concave_greedy(similarity, sequences(table))
+    groups = sequences(table)
+    chosen, gains = greedy(similarity, lambda covered: sum(np.sqrt(covered[rows].mean()) for rows in groups))
     assert order_of(ranking)[: len(chosen)].tolist() == chosen
     np.testing.assert_allclose(ranking.gains[chosen], gains, atol=1e-9)
 
