@@ -32,11 +32,13 @@ class Archive:
 
     Args:
         table (pa.Table): N images, sorted by key, with what is known of them.
-        features (NDArray[np.float32]): [N, D], of the encoder that judges; unit length.
+        features (NDArray[np.float32]): [N, D], of the encoder that judges; centred, unit length.
+        raw (NDArray[np.float32]): [N, D], its vectors as they are stored.
     """
 
     table: pa.Table
     features: NDArray[np.float32]
+    raw: NDArray[np.float32]
 
     def group(self, by: str, rows: Rows) -> NDArray[np.str_]:
         """The groups of some rows, see :func:`~mmdel.study.pools.drawing.group_names`."""
