@@ -26,4 +26,5 @@ evaluations = {
     '_delete_': True,
     'pre-training': dict(type='mmdel.PretextLoss', group='patient', judge='thumbnails'),
     'videos': dict(type='mmdel.RareEvents', group='video'),
+    'label budget': dict(type='mmdel.LabelBudget', group='patient'),
 }
