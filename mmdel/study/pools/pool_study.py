@@ -48,7 +48,7 @@ from mmdel.study.study_config import PLACES, Recipe, filled, plain_config, with_
 from mmdel.subset import size_at
 from mmdel.subset.columns import METADATA
 
-VERSION = 1
+VERSION = 2
 """Of what a pool gives; raised when the same config gives other figures."""
 
 RESULTS = 'results.parquet'
@@ -162,7 +162,7 @@ def read_pool_study(path: str, options: list[str] | None = None, work_dir: str |
         scenes=raw.get('scenes'),
         pool=raw['pool'],
         pools=raw['pools'],
-        draws=raw.get('draws', 100),
+        draws=raw.get('draws', 25),
         budgets=tuple(raw['budgets']),
         selectors=dict(raw['selectors']),
         evaluations=dict(raw['evaluations']),

@@ -73,7 +73,7 @@ class PretextLoss(BaseEvaluation):
             self._whole = pool, self._errors(thumbnails(archive, pool.rows), test, resample.seed)
         own, whole = self._errors(thumbnails(archive, pool.rows[kept]), test, resample.seed), self._whole[1]
         _, group, images = np.unique(archive.group(self.group, pool.test), return_inverse=True, return_counts=True)
-        groups = resample.weights(len(images))
+        groups = resample.weights(np.zeros(len(images)))
         by_group, by_image = groups / images, groups[:, group]
         sums = [np.bincount(group, each) for each in (own, whole)]
         return {

@@ -39,11 +39,14 @@ def archive():
 NONE = Resample((0,), 0)
 
 
-def test_resample__is_the_same_for_every_method_and_keeps_the_number_of_groups():
-    weights = Resample((3, 1), 50).weights(7)
-    np.testing.assert_array_equal(weights, Resample((3, 1), 50).weights(7))
-    assert weights.shape == (51, 7) and (weights[0] == 1).all() and (weights.sum(axis=1) == 7).all()
-    assert (weights != Resample((4, 1), 50).weights(7)).any()
+def test_resample__is_the_same_for_every_method_and_keeps_the_number_of_groups_of_each_kind():
+    kinds = np.array([0, 1, 0, 0, 1, 2, 0])
+    weights = Resample((3, 1), 50).weights(kinds)
+    np.testing.assert_array_equal(weights, Resample((3, 1), 50).weights(kinds))
+    assert weights.shape == (51, 7) and (weights[0] == 1).all()
+    for kind in range(3):
+        assert (weights[:, kinds == kind].sum(axis=1) == np.count_nonzero(kinds == kind)).all()
+    assert (weights != Resample((4, 1), 50).weights(kinds)).any()
 
 
 def test_rare_events__count_groups_with_a_kept_image(archive):
@@ -59,7 +62,7 @@ def test_rare_events__count_groups_with_a_kept_image(archive):
 
 def test_rare_events__redrawing_weighs_groups(archive):
     pool = Pool(np.arange(300), np.zeros(300, np.int64), np.empty(0, np.int64))
-    weights = Resample((1,), 20).weights(30)
+    weights = Resample((1,), 20).weights(np.repeat([0, 1, 2], [15, 12, 3]))
     found = RareEvents().judge(archive, pool, np.arange(100), Resample((1,), 20))['groups found']
     np.testing.assert_allclose(found, weights[:, :10].sum(axis=1) / 30)
 
