@@ -315,7 +315,7 @@ def parser_of(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(arguments.ArgumentParser, 'parse_args', seen)
             with pytest.raises(_Seen) as found:
-                module.parse_args()
+                module.main()
         return found.value.args[0]
 
     return parser
