@@ -1,7 +1,7 @@
 """Packaging of mmdel: ranges that it accepts; `constraints.txt` pins what the tests ran with.
 
-An installed mmdel carries configs, tools, the synthetic demo data and the model index in `mmdel/.mim`, where the OpenMMLab tools look for them:
-copies in a wheel, links to the live files in an editable install.
+An installed mmdel carries configs, tools, what draws the demo data and the model index in `mmdel/.mim`, where the OpenMMLab tools
+look for them: copies in a wheel, links to the live files in an editable install.
 """
 
 import os

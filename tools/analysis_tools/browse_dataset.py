@@ -4,8 +4,8 @@ python tools/analysis_tools/browse_dataset.py MAE_CONFIG --mode concat
 python tools/analysis_tools/browse_dataset.py SEGMENTATION_CONFIG --phase val --output-dir work_dirs/look
 """
 
-from mmdel.cli.command import start
 from mmdel.cli.browse import COMMAND
+from mmdel.cli.command import start
 
 
 def main() -> None:
