@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 WORK = Path('work_dirs/demo')
 LOGS = WORK / 'logs'
-POOL = 'data/demo/pool'
+DATA, QUICK_DATA = 'data/demo', 'data/demo-quick'
 RATIO, EPOCHS = '0.2', '20'
 MMDEL = ('-m', 'mmdel')
 PROGRESS = re.compile(r'(?:Epoch|Iter)\((?:train|val)\) .*?(?=  )')
@@ -79,17 +79,17 @@ def _run(args: argparse.Namespace) -> None:
     console = Console(highlight=False)
     LOGS.mkdir(parents=True, exist_ok=True)
     seconds = time.monotonic()
-    step(console, 'Draw endoscopy-like clips', *MMDEL, 'demo-data', quiet=False)
     (_quick if args.quick else _whole_loop)(console)
     console.print(f'\nAll of it took {(time.monotonic() - seconds) / 60:.1f} minutes.')
 
 
 def _quick(console: 'Console') -> None:
-    out = WORK / 'quick'
+    draw = (*MMDEL, 'demo-data', '--out', QUICK_DATA, '--frames', '120')
+    step(console, 'Draw endoscopy-like clips', *draw, quiet=False)
     step(
         console,
         f'Keep {float(RATIO):.0%} of the frames, by thumbnails, which need no weights',
-        *(*MMDEL, 'select', POOL, '--ratio', RATIO, '--encoder', 'pixels', '--work-dir', str(out), '--overwrite'),
+        *(*MMDEL, 'select', f'{QUICK_DATA}/pool', '--ratio', RATIO, '--encoder', 'pixels', '--overwrite'),
         quiet=False,
     )
     console.print(
@@ -98,6 +98,7 @@ def _quick(console: 'Console') -> None:
 
 
 def _whole_loop(console: 'Console') -> None:
+    step(console, 'Draw endoscopy-like clips', *MMDEL, 'demo-data', '--out', DATA, quiet=False)
     subset = str(WORK / 'subset' / 'subset.parquet')
     train = (*MMDEL, 'train')
     step(console, 'Pre-train a tiny masked autoencoder on all frames', *train, 'mae_tiny.py')
@@ -110,7 +111,7 @@ def _whole_loop(console: 'Console') -> None:
     step(
         console,
         'Hold the choice against the truth',
-        *(*MMDEL, 'demo-truth', subset, f'{POOL}/truth.csv'),
+        *(*MMDEL, 'demo-truth', subset, f'{DATA}/pool/truth.csv'),
         quiet=False,
     )
     step(
@@ -139,7 +140,7 @@ def _whole_loop(console: 'Console') -> None:
 
 
 COMMAND = Command(
-    'Everything on synthetic demo data, command by command, into data/demo and work_dirs/demo of this folder.',
+    'Everything on synthetic demo data, command by command, into data and work_dirs of this folder.',
     _add_arguments,
     _run,
 )

@@ -23,15 +23,25 @@ def synthetic() -> ModuleType:
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--out', default='data/demo', help='folder that gets the images (default: data/demo)')
     parser.add_argument('--seed', type=at_least(0), default=0, help='another seed draws other clips (default: 0)')
+    parser.add_argument(
+        '--frames',
+        type=at_least(20),
+        metavar='N',
+        help='only a pool, with so many good frames (default: 600, and pairs)',
+    )
 
 
 def _run(args: argparse.Namespace) -> None:
     from mmdel.cli.output import stages
 
-    out = synthetic().write_demo_data(args.out, args.seed, stages())
+    out = Path(args.out)
+    if args.frames:
+        synthetic().render_pool(out / 'pool', args.seed, args.frames // 10, args.frames, progress=stages())
+    else:
+        synthetic().write_demo_data(out, args.seed, stages())
     for kind, folder in (('pool', Path('pool')), ('segmentation', Path('segmentation', 'kvasir-seg', 'images'))):
-        files = sum(1 for path in (out / folder).rglob('*.jpg'))
-        print(f'{kind}: {files} images in {out / folder}')
+        if files := sum(1 for path in (out / folder).rglob('*.jpg')):
+            print(f'{kind}: {files} images in {out / folder}')
 
 
 COMMAND = Command(
