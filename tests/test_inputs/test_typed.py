@@ -585,6 +585,7 @@ def test_path_that_is_something_else(refused, pool, tmp_path, typed, place):
 def test_advice_in_messages(parser_of):
     """Every tool, option and key that a message of ours names is there."""
     options = {option for program in PROGRAMS for option in parser_of(program)._option_string_actions}
+    options.add('--version')  # of mmdel itself
     # of docker, pip, mim and Slurm
     options |= {
         '--force',
