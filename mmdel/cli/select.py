@@ -122,8 +122,8 @@ def check(args: argparse.Namespace, parser: ArgumentParser) -> None:
         parser.error('--work-dir and --cfg-options work_dir=... are the same; leave one of them out')
 
 
-def run(args: argparse.Namespace) -> Outcome | None:
-    """Select, alone or as one of several processes."""
+def run(args: argparse.Namespace, first: str = '') -> Outcome | None:
+    """Select, alone or as one of several processes; what is said first, the one that prints says."""
     if args.launcher != 'none':
         # read when torch is imported: the C++ traces of a lost connection would bury what is said about it
         os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> Outcome | None:
     with sharing.joined(args.launcher):
         cfg = _composed(args)  # by every process, since the config may import what is shared later
         if sharing.is_main_process():
-            return _select(args, cfg)
+            return _select(args, cfg, first)
         sharing.serve()
         return None
 
@@ -142,7 +142,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         'folders',
         nargs='*',
         metavar='FOLDER',
-        help='your images; the same as --images, which comes after other options',
+        help='your images: folders, archives, lists of paths, or patterns; the same as --images',
     )
     action = parser.add_argument(
         '--config',
@@ -161,19 +161,19 @@ def _check(args: argparse.Namespace, parser: ArgumentParser) -> None:
     if folders and (args.images or args.dataset_from or args.embeddings):
         parser.error('the images are given twice, by FOLDER and by an option; leave one of them out')
     args.images = folders or args.images
-    args.default = args.config == find_config(DEFAULT_CONFIG)
-    if args.default and not (args.images or args.dataset_from or args.embeddings):
+    if _by_default(args) and not (args.images or args.dataset_from or args.embeddings):
         parser.error('name the folder of your images: mmdel select FOLDER --ratio 0.05')
-    if args.default and args.ratio is None and args.eta is None:
+    if _by_default(args) and args.ratio is None and args.eta is None and not args.update:
         parser.error('say how much to keep: --ratio 0.05 keeps 5 % of the images')
     check(args, parser)
 
 
 def _run(args: argparse.Namespace) -> Outcome | None:
-    if args.default and not args.selector:
-        print(WHY)
-    del args.default
-    return run(args)
+    return run(args, WHY if _by_default(args) and not args.selector else '')
+
+
+def _by_default(args: argparse.Namespace) -> bool:
+    return bool(args.config == find_config(DEFAULT_CONFIG))
 
 
 def _composed(args: argparse.Namespace) -> 'Config':
@@ -198,7 +198,7 @@ def _composed(args: argparse.Namespace) -> 'Config':
     return cfg
 
 
-def _select(args: argparse.Namespace, cfg: 'Config') -> Outcome:
+def _select(args: argparse.Namespace, cfg: 'Config', first: str) -> Outcome:
     from rich.console import Console
 
     from mmdel.cli.output import say, stages
@@ -209,6 +209,8 @@ def _select(args: argparse.Namespace, cfg: 'Config') -> Outcome:
     work_dir = Path(cfg.work_dir)
     log_file = work_dir / f'{time.strftime("%Y%m%d_%H%M%S")}.log'
     console = Console(record=True)
+    if first:
+        console.print(first, highlight=False, markup=False, soft_wrap=True)
     progress = stages()
     runner = DedupRunner.from_cfg(
         cfg,

@@ -12,6 +12,7 @@ from pathlib import Path
 from mmengine.registry import DATASETS, DefaultScope
 
 from mmdel.config.config_file import read_config
+from mmdel.config.shipped import find_config
 from mmdel.errors import ConfigError, DatasetError, MmdelError
 from mmdel.images.image_table import ImageTable, image_table
 
@@ -56,6 +57,7 @@ def list_downstream_set(path: str) -> DownstreamSet:
         ConfigError: There is no such config or folder, or it does not say what it is tested on.
         DatasetError: The images are not there.
     """
+    path = path if os.path.isdir(path) else find_config(path)
     name = set_name(path)
     if os.path.isdir(path):
         # a person who names a downstream folder here means it
