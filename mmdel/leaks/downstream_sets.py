@@ -57,12 +57,12 @@ def list_downstream_set(path: str) -> DownstreamSet:
         ConfigError: There is no such config or folder, or it does not say what it is tested on.
         DatasetError: The images are not there.
     """
-    path = path if os.path.isdir(path) else find_config(path)
     name = set_name(path)
     if os.path.isdir(path):
         # a person who names a downstream folder here means it
         dataset = dict(type='mmdel.DataDEL', data_root=path, allow_downstream=True)
         return DownstreamSet(name, 'folder', image_table(DATASETS.build(dataset)))
+    path = find_config(path)
     if not os.path.exists(path):
         raise ConfigError(f'{path} is not there: a config or a folder of test images is needed.')
     cfg = read_config(path)
@@ -83,4 +83,4 @@ def set_name(path: str) -> str:
     """What a set is called, the same on every machine."""
     name = Path(os.path.abspath(path))
     # many folders are called images; the one above tells of what
-    return '/'.join(name.parts[-2:]).lstrip('/') if os.path.isdir(path) else name.stem
+    return '/'.join(name.parts[-2:]).lstrip('/') if os.path.isdir(path) else Path(find_config(path)).stem
