@@ -16,13 +16,11 @@ from modelindex.load_model_index import load
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs'
-IN_MIM = ('configs/', 'tools/', 'model-index.yml')
-NEED_DEMO = {'tools/demo.py', 'tools/demo_truth.py', 'tools/make_demo_data.py'}
-"""Tools of the synthetic demo data, which is not installed either."""
+IN_MIM = ('configs/', 'demo/', 'tools/', 'model-index.yml')
 
 
 def in_mim(name):
-    return name.startswith(IN_MIM) and name not in NEED_DEMO
+    return name.startswith(IN_MIM)
 
 
 def visible_files():
@@ -163,6 +161,7 @@ def test_editable__mim_is_relative_links_to_the_live_files(checkout, tmp_path):
     mim = checkout / 'mmdel' / '.mim'
     assert {path.name: os.readlink(path) for path in mim.iterdir()} == {
         'configs': '../../configs',
+        'demo': '../../demo',
         'tools': '../../tools',
         'model-index.yml': '../../model-index.yml',
     }
