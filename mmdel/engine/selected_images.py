@@ -66,6 +66,7 @@ class SelectedImages:
         table (pa.Table): One row an image, sorted by key: the columns of ``subset.parquet``, see docs/columns.md.
         subset (Subset): Table and metadata.
         files (list[str]): The files of ``kept``; [] where images were no files.
+        vectors (NDArray): [rows that take part, D], raw, as the encoder made them; read when they are asked for.
         ranking (Ranking): The order that the subset is a cut of, by row of ``table`` without those that take no part.
         unreadable (tuple): ``(key, reason)`` of the files that could not be used.
         notes (tuple[str, ...]): What a person should know.
@@ -97,6 +98,10 @@ class SelectedImages:
     @property
     def files(self) -> list[str]:
         return [self._chosen.paths[key] for key in self.kept] if self._lasting else []
+
+    @property
+    def vectors(self) -> NDArray[Any]:
+        return self._chosen.vectors.source.read(slice(None))
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from mmdel.config.shipped import read_selector
 from mmdel.embedding.given_vectors import named_vectors
 from mmdel.embedding.vectors import Vectors, as_source
 from mmdel.errors import ConfigError
+from mmdel.registry import SELECTORS
 from mmdel.selection.selector import BaseSelector, build_selector
 from mmdel.subset.columns import SEEN, conform, typed_columns
 
@@ -84,8 +85,8 @@ def _selector(method: Any, params: Mapping[str, Any]) -> BaseSelector:
     if not isinstance(config, Mapping):
         raise ConfigError(f'A method is a name, a config such as dict(type=...), or an object; got {method!r}.')
     config = {**config, **params}
-    selector = build_selector(config)
-    kinds = arguments(type(selector)).kinds
+    kind = SELECTORS.get(config['type']) if isinstance(config.get('type'), str) else config.get('type')
+    kinds = arguments(kind).kinds if callable(kind) else {}
     for name, value in config.items():
         check_value(value, kinds.get(name, Any), name)
-    return selector
+    return build_selector(config)

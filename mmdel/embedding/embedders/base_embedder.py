@@ -26,6 +26,7 @@ from torch import Tensor, nn
 import mmdel.images.frames  # noqa: F401  registers LoadFrame
 from mmdel.compute.devices import DTYPES, find_device, resolve_precision
 from mmdel.compute.weights import weight_digest
+from mmdel.config.config_check import arguments
 from mmdel.errors import ConfigError
 from mmdel.registry import TRANSFORMS
 
@@ -207,14 +208,16 @@ class BaseEmbedder(ABC):
         return self
 
     def config(self) -> dict[str, Any]:
-        """Type and settings, JSON-able, as a config would have them.
+        """Type and arguments, JSON-able, as far as attributes tell them.
 
         Raises:
             ConfigError: A public attribute is not JSON-able.
         """
         kind = type(self)
-        settings = {name: value for name, value in vars(self).items() if not name.startswith('_')}
-        about = {name: _plain_data(value, f'{kind.__name__}.{name}') for name, value in settings.items()}
+        known = arguments(kind).kinds
+        about = {
+            name: _plain_data(value, f'{kind.__name__}.{name}') for name, value in vars(self).items() if name in known
+        }
         return {'type': f'{kind.__module__.partition(".")[0]}.{kind.__name__}', **about}
 
     def fingerprint(self) -> dict[str, Any]:
