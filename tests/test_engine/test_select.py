@@ -1,6 +1,7 @@
 """``mmdel.select`` keeps what the command keeps, whatever the images come as; it leaves nothing behind and says what is wrong."""
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,8 @@ from mmdel.engine import select as module
 from mmdel.engine.dedup_config import check_dedup_config
 from mmdel.errors import ConfigError, DatasetError, MmdelError, VectorError
 from mmdel.selection import Coverage
+
+ROOT = Path(__file__).resolve().parents[2]
 
 COUNT = 24
 
@@ -329,6 +332,21 @@ def test_progress__in_a_notebook_is_one_line(monkeypatch):
         with progress.stage(name, total=2) as tick:
             tick(1), tick(1)
     assert lines[-1].startswith('choose: 2 of 2 images') and any(line.startswith('embed: 2 of 2') for line in lines)
+
+
+@pytest.mark.parametrize('page', ['README.md', 'docs/python.md'])
+def test_page__every_block_of_it_runs(page, monkeypatch):
+    monkeypatch.setattr(module, 'ENCODER', 'pixels')
+    Path('my/frames').mkdir(parents=True)
+    for number, picture in enumerate(PICTURES):
+        Image.fromarray(picture).save(f'my/frames/{number:04d}.png')
+    text = (ROOT / page).read_text(encoding='utf-8')
+    blocks = re.findall(r'^```python\n(.*?)^```$', text, re.MULTILINE | re.DOTALL)
+    assert blocks
+    names = {}
+    for block in blocks:
+        exec(block, names)
+    assert names['chosen'].kept and Path('work_dirs/mine/keep.txt').exists()
 
 
 # --- what is wrong
