@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
@@ -88,10 +89,13 @@ def given_images(images: Any, columns: Mapping[str, Sequence[Any]] | None, folde
         return _of_mm_dataset(images, columns, folder)
     if isinstance(images, Dataset) and not hasattr(images, '__iter__'):
         return _of_torch_dataset(images, columns, folder)
-    if isinstance(images, np.ndarray) and images.ndim < 3 and images.dtype.kind not in 'OU':
+    shape = list(getattr(images, 'shape', ()))
+    if len(shape) == 3 and (shape[2] == 3 or (shape[0] == 3 and isinstance(images, torch.Tensor))):
         raise DatasetError(
-            f'The images are an array {images.dtype} {list(images.shape)}; vectors are given as vectors=. {_WANTED}.'
+            f'The images are one picture, {_what(images)}. Give a list of them, or an array [N, H, W, 3].'
         )
+    if shape and len(shape) < 3 and getattr(images.dtype, 'kind', 'f') in 'fiubc':
+        raise DatasetError(f'The images are {_what(images)}. Vectors are given as vectors=. {_WANTED}.')
     if not hasattr(images, '__len__') or not hasattr(images, '__iter__') or isinstance(images, Mapping | bytes):
         raise DatasetError(
             f'Images cannot be taken from {type(images).__name__}. Give a folder, a list of paths, arrays or PIL images, a '
@@ -159,11 +163,12 @@ def _of_mm_dataset(dataset: Any, columns: Mapping[str, Sequence[Any]] | None, fo
     if hasattr(dataset, 'get_data_info'):
         paths = (dataset.get_data_info(number)['img_path'] for number in range(len(dataset)))
         names = spelling.keys_under(images.root, spelling.absolute_paths(paths))
-    if columns is None:
-        told = images.table.select([name for name in METADATA if images.table[name].null_count < len(images.table)])
+    told = images.table.select([name for name in METADATA if images.table[name].null_count < len(images.table)])
+    if names is None and not columns:
         _add_columns(config, images.table['image'].to_pylist(), told.to_pydict(), folder)
     else:
-        _add_columns(config, names, columns, folder)
+        place = pc.index_in(pa.array(names or [], pa.string()), value_set=images.table['image'].combine_chunks())
+        _add_columns(config, names, {**told.take(place).to_pydict(), **(columns or {})}, folder)
     return GivenImages(config, names, listed=False)
 
 

@@ -18,8 +18,8 @@ from mmengine.config import Config
 from rich.console import Console
 
 from mmdel.compute.progress import SILENT, Stages
-from mmdel.config.config_file import SUFFIXES, read_config
-from mmdel.config.shipped import read_encoder, read_selector
+from mmdel.config.config_file import SUFFIXES, read_config, read_part
+from mmdel.config.shipped import ENCODERS, SELECTORS
 from mmdel.embedding.embed import Embedded
 from mmdel.embedding.embedders.base_embedder import BaseEmbedder
 from mmdel.embedding.given_vectors import named_vectors, read_given_vectors
@@ -169,14 +169,14 @@ def _set_parts(
     if isinstance(selector, BaseSelector):
         built['selector'], cfg.selector = selector, selector.config()
     else:
-        cfg.selector = _part('selector', selector, read_selector)
+        cfg.selector = _part('selector', selector, SELECTORS, 'selector')
     if not uses_images:
         if encoder is not None:
             raise ConfigError('encoder has no meaning with vectors, which are ready.')
     elif isinstance(encoder := encoder if encoder is not None else cfg.get('embedder') or ENCODER, BaseEmbedder):
         built['embedder'], cfg.embedder = encoder, encoder.config()
     else:
-        cfg.embedder = _part('encoder', encoder, read_encoder)
+        cfg.embedder = _part('encoder', encoder, ENCODERS, 'embedder')
     if eta is not None:
         if 'selector' in built:
             raise ConfigError('eta belongs to the selector, which is an object here: make it with another eta.')
@@ -184,9 +184,9 @@ def _set_parts(
     return built
 
 
-def _part(name: str, given: Any, read: Any) -> dict[str, Any]:
+def _part(name: str, given: Any, folder: Path, key: str) -> dict[str, Any]:
     if isinstance(given, str | os.PathLike):
-        return read(os.fspath(given))
+        return read_part(os.fspath(given), folder, key)
     if not isinstance(given, Mapping):
         raise ConfigError(f'{name} is a name, a config such as dict(type=...), or an object; got {given!r}.')
     return copy.deepcopy(dict(given))

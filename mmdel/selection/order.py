@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmdel.config.config_check import arguments, check_value
-from mmdel.config.shipped import read_selector
+from mmdel.config.config_file import read_part
+from mmdel.config.shipped import SELECTORS as SELECTOR_CONFIGS
 from mmdel.embedding.given_vectors import named_vectors
 from mmdel.embedding.vectors import Vectors, as_source
 from mmdel.errors import ConfigError
@@ -81,7 +82,7 @@ def _selector(method: Any, params: Mapping[str, Any]) -> BaseSelector:
         if params:
             raise ConfigError(f'{", ".join(params)}: the method is an object; make it with these arguments.')
         return method
-    config = read_selector(method) if isinstance(method, str) else method
+    config = read_part(method, SELECTOR_CONFIGS, 'selector') if isinstance(method, str) else method
     if not isinstance(config, Mapping):
         raise ConfigError(f'A method is a name, a config such as dict(type=...), or an object; got {method!r}.')
     config = {**config, **params}

@@ -125,10 +125,17 @@ def typed_columns(columns: Mapping[str, Sequence[Any]], count: int) -> pa.Table:
         field = SCHEMA.field(name)
         kind = int if pa.types.is_integer(field.type) else str
         try:
-            table[name] = pa.array([None if v is None or v != v else kind(v) for v in values], field.type)
+            table[name] = pa.array([None if _is_missing(value) else kind(value) for value in values], field.type)
         except (TypeError, ValueError) as error:
             raise ConfigError(f'columns[{name!r}] holds what is no {field.type}: {error}.') from error
     return pa.table(table)
+
+
+def _is_missing(value: Any) -> bool:
+    """Also as pandas has it, whose NA is neither equal nor unequal to itself."""
+    return (
+        value is None or type(value).__name__ in ('NAType', 'NaTType') or (isinstance(value, float) and value != value)
+    )
 
 
 def markdown() -> str:
