@@ -249,19 +249,20 @@ def _with_told(told: Mapping[str, list[Any]], columns: Mapping[str, Sequence[Any
 def _write_pictures(images: Iterable[Any], paths: Sequence[Path]) -> None:
     paths[0].parent.mkdir(parents=True)
     numbered = enumerate(images)
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        while block := list(itertools.islice(numbered, _AT_A_TIME)):
+            list(pool.map(lambda each: _write(each[1], each[0], paths[each[0]]), block))
+
+
+def _write(image: Any, number: int, path: Path) -> None:
+    pixels = _pixels(image, number)
     try:
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            while block := list(itertools.islice(numbered, _AT_A_TIME)):
-                list(pool.map(lambda each: paths[each[0]].write_bytes(_png(_pixels(each[1], each[0]))), block))
+        path.write_bytes(cv2.imencode('.png', pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
     except OSError as error:
         raise StoreError(
-            f'The pictures cannot be written into the temporary folder {paths[0].parent} ({error.strerror or error}). Make room, '
-            'name another one with the environment variable TMPDIR, or give the paths of files.'
+            f'The pictures cannot be written into the temporary folder {path.parent} ({error.strerror or error}). Make room, name '
+            'another one with the environment variable TMPDIR, or give the paths of files.'
         ) from error
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    return cv2.imencode('.png', pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
 def _pixels(image: Any, number: int) -> NDArray[np.uint8]:

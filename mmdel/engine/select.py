@@ -110,8 +110,8 @@ def select(
     """
     if (images is None) == (vectors is None):
         raise ConfigError('Give either images or vectors=, and not both.')
+    cfg = _config(images, KEYS['default_scope'].default)
     scratch = Scratch()
-    cfg = _config(images, scope='mmpretrain')
     cache = Path(cache_dir) if cache_dir is not None else scratch.folder / 'cache'
     try:
         with surroundings(cfg.get('default_scope') or KEYS['default_scope'].default, cache / 'videos'):
