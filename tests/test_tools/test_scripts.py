@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -201,9 +202,8 @@ def test_every_script__says_how_it_is_used(call, script):
 @pytest.mark.parametrize('script', SCRIPTS)
 def test_every_script__is_executable_and_clean(script):
     assert os.access(TOOLS / script, os.X_OK)
-    if shutil.which('shellcheck') is None:
-        pytest.skip('shellcheck is not installed')
-    done = subprocess.run(['shellcheck', str(TOOLS / script)], capture_output=True, text=True, timeout=60)
+    shellcheck = os.path.join(sysconfig.get_path('scripts'), 'shellcheck')
+    done = subprocess.run([shellcheck, str(TOOLS / script)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout
 
 

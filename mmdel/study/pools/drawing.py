@@ -10,7 +10,7 @@ What is true of one pool may be chance; over fifty of them the spread is known.
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,17 +33,19 @@ class Pool:
         repeat (NDArray[np.int64]): [n], which repetition an image belongs to, from 0.
         test (NDArray[np.int64]): [m], images that judge, ascending; no group is on both sides.
         noise (float): How far the vectors of repetitions are from the first ones, over their length. Defaults to 0.
+        recordings (bool): Whether a repetition is a recording of its own. Defaults to False: a longer part of the same one.
     """
 
     rows: Rows
     repeat: Rows
     test: Rows
     noise: float = 0.0
+    recordings: bool = False
 
     def table(self, table: pa.Table) -> pa.Table:
-        """What a selector sees: the archive's columns; a repetition has a key and a video of its own."""
+        """What a selector sees: the archive's columns; a repetition has a key of its own, and a video where it is a recording."""
         found = table.take(pa.array(self.rows))
-        for name in ('image', 'video'):
+        for name in ('image', 'video') if self.recordings else ('image',):
             if name in found.column_names:
                 words = [
                     word if word is None or not again else f'{word}~{again:03d}'
@@ -159,20 +161,28 @@ class GroupPool(BasePool):
 class ZipfPool(GroupPool):
     """Recordings that come again and again, a few of them very often: what an archive looks like.
 
-    The i-th recording is drawn with a probability in proportion to i**-``exponent``, until ``size`` images are there. Each
-    repetition is a recording of its own, whose vectors have some noise.
+    The i-th recording is drawn with a probability in proportion to i**-``exponent``, until ``size`` images are there. The vectors
+    of a repetition have some noise.
 
     Args:
         exponent (float): Of Zipf's law; 0 draws all alike. Defaults to 1.2.
         groups (int, optional): How many different recordings there are to draw from. Defaults to None: all that do not judge.
         noise (float): See :class:`Pool`; 0.1 leaves a cosine of 0.995. Defaults to 0.1.
+        recordings (bool): See :class:`Pool`; where it is True no name tells a method what is the same. Defaults to False.
         **kwargs: Further arguments of :class:`GroupPool`; ``size`` is needed.
 
     Raises:
         ConfigError: An argument is out of its range.
     """
 
-    def __init__(self, exponent: float = 1.2, groups: int | None = None, noise: float = 0.1, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        exponent: float = 1.2,
+        groups: int | None = None,
+        noise: float = 0.1,
+        recordings: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if self.size is None or self.shares:
             raise ConfigError('ZipfPool needs size, the number of images with repetitions, and takes no shares.')
@@ -180,11 +190,11 @@ class ZipfPool(GroupPool):
             raise ConfigError(
                 f'exponent and noise are at least 0 and groups at least 1, got {exponent}, {noise}, {groups}.'
             )
-        self.exponent, self.groups, self.noise = exponent, groups, noise
+        self.exponent, self.groups, self.noise, self.recordings = exponent, groups, noise, recordings
 
     def draw(self, table: pa.Table, random: np.random.Generator) -> Pool:
         found = super().draw(table, random)
-        return Pool(found.rows, found.repeat, found.test, self.noise)
+        return replace(found, noise=self.noise, recordings=self.recordings)
 
     def _fill(self, groups: list[Rows], kinds: list[str], random: np.random.Generator) -> tuple[Rows, Rows]:
         groups = groups[: self.groups]

@@ -11,6 +11,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,11 +33,13 @@ class Archive:
 
     Args:
         table (pa.Table): N images, sorted by key, with what is known of them.
-        features (NDArray[np.float32]): [N, D], of the encoder that judges; unit length.
+        features (NDArray[np.float32]): [N, D], of the encoder that judges; centred, unit length.
+        raw (NDArray[np.float32]): [N, D], its vectors as they are stored.
     """
 
     table: pa.Table
     features: NDArray[np.float32]
+    raw: NDArray[np.float32]
 
     def group(self, by: str, rows: Rows) -> NDArray[np.str_]:
         """The groups of some rows, see :func:`~mmdel.study.pools.drawing.group_names`."""
@@ -53,7 +56,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Resample:
-    """Redraws groups, the same for the same number of groups: how often each is drawn.
+    """Redraws groups, the same for the same groups: how often each is drawn.
 
     Args:
         seed (tuple[int, ...]): Another one for each pool.
@@ -63,11 +66,18 @@ class Resample:
     seed: tuple[int, ...]
     draws: int
 
-    def weights(self, groups: int) -> NDArray[np.float64]:
-        """[1 + draws, groups]; in the first row each group once."""
-        random = np.random.default_rng((*self.seed, groups))
-        drawn = random.multinomial(groups, np.full(groups, 1 / groups), size=self.draws)
-        return np.concatenate([np.ones((1, groups)), drawn])
+    def weights(self, kinds: NDArray[Any]) -> NDArray[np.float64]:
+        """[1 + draws, groups]; in the first row each group once. A kind keeps its number of groups: none is ever missing.
+
+        Args:
+            kinds (NDArray): [groups], the class of each.
+        """
+        random = np.random.default_rng((*self.seed, len(kinds)))
+        found = np.ones((1 + self.draws, len(kinds)))
+        for kind in np.unique(kinds):
+            mine = np.flatnonzero(kinds == kind)
+            found[1:, mine] = random.multinomial(len(mine), np.full(len(mine), 1 / len(mine)), size=self.draws)
+        return found
 
 
 class BaseEvaluation(ABC):
@@ -115,7 +125,7 @@ class RareEvents(BaseEvaluation):
         names, first, code = np.unique(archive.group(self.group, pool.rows), return_index=True, return_inverse=True)
         found = np.isin(np.arange(len(names)), code[kept]).astype(np.float64)
         kinds, kind = np.unique(archive.label(self.column, pool.rows[first]), return_inverse=True)
-        weights = resample.weights(len(names))
+        weights = resample.weights(kind)
         by_class = np.stack([_mean(weights, found, kind == number) for number in range(len(kinds))])
         worst = np.where(np.isnan(by_class).all(axis=0), np.nan, np.nanmin(np.nan_to_num(by_class, nan=np.inf), axis=0))
         figures = {'groups found': _mean(weights, found, np.ones(len(names), bool)), 'worst class found': worst}
@@ -146,8 +156,8 @@ class FeatureCoverage(BaseEvaluation):
         rows, at = np.unique(pool.rows, return_inverse=True)
         unit = archive.features
         nearest = (unit[rows] @ unit[np.unique(pool.rows[kept])].T).max(axis=1)
-        _, group = np.unique(archive.group(self.group, rows), return_inverse=True)
-        weights = resample.weights(int(group.max()) + 1)[:, group] * np.bincount(at)
+        names, group = np.unique(archive.group(self.group, rows), return_inverse=True)
+        weights = resample.weights(np.zeros(len(names)))[:, group] * np.bincount(at)
         order = np.argsort(nearest, kind='stable')
         reached = np.cumsum(weights[:, order], axis=1)
         tail = (reached >= 0.05 * reached[:, -1:]).argmax(axis=1)
@@ -190,11 +200,11 @@ class LabelBudget(BaseEvaluation):
         one_hot = np.eye(len(classes))[known]
         x, test = (archive.features[rows].astype(np.float64) for rows in (train, pool.test))
         score = ridge(x, one_hot, test) if self.probe == 'ridge' else nearest_labels(x, one_hot, test, self.neighbours)
-        _, group = np.unique(archive.group(self.group, pool.test), return_inverse=True)
-        weights = resample.weights(int(group.max()) + 1)[:, group]
+        _, first, group = np.unique(archive.group(self.group, pool.test), return_index=True, return_inverse=True)
+        weights = resample.weights(truth[first])[:, group]
         recall, area = recalls(score.argmax(axis=1), truth, weights), areas(score, truth, weights)
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore', RuntimeWarning)  # a redrawing may have no image of any class
+            warnings.simplefilter('ignore', RuntimeWarning)  # where groups mix classes, a redrawing may lack one
             return {
                 'balanced accuracy': np.nanmean(recall, axis=1),
                 'worst-class recall': np.nanmin(recall, axis=1),

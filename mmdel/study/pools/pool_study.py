@@ -48,7 +48,7 @@ from mmdel.study.study_config import PLACES, Recipe, filled, plain_config, with_
 from mmdel.subset import size_at
 from mmdel.subset.columns import METADATA
 
-VERSION = 1
+VERSION = 2
 """Of what a pool gives; raised when the same config gives other figures."""
 
 RESULTS = 'results.parquet'
@@ -162,7 +162,7 @@ def read_pool_study(path: str, options: list[str] | None = None, work_dir: str |
         scenes=raw.get('scenes'),
         pool=raw['pool'],
         pools=raw['pools'],
-        draws=raw.get('draws', 100),
+        draws=raw.get('draws', 25),
         budgets=tuple(raw['budgets']),
         selectors=dict(raw['selectors']),
         evaluations=dict(raw['evaluations']),
@@ -210,13 +210,11 @@ class _Material:
 
     Args:
         archives (dict[str | None, Archive]): By the name of the judge; None is the encoder that chooses.
-        raw (NDArray[np.float32]): [N, D], its vectors.
-        center (bool): Whether they are centred before methods see them.
+        center (bool): Whether its vectors are centred before methods see them.
         about (dict): All that decides the figures of a pool.
     """
 
     archives: dict[str | None, Archive]
-    raw: NDArray[np.float32]
     center: bool
     about: dict[str, Any]
 
@@ -224,10 +222,10 @@ class _Material:
 def _one_pool(
     study: PoolStudy, number: int, material: _Material, drawing: BasePool, evaluations: Mapping[str, BaseEvaluation]
 ) -> pa.Table:
-    known = material.archives[None].table
-    pool = drawing.draw(known, np.random.default_rng((number, 0)))
-    table = pool.table(known)
-    source = ArraySource(pool.vectors(material.raw, np.random.default_rng((number, 1))))
+    archive = material.archives[None]
+    pool = drawing.draw(archive.table, np.random.default_rng((number, 0)))
+    table = pool.table(archive.table)
+    source = ArraySource(pool.vectors(archive.raw, np.random.default_rng((number, 1))))
     vectors = Vectors(source, table['image'], material.center)
     sizes = {str(budget): int(budget) if budget >= 1 else size_at(budget, len(vectors)) for budget in study.budgets}
     if max(sizes.values()) > len(vectors):
@@ -283,13 +281,13 @@ def _material(study: PoolStudy, progress: Stages) -> _Material:
             raise ConfigError(f'judges[{name!r}] cannot read the same images as the encoder that chooses.')
         # features are centred over the archive: what all images have in common tells none from another
         unit = Vectors(each.source, table['image'], center=True)
-        archives[name] = Archive(table, unit.read(slice(0, len(table))))
+        raw = each.source.read(slice(0, len(table))).astype(np.float32)
+        archives[name] = Archive(table, unit.read(slice(0, len(table))), raw)
         about['encoders'].append([name, each.fingerprint, unit.digest])
     known = json.dumps(table.select(['image', *METADATA]).to_pydict())
     about['archive'] = hashlib.sha256(known.encode()).hexdigest()
     about |= {name: getattr(study, name) for name in ('scenes', 'pool', 'budgets', 'draws', 'selectors', 'evaluations')}
-    raw = own.source.read(slice(0, len(table))).astype(np.float32)
-    return _Material(archives, raw, about['center'], about)
+    return _Material(archives, about['center'], about)
 
 
 def _built(registry: Any, where: str, config: Mapping[str, Any]) -> Any:

@@ -32,17 +32,21 @@ def archive():
     ]
     scenes = random.standard_normal((30, 12)).repeat(10, axis=0)
     unit = (scenes + 0.2 * random.standard_normal((300, 12))).astype(np.float32)
-    return Archive(pa.Table.from_pylist(rows), unit / np.linalg.norm(unit, axis=1, keepdims=True))
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    return Archive(pa.Table.from_pylist(rows), unit, unit)
 
 
 NONE = Resample((0,), 0)
 
 
-def test_resample__is_the_same_for_every_method_and_keeps_the_number_of_groups():
-    weights = Resample((3, 1), 50).weights(7)
-    np.testing.assert_array_equal(weights, Resample((3, 1), 50).weights(7))
-    assert weights.shape == (51, 7) and (weights[0] == 1).all() and (weights.sum(axis=1) == 7).all()
-    assert (weights != Resample((4, 1), 50).weights(7)).any()
+def test_resample__is_the_same_for_every_method_and_keeps_the_number_of_groups_of_each_kind():
+    kinds = np.array([0, 1, 0, 0, 1, 2, 0])
+    weights = Resample((3, 1), 50).weights(kinds)
+    np.testing.assert_array_equal(weights, Resample((3, 1), 50).weights(kinds))
+    assert weights.shape == (51, 7) and (weights[0] == 1).all()
+    for kind in range(3):
+        assert (weights[:, kinds == kind].sum(axis=1) == np.count_nonzero(kinds == kind)).all()
+    assert (weights != Resample((4, 1), 50).weights(kinds)).any()
 
 
 def test_rare_events__count_groups_with_a_kept_image(archive):
@@ -58,7 +62,7 @@ def test_rare_events__count_groups_with_a_kept_image(archive):
 
 def test_rare_events__redrawing_weighs_groups(archive):
     pool = Pool(np.arange(300), np.zeros(300, np.int64), np.empty(0, np.int64))
-    weights = Resample((1,), 20).weights(30)
+    weights = Resample((1,), 20).weights(np.repeat([0, 1, 2], [15, 12, 3]))
     found = RareEvents().judge(archive, pool, np.arange(100), Resample((1,), 20))['groups found']
     np.testing.assert_allclose(found, weights[:, :10].sum(axis=1) / 30)
 
@@ -114,7 +118,7 @@ def test_areas_and_recalls__of_weighted_images_are_those_of_repeated_ones():
 def test_label_budget__learns_what_the_kept_labels_teach(archive, probe):
     label = np.array(archive.table['label'].to_pylist())
     features = (np.eye(12)[np.searchsorted(['a', 'b', 'c'], label)] + 0.01 * archive.features).astype(np.float32)
-    archive = Archive(archive.table, features)
+    archive = Archive(archive.table, features, features)
     pool = GroupPool().draw(archive.table, np.random.default_rng(0))
     names = label[pool.rows]
     evaluation = LabelBudget(probe=probe, neighbours=1)
@@ -154,15 +158,17 @@ def test_group_pool__too_small_an_archive_is_an_error(archive):
         GroupPool(size=100, shares={'c': 0.9}).draw(archive.table, np.random.default_rng(0))
 
 
-def test_zipf_pool__repeats_a_few_recordings_often(archive):
-    pool = ZipfPool(size=2000, exponent=1.2, group='video').draw(archive.table, np.random.default_rng(0))
+@pytest.mark.parametrize('recordings', [False, True])
+def test_zipf_pool__repeats_a_few_recordings_often(archive, recordings):
+    drawing = ZipfPool(size=2000, exponent=1.2, group='video', recordings=recordings)
+    pool = drawing.draw(archive.table, np.random.default_rng(0))
     table = pool.table(archive.table)
     images = table['image'].to_pylist()
     assert len(pool.rows) == len(set(images)) == 2000 and images == sorted(images)
     times = np.sort(np.bincount(pool.rows // 10, minlength=30))[::-1] / 10
     assert times[0] > 5 * times[9] > 0 and np.count_nonzero(times) > 10
     again = [name for name in table['video'].to_pylist() if '~' in name]
-    assert len(again) == np.count_nonzero(pool.repeat)
+    assert len(again) == recordings * np.count_nonzero(pool.repeat)
 
 
 def test_pool__repetitions_have_noise_and_the_first_have_none(archive):
