@@ -260,8 +260,8 @@ def _write(image: Any, number: int, path: Path) -> None:
         path.write_bytes(cv2.imencode('.png', pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
     except OSError as error:
         raise StoreError(
-            f'The pictures cannot be written into the temporary folder {path.parent} ({error.strerror or error}). Make room, name '
-            'another one with the environment variable TMPDIR, or give the paths of files.'
+            f'The pictures cannot be written into the temporary folder {path.parent} ({error.strerror or error}). Make room, '
+            'name another one with the environment variable TMPDIR, or give the paths of files.'
         ) from error
 
 
