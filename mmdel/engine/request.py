@@ -124,7 +124,7 @@ class Request:
         if ratio is None and not selector.own_size:
             if eta is None:
                 raise ConfigError(
-                    f'{cfg.selector.type} has no eta; say how many images to keep with --ratio, e.g. --ratio 0.05 (ratio=0.05).'
+                    f'{cfg.selector.type} has no eta; say how many images to keep with --ratio, e.g. --ratio 0.05.'
                 )
             check_eta(eta)
         guards, exclude_near = Guards.from_cfg(cfg.get('guards')), ExcludeNear.from_cfg(cfg.get('exclude_near'))

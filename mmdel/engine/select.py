@@ -7,6 +7,7 @@ It asks a :class:`~mmdel.engine.dedup_runner.DedupRunner`, as the command does, 
 """
 
 import copy
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from mmengine.config import Config
 from rich.console import Console
 
 from mmdel.compute.progress import SILENT, Stages
+from mmdel.config.config_check import nearest
 from mmdel.config.config_file import SUFFIXES, read_config, read_part
 from mmdel.config.shipped import ENCODERS, SELECTORS
 from mmdel.embedding.embed import Embedded
@@ -29,12 +31,17 @@ from mmdel.engine.dedup_runner import DedupRunner
 from mmdel.engine.given_images import GivenImages, given_images
 from mmdel.engine.selected_images import VECTORS, SelectedImages
 from mmdel.engine.surroundings import Scratch, surroundings
-from mmdel.errors import ConfigError
+from mmdel.errors import ConfigError, MmdelError
 from mmdel.selection.selector import BaseSelector
 from mmdel.subset.columns import typed_columns
 
 SELECTOR, ENCODER = 'coverage', 'vit-base-p16_in1k'
 """Those of the command."""
+
+LISTING = ('videos', 'labels', 'exclude', 'table', 'masks', 'sources', 'allow_downstream')
+"""Arguments of ``mmdel.DataDEL`` that say which images are taken."""
+
+IN_PYTHON = 'An option of the command is an argument of mmdel.select: --ratio 0.05 is ratio=0.05.'
 
 
 def select(
@@ -108,6 +115,9 @@ def select(
         >>> chosen.kept
         ['a/000012.jpg', ...]
     """
+    for name in listing.keys() - set(LISTING):
+        near = nearest(name, [*inspect.signature(select).parameters, *LISTING])
+        raise ConfigError(f'select has no argument {name!r}.' + (f' Did you mean {near!r}?' if near else ''))
     if (images is None) == (vectors is None):
         raise ConfigError('Give either images or vectors=, and not both.')
     cfg = _config(images, KEYS['default_scope'].default)
@@ -132,8 +142,10 @@ def select(
                 **built,
             )
             chosen = runner.decide()
-    except BaseException:
+    except BaseException as error:
         scratch.remove()
+        if isinstance(error, MmdelError) and '--' in str(error):
+            error.args = (f'{error} ({IN_PYTHON})', *error.args[1:])
         raise
     return SelectedImages(runner, chosen, given, scratch)
 

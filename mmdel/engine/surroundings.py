@@ -19,6 +19,7 @@ from pathlib import Path
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
+from mmdel.compute.cores import without_lost_threads
 from mmdel.images import frame_files
 
 _LOGGER = 'mmdel.select'
@@ -44,7 +45,13 @@ def surroundings(scope: str, videos: Path) -> Iterator[None]:
         scope (str): Library in which a ``type`` without a prefix is looked up.
         videos (Path): Where indices of videos are kept.
     """
-    with _alone, DefaultScope.overwrite_default_scope(scope), _own_logger(), frame_files.indices_in(videos):
+    with (
+        _alone,
+        DefaultScope.overwrite_default_scope(scope),
+        _own_logger(),
+        frame_files.indices_in(videos),
+        without_lost_threads(),
+    ):
         yield
 
 

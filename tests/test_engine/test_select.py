@@ -1,5 +1,6 @@
 """``mmdel.select`` keeps what the command keeps, whatever the images come as; it leaves nothing behind and says what is wrong."""
 
+import multiprocessing
 import os
 import re
 import subprocess
@@ -318,6 +319,25 @@ if __name__ == '__main__':
     assert str(reference.kept) in done.stdout
 
 
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='this system has no fork')
+def test_daemonic_process__that_was_forked_waits_for_no_thread_of_its_parent(folder, reference):
+    vectors = np.random.default_rng(0).standard_normal((600, 64))
+    chosen = mmdel.select(vectors=vectors, ratio=0.25, selector='meddel')  # so that all libraries have threads here
+    context = multiprocessing.get_context('fork')
+    ours, theirs = context.Pipe(duplex=False)
+
+    def work():
+        theirs.send(mmdel.select(folder, ratio=0.25, encoder='pixels').kept)
+        theirs.send(mmdel.select(vectors=vectors, ratio=0.25, selector='meddel').kept)
+
+    process = context.Process(target=work, daemon=True)
+    process.start()
+    for expected in (reference.kept, chosen.kept):
+        assert ours.poll(60), 'the process hangs'
+        assert ours.recv() == expected
+    process.join()
+
+
 def test_progress__in_a_notebook_is_one_line(monkeypatch):
     lines = []
     handle = SimpleNamespace(update=lambda data, raw: lines.append(data['text/plain']))
@@ -376,12 +396,14 @@ FLOATS = [*PICTURES[:2], PICTURES[2].astype(np.float32) / 255]
         (lambda: dict(images=Pairs([{'x': 1}]), ratio=0.5), DatasetError, 'Item 0 .* it has x'),
         (lambda: dict(images=pa.table({'a': [1]}), ratio=0.5), DatasetError, 'no column of paths'),
         (lambda: dict(images=pa.table({'path': [None]}), ratio=0.5), DatasetError, 'Row 0'),
-        (lambda: dict(images=PICTURES), ConfigError, 'how many images to keep'),
+        (lambda: dict(images=PICTURES), ConfigError, 'how many images to keep .* --ratio 0.05 is ratio=0.05'),
         (lambda: dict(images=PICTURES, ratio='5'), ConfigError, 'ratio is a number'),
         (lambda: dict(images=PICTURES, ratio=5), ConfigError, 'at most 1'),
         (lambda: dict(images=PICTURES, ratio=0.5, selector='coverige'), ConfigError, 'coverage'),
         (lambda: dict(images=PICTURES, ratio=0.5, selector=3), ConfigError, 'selector is a name'),
         (lambda: dict(images=PICTURES, ratio=0.5, videos='1fps'), ConfigError, 'no argument videos'),
+        (lambda: dict(images='.', ratio=0.5, vidoes='1fps'), ConfigError, "Did you mean 'videos'"),
+        (lambda: dict(images='.', ratio=0.5, encodr='pixels'), ConfigError, "Did you mean 'encoder'"),
         (lambda: dict(images=PICTURES, ratio=0.5, columns={'patient': ['a']}), ConfigError, '24 images, got 1 values'),
         (lambda: dict(images=PICTURES, ratio=0.5, columns={'age': [1] * 24}), ConfigError, "'age', which is none of"),
         (lambda: dict(images='.', ratio=0.5, columns={'patient': ['a']}), ConfigError, 'these are in none'),
