@@ -3,12 +3,13 @@
 So whole units run in parallel, not only the products in them.
 """
 
+import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 
 import torch
@@ -78,6 +79,33 @@ def on_threads(work: Callable[[int], None], numbers: Iterable[int], threads: int
 def one_thread() -> AbstractContextManager[object]:
     """NumPy's matrix libraries use a single thread inside: where products are small, more of them wait for each other."""
     return _matrix_libraries().limit(limits=1, user_api='blas')
+
+
+@contextmanager
+def without_lost_threads() -> Iterator[None]:
+    """In a process that was forked, the libraries' threads are gone, and who waits for them waits forever: one is used."""
+    if not (_forked or type(multiprocessing.current_process()).__name__ == 'ForkProcess'):
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadpoolController().limit(limits=1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+_forked = False
+
+
+def _note_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_note_fork)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Progress of long stages: a bar with rate and ETA on a terminal, plain log lines elsewhere.
+"""Progress of long stages: a bar with rate and ETA on a terminal, a line in a notebook, plain log lines elsewhere.
 
     with progress.stage('embed', total=2922, unit='images') as tick:
         tick(32)
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from logging.handlers import MemoryHandler
 from pathlib import Path
+from typing import Any
 
 from mmengine.logging import MMLogger
 from mmengine.logging.logger import MMFormatter
@@ -23,24 +24,31 @@ Tick = Callable[[int], None]
 
 _HELD_BACK = 10_000
 
+_NOTEBOOK_S = 0.2
+"""How often a notebook is told, at most."""
+
 
 class Stages:
     """Runs stages one after another and remembers how long each took.
 
     Args:
-        console (Console, optional): Where bars are drawn; bars appear only if it is a terminal. Defaults to None (silent).
+        console (Console, optional): Where bars are drawn; they appear only if it is a terminal or a notebook. Defaults to None
+            (silent).
     """
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console
         self.seconds: dict[str, float] = {}
+        self._line: Any = None
 
     @contextmanager
     def stage(self, name: str, total: float | None = None, unit: str = 'images') -> Iterator[Tick]:
         """Time one stage; yields a function that is called with the number of units just finished."""
         start = time.perf_counter()
         try:
-            if self.console is None or not self.console.is_terminal:
+            if self.console is not None and self.console.is_jupyter:
+                yield self._in_notebook(name, total, unit, start)
+            elif self.console is None or not self.console.is_terminal:
                 yield lambda done: None
             elif total is None:
                 with self.console.status(name):
@@ -57,6 +65,30 @@ class Stages:
                     yield tick
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def _in_notebook(self, name: str, total: float | None, unit: str, start: float) -> Tick:
+        """One line of text for all stages; rich would need ipywidgets, which a notebook may lack."""
+        from IPython.display import display
+
+        done, told = 0, start
+
+        def show() -> None:
+            spent = time.perf_counter() - start
+            text = name if total is None else f'{name}: {done:,} of {total:,.0f} {unit}, {spent:.0f} s'
+            if self._line is None:
+                self._line = display({'text/plain': text}, raw=True, display_id=True)
+            else:
+                self._line.update({'text/plain': text}, raw=True)
+
+        def tick(more: int) -> None:
+            nonlocal done, told
+            done += more
+            if time.perf_counter() - told > _NOTEBOOK_S or done == total:
+                told = time.perf_counter()
+                show()
+
+        show()
+        return tick
 
     def _bar(self, unit: str) -> Progress:
         return Progress(

@@ -1,4 +1,4 @@
-"""People's own vectors (``--embeddings FILE.npy``), as if an embedder had made them, read from disk on demand.
+"""People's own vectors, as if an embedder had made them: of a file (``--embeddings FILE.npy``), read on demand, or in memory.
 
 The file is not mapped: pages of a mapped file count as memory of the process, and a pass over 15 GB of vectors would seem to need
 15 GB. What was read before comes from the system's own cache either way.
@@ -34,18 +34,35 @@ def read_given_vectors(embeddings: str, keys: str | None) -> Embedded:
         VectorError: The file is not a two-dimensional array of floats, or holds a pickle.
         DatasetError: The keys are no text, not one for each row, or a key stands twice; the message names the lines.
     """
-    source: RowSource = ArrayFile(embeddings)
+    source = ArrayFile(embeddings)
+    return named_vectors(source, None if keys is None else _read_keys(keys, source.shape[0], embeddings), keys or '')
+
+
+def named_vectors(
+    source: RowSource, names: pa.ChunkedArray | None = None, where: str = 'keys', columns: pa.Table | None = None
+) -> Embedded:
+    """Name vectors that are there already.
+
+    Args:
+        source (RowSource): [N, D], floats.
+        names (pa.ChunkedArray, optional): [N], the key of each. Defaults to None: row numbers, padded likewise.
+        where (str): What the keys are called in a message. Defaults to 'keys'.
+        columns (pa.Table, optional): [N], further columns of :data:`~mmdel.subset.columns.SEEN`. Defaults to None.
+
+    Raises:
+        DatasetError: A key stands twice.
+    """
     size, dim = source.shape
-    if keys is None:
-        images = _row_numbers(size)
-    else:
-        names = _read_keys(keys, size, embeddings)
+    table = pa.table({'image': row_keys(size) if names is None else names})
+    if columns is not None:
+        for name in columns.column_names:
+            table = table.append_column(name, columns[name])
+    if names is not None:
         order = pc.sort_indices(names)
-        images, order = names.take(order), order.to_numpy().astype(np.int64)
-        _refuse_repeated(images, order, keys)
-        if not images.equals(names):
+        table, order = table.take(order), order.to_numpy().astype(np.int64)
+        _refuse_repeated(table['image'], order, where)
+        if not table['image'].equals(names):
             source = ChosenRows(source, order)
-    table = pa.table({'image': images})
     return Embedded(table, source, (), {'type': 'given vectors', 'dtype': str(source.dtype), 'dim': dim})
 
 
@@ -129,7 +146,8 @@ class ArrayFile:
             ) from error
 
 
-def _row_numbers(rows: int) -> pa.StringArray:
+def row_keys(rows: int) -> pa.StringArray:
+    """Numbers from 0 as keys, [rows], padded with zeros so that their order is that of the rows."""
     digits = len(str(rows - 1))
     return pc.utf8_lpad(pa.array(np.arange(rows)).cast(pa.string()), digits, '0')
 

@@ -11,6 +11,7 @@ import gc
 import itertools
 import logging
 import math
+import multiprocessing
 import signal
 import sys
 import warnings
@@ -135,7 +136,8 @@ def read_batches(
 
 def _ahead(read: '_Parts', parts: Iterator[list[str]], num_workers: int) -> Generator['Part', None, None]:
     """The parts in order, read by other processes where there are to be some and the machine gives them."""
-    if num_workers:
+    # a daemonic process, such as a worker of a pool or of a DataLoader, may have no children
+    if num_workers and not multiprocessing.current_process().daemon:
         kept, parts = itertools.tee(parts)
         # a worker must not clear away what it inherits: a frame of a video, for one, waits there for threads that it lacks
         gc.freeze()

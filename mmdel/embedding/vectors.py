@@ -59,6 +59,29 @@ class ArraySource:
         return np.asarray(self._array[rows])
 
 
+def as_source(vectors: Any) -> ArraySource:
+    """Vectors in memory, as they are; whole numbers become float64.
+
+    Args:
+        vectors: An array [N, D] of numbers, or what can be made one: a tensor, nested lists.
+
+    Raises:
+        VectorError: It is something else, or empty.
+    """
+    if hasattr(vectors, 'detach'):  # a tensor, of a precision that NumPy may lack
+        vectors = vectors.detach().cpu()
+        vectors = vectors.float() if vectors.is_floating_point() and vectors.element_size() < 4 else vectors
+    try:
+        array = np.asarray(vectors)
+    except (TypeError, ValueError) as error:
+        raise VectorError(f'The vectors are no array [images, dimensions] of numbers: {error}.') from error
+    if array.dtype.kind in 'iu':
+        array = array.astype(np.float64)
+    if array.ndim != 2 or array.dtype.kind != 'f' or not array.size:
+        raise VectorError(f'The vectors are {array.dtype} {list(array.shape)}; expected floats [images, dimensions].')
+    return ArraySource(array)
+
+
 class ChosenRows:
     """A RowSource over some rows of another one, in a given order.
 

@@ -61,20 +61,35 @@ class Asked:
     dataset: dict[str, Any]
 
 
-def asked_images(typed: str | Sequence[str]) -> Asked:
-    """Find out what was asked for; an archive is unpacked below :data:`ARCHIVES` unless it is there.
+@dataclass(frozen=True)
+class Kept:
+    """Where it is kept what lists and archives hold.
+
+    Args:
+        archives (Path): Defaults to :data:`ARCHIVES`.
+        lists (Path): Defaults to :data:`LISTS`.
+    """
+
+    archives: Path = ARCHIVES
+    lists: Path = LISTS
+
+
+def asked_images(typed: str | Sequence[str], kept: Kept | None = None) -> Asked:
+    """Find out what was asked for; an archive is unpacked unless it is there.
 
     Args:
         typed (str | Sequence[str]): What was typed: one path, or what a shell made of a pattern.
+        kept (Kept, optional): Where archives are unpacked and lists written. Defaults to None: where commands keep them.
 
     Raises:
         ConfigError: There is nothing that can be used; the message says what it is and what to do.
         StoreError: An archive has no room.
     """
+    kept = kept or Kept()
     given = [typed] if isinstance(typed, str) else list(typed)
     paths = _outermost([path for each in given for path in _expanded(each)])
     if len(paths) == 1:
-        return _one(paths[0])
+        return _one(paths[0], kept)
     folder = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
     if set(_visible(folder)) <= {os.path.abspath(path) for path in paths}:
         return Asked(folder, _dataset(folder))
@@ -86,21 +101,21 @@ def asked_images(typed: str | Sequence[str]) -> Asked:
             f'--images: {_some(paths)} are a mix of folders, files and archives. Give one folder above them, and say with '
             '--exclude what stays out; or folders only; or files only.'
         )
-    return _listed(paths, os.path.basename(folder) or 'images', folder)
+    return _listed(paths, os.path.basename(folder) or 'images', folder, kept.lists)
 
 
 # --- one path
 
 
-def _one(path: str) -> Asked:
+def _one(path: str, kept: Kept) -> Asked:
     if os.path.isdir(path):
         return Asked(path, _dataset(path))
     ending = ending_of(path)
     folder = os.path.dirname(os.path.abspath(path))
     if is_archive(path):
-        return Asked(path, _dataset(str(_unpacked(Path(path)))))
+        return Asked(path, _dataset(str(_unpacked(Path(path), kept.archives))))
     if ending in _LISTS:
-        return _from_list(path)
+        return _from_list(path, kept.lists)
     if not os.path.isfile(path):
         raise ConfigError(f'--images: {path} is no folder and no file. Give the folder that holds the images.')
     if formats.is_video(path):
@@ -215,7 +230,7 @@ def _visible(folder: str) -> list[str]:
 # --- lists
 
 
-def _from_list(path: str) -> Asked:
+def _from_list(path: str, lists: Path) -> Asked:
     lines = _cells(path) if ending_of(path) in ('.csv', '.tsv') else _lines(path)
     if not lines:
         raise ConfigError(f'--images: the list {path} is empty. Write one path a line.')
@@ -233,19 +248,19 @@ def _from_list(path: str) -> Asked:
         folder = base
     else:
         folder = os.path.commonpath([os.path.dirname(file) for file in files])
-    return _listed(files, Path(path).stem, folder, path)
+    return _listed(files, Path(path).stem, folder, lists, path)
 
 
 def _lines(path: str) -> list[str]:
     return list(plain_files.names_of(plain_files.read_lines(path, 'surrogateescape'), plain_files.trimmed))
 
 
-def _listed(files: Iterable[str], name: str, folder: str, path: str | None = None) -> Asked:
+def _listed(files: Iterable[str], name: str, folder: str, lists: Path, path: str | None = None) -> Asked:
     """The files as a list that DataDEL reads; it is named by what is in it, so that a changed list is another one."""
     lines = dict.fromkeys(os.path.relpath(file, folder).replace(os.sep, '/') for file in files)
     text = ''.join(f'{line}\n' for line in sorted(lines))
     data = text.encode('utf-8', 'surrogateescape')
-    ours = LISTS.absolute() / f'{name}-{hashlib.sha256(os.fsencode(folder) + data).hexdigest()[:12]}.txt'
+    ours = lists.absolute() / f'{name}-{hashlib.sha256(os.fsencode(folder) + data).hexdigest()[:12]}.txt'
     if not ours.exists():
         write_text(ours, text)
     return Asked(path or folder, _dataset(folder, ann_file=str(ours)))
@@ -282,12 +297,12 @@ def _is_there(base: str, line: str) -> bool:
 # --- archives
 
 
-def _unpacked(archive: Path) -> Path:
+def _unpacked(archive: Path, below: Path) -> Path:
     """The folder with what is in an archive; it appears under its name only when it is whole."""
     status = archive.stat()
     state = f'{archive.absolute()}\n{status.st_size}\n{status.st_mtime_ns}'.encode('utf-8', 'surrogateescape')
-    target = ARCHIVES / f'{archive.name.split(".")[0]}-{hashlib.sha256(state).hexdigest()[:12]}'
-    ARCHIVES.mkdir(parents=True, exist_ok=True)
+    target = below / f'{archive.name.split(".")[0]}-{hashlib.sha256(state).hexdigest()[:12]}'
+    below.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f'.{target.name}.lock')):
         if not target.is_dir():
             with open_source(archive) as source:

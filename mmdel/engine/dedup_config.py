@@ -8,7 +8,7 @@ that ``type`` names, so a class of one's own is checked by its own signature. ``
 
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -91,13 +91,15 @@ PARTS: dict[str, Part] = {
 """By name, wherever they stand; a pipeline is a list of them."""
 
 
-def check_dedup_config(cfg: Mapping[str, Any], uses_images: bool = True) -> None:
+def check_dedup_config(cfg: Mapping[str, Any], uses_images: bool = True, built: Collection[str] = ()) -> None:
     """Refuse what nobody would read, and values of a wrong type.
 
     Args:
         cfg (Mapping): A config, or its keys as a dict.
         uses_images (bool): Whether dataset and embedder will be built. Defaults to True; without it classes of other libraries
             are not looked up.
+        built (Collection[str]): Parts of which there are objects already: what the config says of them is only noted. Defaults
+            to ().
 
     Raises:
         ConfigError: It names the key by its whole path, its value, and what would do.
@@ -123,7 +125,7 @@ def check_dedup_config(cfg: Mapping[str, Any], uses_images: bool = True) -> None
             f'default_scope={scope!r}: there is no such library. Did you mean {nearest(scope, MODULE2PACKAGE) or "mmpretrain"}?'
         )
     for name in ('dataset', 'embedder', 'selector'):
-        if given.get(name) is not None:
+        if given.get(name) is not None and name not in built:
             _check_part(name, given[name], PARTS[name], scope, uses_images)
     for name, kinds in (
         ('guards', arguments(Guards).kinds),

@@ -2,6 +2,7 @@
 
     runner = DedupRunner.from_cfg(Config.fromfile('configs/meddel_eta08.py'), ratio=0.05)
     subset = runner.run()
+    runner.decide().subset         # the same without a work dir
 
 Every stage can be killed and started again: vectors are kept shard by shard (:mod:`mmdel.embedding.store`), rankings whole
 (:mod:`mmdel.engine.ranking_cache`), and every file in the work dir is written under another name first.
@@ -16,7 +17,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
@@ -41,14 +41,16 @@ from mmdel.engine.work_dir import (
     Changes,
     Chosen,
     Origin,
+    locked,
     previous_subset,
     refuse_another,
+    refuse_inside,
     refuse_other_images,
     require_space,
     write_results,
     write_skipped,
 )
-from mmdel.errors import ConfigError, GuardError, LockedError, SubsetError
+from mmdel.errors import ConfigError, GuardError, SubsetError
 from mmdel.images import depth
 from mmdel.images.formats.raster import MANY
 from mmdel.images.image_table import Files, ImageTable, dataset_digest, image_table, masked_images
@@ -69,6 +71,9 @@ class DedupRunner:
         overwrite (bool): Replace the result of another question in the work dir. Defaults to False.
         report (bool): Write ``report/``. Defaults to True.
         progress (Stages): Shows the stages. Defaults to ``SILENT``.
+        embedder (BaseEmbedder, optional): The encoder. Defaults to None: it is built from the config.
+        given (Embedded, optional): Vectors that are in memory; ``request.embeddings`` then says where they will be kept.
+            Defaults to None.
 
     Raises:
         ConfigError: The work dir or the cache lies among the images, or there is no such device.
@@ -81,6 +86,8 @@ class DedupRunner:
         overwrite: bool = False,
         report: bool = True,
         progress: Stages = SILENT,
+        embedder: BaseEmbedder | None = None,
+        given: Embedded | None = None,
     ) -> None:
         self.request = request
         self.work_dir, self.cache_dir = Path(request['work_dir']), Path(request['cache_dir'])
@@ -96,7 +103,10 @@ class DedupRunner:
         self.origin = Origin()
         self._old: OldRun | None = None
         self._listed: tuple[ImageTable, BaseEmbedder] | None = None
-        self._given: Embedded | None = None
+        self.given = given
+        self._prepared = False
+        # the loader of its pipeline may be told the range of 16-bit images
+        self._own_embedder = None if embedder is None else embedder.with_pipeline(embedder.pipeline)
         # before anything is written, or images are listed
         if request.embeddings is None:
             self._refuse_inside(_image_folder(request['dataset']))
@@ -110,13 +120,14 @@ class DedupRunner:
         Args:
             cfg (Config): The config.
             **options: Further arguments of :meth:`mmdel.engine.request.Request.from_cfg` (``ratio``, ``embeddings``, ``keys``,
-                ``update``) and of the constructor.
+                ``update``, ``selector``, ``embedder``) and of the constructor.
 
         Raises:
             ConfigError: A key is missing or unknown, or a value is of a wrong type or out of range.
         """
-        own = {name: options.pop(name) for name in ('device', 'overwrite', 'report', 'progress') if name in options}
-        return cls(Request.from_cfg(cfg, **options), **own)
+        names = ('device', 'overwrite', 'report', 'progress', 'given')
+        own = {name: options.pop(name) for name in names if name in options}
+        return cls(Request.from_cfg(cfg, **options), embedder=options.get('embedder'), **own)
 
     def prepare(self) -> None:
         """List the images, and refuse what would end badly; nothing is written into the work dir, and no image is opened.
@@ -132,16 +143,31 @@ class DedupRunner:
         embeddings, keys = self.request.embeddings, self.request.keys
         if embeddings is not None:
             self.origin = Origin(embeddings=os.path.abspath(embeddings), keys=os.path.abspath(keys) if keys else '')
-            self._given = read_given_vectors(embeddings, keys)
+            self.given = self.given or read_given_vectors(embeddings, keys)
         else:
             self._listed = self._list()
         self._refuse_another()
-        if self._given is not None:
-            self._ask(fingerprint=self._given.fingerprint)
+        if self.given is not None:
+            self._ask(fingerprint=self.given.fingerprint)
         elif (self.work_dir / SUBSET).exists():
             self._encoder.build_pipeline()  # what is wrong with it is told before the encoder is made
             self._ask(fingerprint=self._encoder.to(self.device).fingerprint())
         self._refuse_another()
+        self._prepared = True
+
+    def decide(self) -> Chosen:
+        """Decide, and write nothing but what is kept in ``cache_dir``.
+
+        Raises:
+            MmdelError: Something that the caller can mend; the message says how.
+        """
+        if not self._prepared:
+            self.prepare()
+        old = self._old
+        chosen = self._choose() if old is None else self._extend(old)
+        self._ask(fingerprint=chosen.subset.metadata['embedder'])
+        self._note_pages(chosen.unreadable)
+        return chosen
 
     def run(self) -> Subset:
         """Do it all and return the subset, which then lies in ``work_dir`` with its lists and report.
@@ -149,31 +175,21 @@ class DedupRunner:
         Raises:
             MmdelError: Something that the caller can mend; the message says how.
         """
-        if self._listed is None and self._given is None:
+        if not self._prepared:
             self.prepare()
-        self.work_dir.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.work_dir / '.lock')
-        try:
-            with lock.acquire(blocking=False):
-                return self._run()
-        except Timeout as error:
-            raise LockedError(
-                f'Another run is writing into {self.work_dir}. Wait for it, or give this one its own --work-dir.'
-            ) from error
+        with locked(self.work_dir):
+            return self._run()
 
     def _run(self) -> Subset:
         logger = MMLogger.get_current_instance()
         self._refuse_another()
         previous = previous_subset(self.work_dir)
-        old = self._old
-        chosen = self._choose() if old is None else self._extend(old)
+        chosen = self.decide()
         subset = chosen.subset
-        self._ask(fingerprint=subset.metadata['embedder'])
-        self._note_pages(chosen.unreadable)
         with self.progress.stage('write'):
             self.notes += write_results(self.work_dir, chosen, self.origin, self.request, self.leaks)
             write_skipped(self.work_dir, self.skipped)
-        if old is None and previous is not None and previous.metadata['dataset'] != subset.metadata['dataset']:
+        if self._old is None and previous is not None and previous.metadata['dataset'] != subset.metadata['dataset']:
             before, now = previous.metadata['images'], subset.metadata['images']
             logger.info(f'The images have changed since the last run here: {before:,} before, {now:,} now.')
         self.summary: Summary = summarise(subset, chosen.vectors, self.request.selector, chosen.ranking, self.progress)
@@ -228,7 +244,7 @@ class DedupRunner:
         if self.overwrite:
             return
         refuse_another(self.work_dir, self.request)
-        images = listed or self._given or (self._listed and self._listed[0])
+        images = listed or self.given or (self._listed and self._listed[0])
         if images and self.request.fingerprint is None:
             refuse_other_images(self.work_dir, self.request.dataset, images.table)
 
@@ -303,8 +319,8 @@ class DedupRunner:
     # --- stages
 
     def _embed(self) -> Embedded:
-        if self._given is not None:
-            return self._given
+        if self.given is not None:
+            return self.given
         images, embedder = self._images()
         return embed_images(images, embedder, str(self.cache_dir), device=self.device, progress=self.progress)
 
@@ -331,7 +347,7 @@ class DedupRunner:
         )
         self._ask(root=images.root)
         self._refuse_another(images)  # before 16-bit images are looked through
-        self._encoder = build_part('embedder', self.request['embedder'])
+        self._encoder = self._own_embedder or build_part('embedder', self.request['embedder'])
         before = None if self._old is None else self._old.subset.metadata.get('embedder')
         note = depth.set_range(self._encoder, images.table['path'], images.root, self.cache_dir, before, self.progress)
         if note:
@@ -341,22 +357,7 @@ class DedupRunner:
         return images, self._encoder
 
     def _refuse_inside(self, root: str | None) -> None:
-        """Own files in an image folder would be taken for images the next time, unless a list names the images."""
-        if (self.request['dataset'] or {}).get('ann_file'):
-            return
-        inside = {
-            name: folder
-            for name, folder in (('work_dir', self.work_dir), ('cache_dir', self.cache_dir))
-            if root and _inside(folder, root)
-        }
-        if inside:
-            there = ' and '.join(f'{name} {folder}' for name, folder in inside.items())
-            beside = os.path.dirname(os.path.realpath(root or ''))
-            other = ' '.join(f'{name}={os.path.join(beside, folder.name)}' for name, folder in inside.items())
-            raise ConfigError(
-                f'{there} would lie inside the image folder {root}, where the next run would look for images. '
-                f'Choose another place, e.g. --cfg-options {other}'
-            )
+        refuse_inside(root, self.request['dataset'], work_dir=self.work_dir, cache_dir=self.cache_dir)
 
     def _rank(self, vectors: Vectors, table: pa.Table, size: int | None) -> Ranking:
         ranking, known = cached_ranking(self.cache_dir, self.request.selector, vectors, table, size, self.progress)
@@ -448,7 +449,3 @@ def _image_folder(dataset: Any) -> str | None:
             sure = prefix or not each.get('ann_file') or str(each.get('type')).endswith('DataDEL')
             folders.append(absolute_folder(os.path.join(each.get('data_root') or '', prefix)) if sure else None)
     return common_folder(folders)
-
-
-def _inside(folder: Path, root: str) -> bool:
-    return os.path.commonpath([os.path.realpath(folder), os.path.realpath(root)]) == os.path.realpath(root)

@@ -8,8 +8,9 @@ found.shown        # what to draw: keys with captions
 
 import difflib
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow.compute as pc
@@ -17,12 +18,13 @@ from numpy.typing import NDArray
 
 from mmdel.compute.progress import SILENT, Stages
 from mmdel.embedding.vectors import Vectors
-from mmdel.engine.finished_run import FinishedRun
+from mmdel.engine.work_dir import Origin
 from mmdel.errors import DatasetError, StoreError, VectorError
 from mmdel.images import keys
 from mmdel.report.names import shown
+from mmdel.selection.findings import LeakReport
 from mmdel.similarity import canonical_cosine
-from mmdel.subset import effective_eta
+from mmdel.subset import Subset, effective_eta
 from mmdel.subset.columns import METADATA
 
 BLOCK = 4096
@@ -32,9 +34,32 @@ CHAIN = 12
 """Removers followed: what removed it, what removed that, and so on."""
 
 
+class Run(Protocol):
+    """A decision and what it rests on, in a work dir (:class:`~mmdel.engine.finished_run.FinishedRun`) or in memory."""
+
+    @property
+    def subset(self) -> Subset:
+        """The decision."""
+
+    @property
+    def origin(self) -> Origin:
+        """Where images and vectors are."""
+
+    @property
+    def unreadable(self) -> Sequence[tuple[str, str]]:
+        """``(key, reason)`` of the files that could not be used."""
+
+    @property
+    def leaks(self) -> LeakReport | None:
+        """What a leak check found."""
+
+    def vectors(self, progress: Stages = SILENT) -> Vectors:
+        """Row i belongs to the i-th readable row of the subset."""
+
+
 @dataclass(frozen=True)
 class Inspection:
-    """What is known about one image.
+    """What is known about one image; as text, one finding a line.
 
     Args:
         key (str): The image.
@@ -43,6 +68,7 @@ class Inspection:
         nearest_kept (tuple[str, float], optional): The most similar *other* image that is kept, and its cosine; None where the
             vectors are not at hand or no other image is kept.
         neighbours (tuple[tuple[str, float], ...]): The most similar other images and their cosines, kept or not.
+        row (Mapping[str, Any]): Its row of the subset, by the names of :data:`~mmdel.subset.columns.COLUMNS`.
     """
 
     key: str
@@ -50,13 +76,46 @@ class Inspection:
     shown: tuple[tuple[str, str], ...]
     nearest_kept: tuple[str, float] | None
     neighbours: tuple[tuple[str, float], ...]
+    row: Mapping[str, Any]
+
+    @property
+    def kept(self) -> bool:
+        """Whether it stays."""
+        return self.row['keep']
+
+    @property
+    def reason(self) -> str:
+        """Why, in a word: one of :data:`~mmdel.subset.subset.REASONS`."""
+        return self.row['reason']
+
+    @property
+    def removed_by(self) -> str | None:
+        """The image that stands for it; None where it stays, or the method compares no pairs."""
+        return None if self.kept else self.row['removed_by']
+
+    @property
+    def similarity(self) -> float | None:
+        """Its cosine to ``removed_by``, else to the most similar other image that is kept; None where neither is known."""
+        if self.removed_by is not None:
+            return self.row['redundancy']
+        return None if self.nearest_kept is None else self.nearest_kept[1]
+
+    @property
+    def rank(self) -> int | None:
+        """Its place in the ranking, 0 is kept first; None for an image that takes no part."""
+        return self.row['rank']
+
+    def __str__(self) -> str:
+        return '\n'.join(self.lines)
+
+    __repr__ = __str__
 
 
-def inspect(run: FinishedRun, name: str, count: int = 8, progress: Stages = SILENT) -> Inspection:
+def inspect(run: Run, name: str, count: int = 8, progress: Stages = SILENT) -> Inspection:
     """Explain one decision. Without the vectors (a subset from elsewhere, an emptied cache) only what the table tells.
 
     Args:
-        run (FinishedRun): The run.
+        run (Run): The run.
         name (str): The image: its key, the path of its file, or the end of its key where no other key ends so.
         count (int): Neighbours. Defaults to 8.
         progress (Stages): Shows the reading. Defaults to ``SILENT``.
@@ -98,10 +157,10 @@ def inspect(run: FinishedRun, name: str, count: int = 8, progress: Stages = SILE
         lines.append('neighbours:')
         lines += [f'  {cosine:.4f}  {state[other]:<10}  {shown(other)}' for other, cosine in neighbours]
         pictures += [(other, f'neighbour {cosine:.3f}: {state[other]}') for other, cosine in neighbours]
-    return Inspection(key, tuple(lines), tuple(pictures), nearest, neighbours)
+    return Inspection(key, tuple(lines), tuple(pictures), nearest, neighbours, row)
 
 
-def find_key(run: FinishedRun, name: str) -> str:
+def find_key(run: Run, name: str) -> str:
     """The key that a person means.
 
     Raises:
@@ -128,7 +187,7 @@ def find_key(run: FinishedRun, name: str) -> str:
     )
 
 
-def _row(run: FinishedRun, key: str) -> dict[str, Any]:
+def _row(run: Run, key: str) -> dict[str, Any]:
     table = run.subset.table
     return table.filter(pc.equal(table['image'], key)).to_pylist()[0]
 
@@ -140,7 +199,7 @@ def _about(row: dict[str, Any]) -> list[str]:
     return parts
 
 
-def _decision(run: FinishedRun, row: dict[str, Any]) -> str:
+def _decision(run: Run, row: dict[str, Any]) -> str:
     """Why, in one sentence."""
     subset = run.subset
     eta, kept = effective_eta(subset), subset.metadata['kept']
@@ -180,7 +239,7 @@ def _decision(run: FinishedRun, row: dict[str, Any]) -> str:
             return f'not selected: place {row["rank"] + 1:,} in the ranking, of which the first {kept:,} stay'
 
 
-def _chain(run: FinishedRun, row: dict[str, Any]) -> list[str]:
+def _chain(run: Run, row: dict[str, Any]) -> list[str]:
     """What removed the remover, until something was kept; a file from elsewhere may go in circles."""
     lines: list[str] = []
     known, seen = set(run.subset.images), {row['image']}
@@ -199,7 +258,7 @@ def _chain(run: FinishedRun, row: dict[str, Any]) -> list[str]:
 
 
 def _neighbours(
-    run: FinishedRun, key: str, count: int, vectors: Vectors
+    run: Run, key: str, count: int, vectors: Vectors
 ) -> tuple[tuple[str, float] | None, tuple[tuple[str, float], ...]]:
     """The most similar other kept image, and the most similar others; ties go to the smaller key."""
     table = run.subset.readable_rows

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from mmengine.config import Config
 
 from mmdel.compute.files import file_state, write_text
+from mmdel.embedding.embedders.base_embedder import BaseEmbedder
 from mmdel.engine.dedup_config import KEYS, check_dedup_config
 from mmdel.errors import ConfigError
 from mmdel.leaks.leak_check import ExcludeNear
@@ -86,6 +87,8 @@ class Request:
         embeddings: str | None = None,
         keys: str | None = None,
         update: str | None = None,
+        selector: BaseSelector | None = None,
+        embedder: BaseEmbedder | None = None,
     ) -> 'Request':
         """The question of a dedup config, whose keys are those of :data:`mmdel.engine.dedup_config.KEYS`, and of options.
 
@@ -96,11 +99,15 @@ class Request:
             embeddings (str, optional): A .npy file with ready vectors instead of a dataset. Defaults to None.
             keys (str, optional): The keys of ``embeddings``, one a line. Defaults to None (row numbers).
             update (str, optional): An old subset whose decisions stay. Defaults to None.
+            selector (BaseSelector, optional): The method as an object; what the config says of it is only noted. Defaults to
+                None: it is built from the config.
+            embedder (BaseEmbedder, optional): Likewise the encoder. Defaults to None.
 
         Raises:
             ConfigError: A key is missing or unknown, a value is of a wrong type or out of range, or two contradict each other.
         """
-        check_dedup_config(cfg, uses_images=embeddings is None)
+        built = [name for name, each in (('selector', selector), ('embedder', embedder)) if each is not None]
+        check_dedup_config(cfg, uses_images=embeddings is None, built=built)
         if keys is not None and embeddings is None:
             raise ConfigError('--keys names the rows of --embeddings; give both, or neither.')
         if embeddings is None and (cfg.get('dataset') is None or cfg.get('embedder') is None):
@@ -112,7 +119,7 @@ class Request:
                     'With --update old decisions stay and new images are held to the old eta, so a share to keep cannot be asked '
                     'for. Leave --ratio out, or choose from all images anew, without --update.'
                 )
-        selector: BaseSelector = build_selector(cfg.selector)
+        selector = build_selector(cfg.selector) if selector is None else selector
         eta = cfg.selector.get('eta', getattr(selector, 'eta', None))
         if ratio is None and not selector.own_size:
             if eta is None:

@@ -7,7 +7,8 @@ write_results(work_dir, chosen, origin, request, leaks)
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from filelock import FileLock, Timeout
 from mmengine.logging import MMLogger
 
 from mmdel.compute import storage
 from mmdel.compute.files import atomic, csv_text, file_digest, write_text
 from mmdel.embedding.vectors import Vectors
 from mmdel.engine.request import Request, metadata, stated, still_there
-from mmdel.errors import ConfigError, SubsetError
+from mmdel.errors import ConfigError, LockedError, SubsetError
 from mmdel.leaks.leak_record import remove_leaks, write_leaks
 from mmdel.selection.findings import LeakReport
 from mmdel.selection.selector import Ranking
@@ -155,6 +157,27 @@ class Chosen:
     changes: Changes | None = None
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make a work dir, and keep other runs out of it.
+
+    Raises:
+        LockedError: One is in.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / '.lock')
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise LockedError(
+            f'Another run is writing into {folder}. Wait for it, or give this one its own --work-dir.'
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def previous_subset(folder: Path) -> Subset | None:
     """The subset that lies in a work dir already, None where there is none or it cannot be read."""
     path = folder / SUBSET
@@ -215,6 +238,28 @@ def refuse_other_images(folder: Path, dataset: Mapping[str, Any] | None, images:
         f'{folder} holds the result of other images (dataset: {where}; of {wanted:,} of them that were looked for {found:,} are '
         'here, with the size they had). Give this run its own --work-dir, or replace the old result with --overwrite.'
     )
+
+
+def refuse_inside(root: str | None, dataset: Mapping[str, Any] | None, **folders: Path) -> None:
+    """Refuse folders of ours among the images: what is in them would be taken for images the next time.
+
+    Args:
+        root (str, optional): The folder of the images, None or '' where there is none.
+        dataset (Mapping, optional): The config of their dataset. Where a list names the images, nothing else is taken.
+        **folders (Path): By the keys of a config.
+
+    Raises:
+        ConfigError: One lies inside.
+    """
+    inside = {name: folder for name, folder in folders.items() if root and _is_inside(folder, root)}
+    if inside and not (dataset or {}).get('ann_file'):
+        there = ' and '.join(f'{name} {folder}' for name, folder in inside.items())
+        beside = os.path.dirname(os.path.realpath(root or ''))
+        other = ' '.join(f'{name}={os.path.join(beside, folder.name)}' for name, folder in inside.items())
+        raise ConfigError(
+            f'{there} would lie inside the image folder {root}, where the next run would look for images. '
+            f'Choose another place, e.g. --cfg-options {other}'
+        )
 
 
 def require_space(folder: Path, cache_dir: Path, images: pa.ChunkedArray) -> None:
@@ -311,6 +356,10 @@ def _root_of(folder: Path) -> str:
     except (SubsetError, AttributeError):
         return ''
     return os.path.realpath(root) if isinstance(root, str) and root else ''
+
+
+def _is_inside(folder: Path, root: str) -> bool:
+    return os.path.commonpath([os.path.realpath(folder), os.path.realpath(root)]) == os.path.realpath(root)
 
 
 def _short(value: Any) -> str:

@@ -40,6 +40,17 @@ LONGEST_RUN = 256
 """Frames that are read at once at most, where no key frame comes."""
 
 
+@contextmanager
+def indices_in(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep indices in another folder meanwhile. It holds for the whole process, so one caller at a time may be inside."""
+    global INDEX_DIR
+    before, INDEX_DIR = INDEX_DIR, os.fspath(folder)
+    try:
+        yield
+    finally:
+        INDEX_DIR = before
+
+
 def read_index(path: str) -> FrameIndex:
     """The index of a video or image file, from :data:`INDEX_DIR` where it is known.
 

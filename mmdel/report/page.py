@@ -34,6 +34,9 @@ from mmdel.selection.findings import CONFLICT_THRESHOLD, Conflict, Leak, LeakRep
 from mmdel.subset import Subset, effective_eta
 from mmdel.subset.columns import GROUPS
 
+PAGES = ('.html', '.htm')
+"""What the name of a page ends in."""
+
 ROWS = 60
 """Rows of a table on the page; the whole table lies beside it."""
 
@@ -88,7 +91,7 @@ def write_report(folder: str | os.PathLike[str], subset: Subset, findings: Findi
     """Write ``index.html``, ``retention.csv`` and, where images have labels, ``conflicts.csv``.
 
     Args:
-        folder (str): Where they go.
+        folder (str): Where they go; or the page alone, whose name ends in ``.html``.
         subset (Subset): The cut.
         findings (Findings): What else there is to show.
 
@@ -98,17 +101,20 @@ def write_report(folder: str | os.PathLike[str], subset: Subset, findings: Findi
     folder = Path(folder)
     numbers = report_numbers(subset, findings.images_per_second, findings.epochs)
     labelled = bool(numbers['retention']['label'])
+    if folder.suffix.lower() in PAGES:
+        write_text(folder, _render(subset, findings, numbers, labelled, beside=False))
+        return folder
     _write_csv(folder / 'retention.csv', _retention_rows(numbers))
     if labelled:
         _write_csv(folder / 'conflicts.csv', _conflict_rows(findings.conflicts))
     else:
         (folder / 'conflicts.csv').unlink(missing_ok=True)
     page = folder / 'index.html'
-    write_text(page, _render(subset, findings, numbers, labelled))
+    write_text(page, _render(subset, findings, numbers, labelled, beside=True))
     return page
 
 
-def _render(subset: Subset, findings: Findings, numbers: dict[str, Any], labelled: bool) -> str:
+def _render(subset: Subset, findings: Findings, numbers: dict[str, Any], labelled: bool, beside: bool) -> str:
     gallery = make_gallery(subset, findings.nearest)
     conflicts = findings.conflicts[:CONFLICTS]
     leaks = doubtful_first(findings.leaks)[:LEAKS]
@@ -161,6 +167,7 @@ def _render(subset: Subset, findings: Findings, numbers: dict[str, Any], labelle
         since=[(image, change) for image, change in findings.changes if change in ('gone', 'changed')],
         record=_record(subset),
         config=findings.config,
+        beside=beside,
         style=Markup(_part('report.css')),
         script=Markup(script),
         script_digest='sha256-' + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -9,20 +9,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from mmdel.errors import UnreadableImage
 from mmdel.report import names
 from mmdel.report.pictures import SIDE, picture
 from mmdel.subset import Subset
-
-matplotlib.use('Agg', force=False)
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 COLOURS = {
     'ink': '#010101',
@@ -84,6 +81,39 @@ def plot_retention(subset: Subset) -> str | None:
         )
         axis.yaxis.set_major_formatter(lambda value, _: f'{value:.0%}')
         return _svg(figure, 'retention')
+
+
+def plot_gains(gains: NDArray[np.float64], kept: int) -> str | None:
+    """How much of a method's objective the first images of its ranking reach, the cut marked; None where they gain nothing.
+
+    Args:
+        gains (NDArray[np.float64]): [N], what each image added, in the order of the ranking.
+        kept (int): How many of them stay.
+    """
+    reached = np.concatenate([[0.0], np.cumsum(gains)])
+    if not reached[-1] > 0:
+        return None
+    share = np.arange(len(reached)) / len(gains)
+    some = np.unique(np.linspace(0, len(gains), POINTS).round().astype(int))
+    at, height = kept / len(gains), float(reached[kept] / reached[-1])
+    with rc_context(STYLE):
+        figure, axis = _axes()
+        axis.plot(share[some], reached[some] / reached[-1], color=COLOURS['main'], linewidth=2)
+        axis.axvline(at, color=COLOURS['mark'], linewidth=1.2, linestyle='--')
+        right = at > 0.5
+        label = f'this cut keeps {at:.1%} and reaches {height:.1%}'
+        axis.annotate(
+            label,
+            (at, 0.04),
+            (-6 if right else 6, 0),
+            textcoords='offset points',
+            ha='right' if right else 'left',
+            color=COLOURS['mark'],
+        )
+        axis.set(xlabel='share kept', ylabel="reached of the method's objective", xlim=(0, 1), ylim=(0, 1.04))
+        for each in (axis.xaxis, axis.yaxis):
+            each.set_major_formatter(lambda value, _: f'{value:.0%}')
+        return _svg(figure, 'gains')
 
 
 def plot_distance(subset: Subset) -> str | None:

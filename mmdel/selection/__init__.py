@@ -14,6 +14,7 @@ from mmdel.selection.methods.prob_cover import ProbCover
 from mmdel.selection.methods.semdedup import SemDeDup
 from mmdel.selection.methods.typiclust import TypiClust
 from mmdel.selection.methods.zcore import ZCore
+from mmdel.selection.order import Order, rank
 from mmdel.selection.selector import BaseSelector, Ranking
 
 __all__ = [
@@ -28,10 +29,12 @@ __all__ = [
     'KCenterGreedy',
     'KMeansMedoids',
     'MedDEL',
+    'Order',
     'ProbCover',
     'RandomSelector',
     'Ranking',
     'SemDeDup',
     'TypiClust',
     'ZCore',
+    'rank',
 ]

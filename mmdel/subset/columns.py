@@ -12,9 +12,13 @@ here. A new column is an entry of :data:`COLUMNS` and whoever fills it, by ``sou
 - 'cut': :class:`mmdel.subset.Subset` itself.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
+
+from mmdel.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,41 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
         for field in schema
     ]
     return pa.table(columns, schema=schema)
+
+
+def typed_columns(columns: Mapping[str, Sequence[Any]], count: int) -> pa.Table:
+    """Values that a program holds as a table; what is missing (None, NaN) is null.
+
+    Args:
+        columns (Mapping[str, Sequence]): By names of :data:`METADATA`.
+        count (int): How many images there are.
+
+    Raises:
+        ConfigError: There is no such column, it has not one value for each image, or a value is of another type.
+    """
+    table = {}
+    for name, values in columns.items():
+        if name not in METADATA:
+            raise ConfigError(f'columns has {name!r}, which is none of {", ".join(METADATA)}.')
+        if not hasattr(values, '__len__') or isinstance(values, str) or len(values) != count:
+            found = (
+                repr(values) if isinstance(values, str) or not hasattr(values, '__len__') else f'{len(values):,} values'
+            )
+            raise ConfigError(f'columns[{name!r}] needs one value for each of {count:,} images, got {found}.')
+        field = SCHEMA.field(name)
+        kind = int if pa.types.is_integer(field.type) else str
+        try:
+            table[name] = pa.array([None if _is_missing(value) else kind(value) for value in values], field.type)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f'columns[{name!r}] holds what is no {field.type}: {error}.') from error
+    return pa.table(table)
+
+
+def _is_missing(value: Any) -> bool:
+    """Also as pandas has it, whose NA is neither equal nor unequal to itself."""
+    return (
+        value is None or type(value).__name__ in ('NAType', 'NaTType') or (isinstance(value, float) and value != value)
+    )
 
 
 def markdown() -> str:

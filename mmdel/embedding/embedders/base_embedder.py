@@ -26,6 +26,7 @@ from torch import Tensor, nn
 import mmdel.images.frames  # noqa: F401  registers LoadFrame
 from mmdel.compute.devices import DTYPES, find_device, resolve_precision
 from mmdel.compute.weights import weight_digest
+from mmdel.config.config_check import arguments
 from mmdel.errors import ConfigError
 from mmdel.registry import TRANSFORMS
 
@@ -143,7 +144,11 @@ class BaseEmbedder(ABC):
 
         Images are mirrored as soon as they are loaded: later transforms may leave them in another form.
         """
-        return self._but(pipeline=[self.pipeline[0], MIRROR, *self.pipeline[1:]])
+        return self.with_pipeline([self.pipeline[0], MIRROR, *self.pipeline[1:]])
+
+    def with_pipeline(self: Embedder, pipeline: Sequence[dict[str, Any]]) -> Embedder:
+        """The same model over images that are loaded in another way."""
+        return self._but(pipeline=[*pipeline])
 
     def replicas(self: Embedder, count: int) -> list[Embedder]:
         """Replicas of the model for other threads, which share its weights; what one notes while it runs is its own.
@@ -201,6 +206,19 @@ class BaseEmbedder(ABC):
             self._model = None
             self._on_device = None
         return self
+
+    def config(self) -> dict[str, Any]:
+        """Type and arguments, JSON-able, as far as attributes tell them.
+
+        Raises:
+            ConfigError: A public attribute is not JSON-able.
+        """
+        kind = type(self)
+        known = arguments(kind).kinds
+        about = {
+            name: _plain_data(value, f'{kind.__name__}.{name}') for name, value in vars(self).items() if name in known
+        }
+        return {'type': f'{kind.__module__.partition(".")[0]}.{kind.__name__}', **about}
 
     def fingerprint(self) -> dict[str, Any]:
         """What the vectors depend on, JSON-able: type, settings, ``weights`` (sha256 of the state dict) and ``precision``.
