@@ -280,7 +280,7 @@ def _notes(args: argparse.Namespace, runner: 'DedupRunner', subset: Any) -> list
     if frames:
         notes.append(
             f'{frames:,} of them are frames of videos or pages of files, which keep.txt cannot name: '
-            f'tools/export_subset.py {work_dir} writes them out'
+            f'mmdel export {work_dir} --root DIR --out DIR writes them out'
         )
     if runner.skipped:
         notes.append(f'files that were not listed, and why: {work_dir / SKIPPED}')

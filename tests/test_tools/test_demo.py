@@ -1,11 +1,14 @@
 """The demo as people see it: its steps, its progress, and a step that fails. The loop itself runs in `make demo`."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from mmdel.cli import demo as module
+from mmdel.cli.command import parse, start
+from mmdel.cli.main import load
 
 
 @pytest.fixture
@@ -41,3 +44,17 @@ def test_latest__is_the_checkpoint_that_mmengine_notes(demo):
     run.mkdir()
     (run / 'last_checkpoint').write_text('/elsewhere/mae/epoch_7.pth')
     assert demo.latest('mae') == str(run / 'epoch_7.pth')
+
+
+@pytest.mark.parametrize('option', [(), ('--quick',)])
+def test_demo__every_command_is_one_that_mmdel_takes(demo, monkeypatch, capsys, option):
+    commands = []
+    monkeypatch.setenv('LOCAL_RANK', '0')  # a training sets it
+    monkeypatch.setattr(demo, 'step', lambda console, title, *command, **_: commands.append(command))
+    monkeypatch.setattr(demo, 'latest', lambda run: f'{run}.pth')
+    start(demo.COMMAND, option)
+    assert len(commands) == (2 if option else 9)
+    for command in commands:
+        assert command[:2] == ('-m', 'mmdel')
+        args = parse(load(command[2]), command[3:])
+        assert Path(getattr(args, 'config', __file__)).is_file(), command
