@@ -1,7 +1,7 @@
 """Packaging of mmdel: ranges that it accepts; `constraints.txt` pins what the tests ran with.
 
-An installed mmdel carries configs, tools and the model index in `mmdel/.mim`, where the OpenMMLab tools look for them:
-copies in a wheel, links to the live files in an editable install.
+An installed mmdel carries configs, tools, what draws the demo data and the model index in `mmdel/.mim`, where the OpenMMLab tools
+look for them: copies in a wheel, links to the live files in an editable install.
 """
 
 import os
@@ -13,9 +13,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
-MIM = ('configs', 'tools', 'model-index.yml')
-NEED_DEMO = ('tools/demo.py', 'tools/demo_truth.py', 'tools/make_demo_data.py')
-"""They draw and judge the synthetic demo data of `demo/`, which is not installed."""
+MIM = ('configs', 'demo', 'tools', 'model-index.yml')
 
 # Installing mmdel into a working OpenMMLab project changes nothing that is there (tests/test_requirements.py): lower
 # bounds are what such projects have, and `make test-lowest` runs them.
@@ -23,6 +21,7 @@ NEED_DEMO = ('tools/demo.py', 'tools/demo_truth.py', 'tools/make_demo_data.py')
 # other. No faiss either: its CPU and GPU builds share a name too. And opencv-python, because mmcv asks for it: the
 # headless build beside it would own its files.
 REQUIREMENTS = [
+    'argcomplete>=3',
     'av>=15',
     'filelock>=3.12',
     'jinja2>=3.1',
@@ -34,6 +33,7 @@ REQUIREMENTS = [
     'pillow>=9.1',
     'pyarrow>=15',
     'rich>=13',
+    'rich-argparse>=1.5',
     'threadpoolctl>=3.2',
     'torch>=2.0.1',
 ]
@@ -100,7 +100,6 @@ def mim_files() -> list[str]:
     """The files of `.mim`, relative to the root; what editors and interpreters leave behind is none of them."""
     paths = [path for name in MIM for path in ((ROOT / name).rglob('*') if (ROOT / name).is_dir() else [ROOT / name])]
     names = [path.relative_to(ROOT) for path in paths if path.is_file()]
-    names = [name for name in names if name.as_posix() not in NEED_DEMO]
     rubbish = re.compile(r'__pycache__|\..*|.*(~|\.py[cod])')
     return sorted(str(name) for name in names if not any(map(rubbish.fullmatch, name.parts)))
 
@@ -167,6 +166,7 @@ setup(
     ],
     packages=find_packages(include=['mmdel', 'mmdel.*']),
     package_data={'mmdel.report': ['page/*']},
+    entry_points={'console_scripts': ['mmdel = mmdel.cli.main:main']},
     cmdclass={'build_py': BuildPy},
     python_requires='>=3.10',
     install_requires=REQUIREMENTS,

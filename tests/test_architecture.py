@@ -12,7 +12,7 @@ PAGE = (ROOT / 'docs' / 'architecture.md').read_text(encoding='utf-8')
 ORDER = [
     {'registry', 'errors'},
     {'compute'},
-    {'config', 'subset', 'cli'},
+    {'config', 'subset'},
     {'images'},
     {'datadel'},
     {'datasets', 'embedding'},
@@ -21,6 +21,7 @@ ORDER = [
     {'leaks', 'report', 'export', 'evaluation', 'models', 'training'},
     {'engine'},
     {'study'},
+    {'cli'},
 ]
 """Packages from the lowest to the highest; each imports itself and lower ones only."""
 

@@ -16,13 +16,11 @@ from modelindex.load_model_index import load
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs'
-IN_MIM = ('configs/', 'tools/', 'model-index.yml')
-NEED_DEMO = {'tools/demo.py', 'tools/demo_truth.py', 'tools/make_demo_data.py'}
-"""Tools of the synthetic demo data, which is not installed either."""
+IN_MIM = ('configs/', 'demo/', 'tools/', 'model-index.yml')
 
 
 def in_mim(name):
-    return name.startswith(IN_MIM) and name not in NEED_DEMO
+    return name.startswith(IN_MIM)
 
 
 def visible_files():
@@ -123,6 +121,25 @@ def test_wheel__tools_run_from_where_mim_looks_for_them(installed, tmp_path):
     assert 'vit-base-p16_in1k' in run.stdout  # the encoders are found in the configs beside it
 
 
+def test_wheel__command_finds_configs_and_demo_data_from_anywhere(installed, tmp_path):
+    assert 'mmdel = mmdel.cli.main:main' in next(installed.glob('*.dist-info/entry_points.txt')).read_text()
+    program = (
+        'from mmdel.cli.demo_data import synthetic\nfrom mmdel.cli.main import main\n'
+        'main(["configs", "show", "meddel_eta08"])\nprint(synthetic().__file__)\n'
+    )
+    run = subprocess.run(
+        [sys.executable, '-c', program],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(installed)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 0, run.stderr
+    assert 'eta=0.8' in run.stdout
+    assert run.stdout.splitlines()[-1] == str(installed / 'mmdel' / '.mim' / 'demo' / 'synthetic' / '__init__.py')
+
+
 def test_wheel__configs_find_their_bases(installed):
     configs = sorted((installed / 'mmdel' / '.mim' / 'configs').rglob('*.py'))
     selection = [path for path in configs if path.name.startswith('meddel_eta')]
@@ -163,6 +180,7 @@ def test_editable__mim_is_relative_links_to_the_live_files(checkout, tmp_path):
     mim = checkout / 'mmdel' / '.mim'
     assert {path.name: os.readlink(path) for path in mim.iterdir()} == {
         'configs': '../../configs',
+        'demo': '../../demo',
         'tools': '../../tools',
         'model-index.yml': '../../model-index.yml',
     }

@@ -3,53 +3,12 @@
 python tools/make_splits.py data/datadel/kvasir-seg data/datadel/cvc-clinicdb
 """
 
-import argparse
-
-from mmdel.cli.arguments import ArgumentParser
-
-
-def parse_args() -> argparse.Namespace:
-    parser = ArgumentParser(
-        description='Write train.txt, val.txt and test.txt beside images/ and masks/: the official split if its lists '
-        'exist, otherwise 80/10/10 by a hash, without splitting sequences.',
-        epilog='Running it again changes nothing. Lists from elsewhere are replaced only with --overwrite, and kept '
-        'in official/.',
-    )
-    parser.add_argument('folders', nargs='+', metavar='FOLDER', help='folders that hold images/ and masks/')
-    parser.add_argument(
-        '--dataset', metavar='ID', help='which dataset it is, e.g. polypgen (default: the name of the folder)'
-    )
-    parser.add_argument(
-        '--groups', metavar='CSV', help='what belongs together, columns stem,group (default: groups.csv in the folder)'
-    )
-    parser.add_argument('--overwrite', action='store_true', help='replace existing lists')
-    return parser.parse_args()
-
-
-def run(args: argparse.Namespace) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from mmdel.datadel.splits import write_splits
-
-    console = Console()
-    for folder in args.folders:
-        splits = write_splits(folder, args.dataset, args.groups, args.overwrite)
-        table = Table('list', 'images', 'groups', 'rule', '', title=folder, show_edge=False)
-        for name, stems in splits.lists.items():
-            groups = len({splits.groups.of[stem] for stem in stems})
-            state = 'written' if name in splits.written else 'unchanged'
-            table.add_row(f'{name}.txt', f'{len(stems):,}', f'{groups:,}', splits.rules[name], state)
-        console.print(table)
-        for line in (f'groups: {splits.groups.source}', *splits.notes):
-            console.print(f'- {line}', highlight=False, markup=False, soft_wrap=True)
+from mmdel.cli.command import start
+from mmdel.cli.splits import COMMAND
 
 
 def main() -> None:
-    args = parse_args()
-    from mmdel.compute.exits import end_with
-
-    end_with(run, args)
+    start(COMMAND)
 
 
 if __name__ == '__main__':

@@ -1,1 +1,1 @@
-"""The command ``python -m mmdel COMMAND``, and how all tools parse their arguments."""
+"""The command ``mmdel``: one file per command, and how all of them parse their arguments and print."""

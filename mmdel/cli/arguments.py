@@ -64,6 +64,12 @@ class ArgumentParser(argparse.ArgumentParser):
             )
         return found
 
+    def format_help(self) -> str:
+        """As argparse's; on a terminal in colours, whose library takes time to import."""
+        if sys.stdout.isatty():
+            self.formatter_class = _coloured()
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         """End with one line, in which the mistake is not lost among all options."""
         self.exit(MISTAKE, f'error: {message.removeprefix("argument ")} ({self.prog} --help lists the options)\n')
@@ -130,6 +136,17 @@ def at_least(least: int) -> Callable[[str], int]:
         return number
 
     return whole
+
+
+def _coloured() -> type[argparse.HelpFormatter]:
+    from rich_argparse import RichHelpFormatter
+
+    class Formatter(RichHelpFormatter):
+        """Square brackets in our texts are no markup."""
+
+        text_markup = help_markup = False
+
+    return Formatter
 
 
 def _number(text: str) -> float:

@@ -5,6 +5,7 @@
 =============================  ============================================================  ===============
 what happened                  what is said                                                  exit status
 =============================  ============================================================  ===============
+nothing                        what the command says                                         0, 1 or 3
 a mistake, a missing library   the message                                                   2
 libraries that clash           the message, and what :mod:`mmdel.compute.installation` says of it      2
 the machine: no space, memory  the file and what to do                                       2
@@ -12,6 +13,8 @@ Ctrl-C, SIGTERM, SIGHUP        what is kept, and that the same command goes on  
 the reader of a pipe has gone  nothing                                                       141
 anything else, a bug of ours   the traceback, and where to report it                         1
 =============================  ============================================================  ===============
+
+What 1 and 3 of a command are, and all of this for people: docs/commands.md.
 """
 
 import errno

@@ -1,5 +1,6 @@
 """Configs as the command line gives them: a file, and KEY=VALUE on top of it."""
 
+import difflib
 import os
 import traceback
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.utils import import_modules_from_strings
 
+from mmdel.config.shipped import config_names, find_config, part_names
 from mmdel.errors import ConfigError
 
 SUFFIXES = ('.py', '.json', '.yaml', '.yml')
@@ -26,13 +28,13 @@ def read_config(path: str, options: Sequence[str] | None = None) -> Config:
     """Read a config and change keys of it.
 
     Args:
-        path (str): The file.
+        path (str): The file, or a name that :func:`~mmdel.config.shipped.find_config` knows.
         options (Sequence[str], optional): See :func:`merge_options`. Defaults to None.
 
     Raises:
         ConfigError: There is no such file, or it cannot be read; the message says in which line of which file.
     """
-    cfg = _read(path)
+    cfg = _read(find_config(path))
     merge_options(cfg, options)
     return cfg
 
@@ -57,11 +59,6 @@ def read_part(name: str, folder: Path, key: str) -> ConfigDict:
     if key not in part:
         raise ConfigError(f'{path} has no key {key!r}. Write one, e.g. {key} = dict(type=...).')
     return part[key]
-
-
-def part_names(folder: Path) -> list[str]:
-    """The stems of the configs in a folder, sorted."""
-    return sorted(path.stem for path in folder.glob('*.py'))
 
 
 def merge_options(cfg: Config, options: Sequence[str] | None) -> list[str]:
@@ -165,7 +162,12 @@ def _read(path: str) -> Config:
     if os.path.isdir(path):
         raise ConfigError(f'The config {path} is a folder. Name a file in it.')
     if not os.path.isfile(path):
-        raise ConfigError(f'The config {path} is not there. Ready ones lie in configs/, e.g. configs/meddel_eta08.py.')
+        near = difflib.get_close_matches(Path(path).stem, config_names(), 1)
+        hint = f' Did you mean {near[0]}?' if near else ''
+        raise ConfigError(
+            f'The config {path} is not there.{hint} Ready ones lie in configs/, e.g. configs/meddel_eta08.py; '
+            'all of them: mmdel configs'
+        )
     if not path.endswith(SUFFIXES):
         raise ConfigError(f'{path} is no config: their names end in {", ".join(SUFFIXES)}.')
     try:

@@ -21,7 +21,7 @@ from rich.console import Console
 from mmdel.compute.progress import SILENT, Stages
 from mmdel.config.config_check import nearest
 from mmdel.config.config_file import SUFFIXES, read_config, read_part
-from mmdel.config.shipped import ENCODERS, SELECTORS
+from mmdel.config.shipped import DEFAULT_CONFIG, ENCODERS, SELECTORS, find_config
 from mmdel.embedding.embed import Embedded
 from mmdel.embedding.embedders.base_embedder import BaseEmbedder
 from mmdel.embedding.given_vectors import named_vectors, read_given_vectors
@@ -87,7 +87,7 @@ def select(
             config, or an object. Defaults to None: that of a given config, else 'coverage'.
         encoder (str | dict | BaseEmbedder, optional): Likewise of ``configs/_base_/embedders``. 'pixels' and 'phash' need no
             weights. Defaults to None: that of a given config, else 'vit-base-p16_in1k'.
-        center (bool, optional): Subtract the mean vector first. Defaults to None: as in a given config, else False.
+        center (bool, optional): Subtract the mean vector first. Defaults to None: as in a given config, else True.
         guards (dict, optional): What must stay and what must not, as in a config: ``dict(min_keep=dict(label=5))``. Defaults to
             None.
         exclude_near (dict, optional): Test images whose copies take no part: ``dict(against='configs/x.py')``. Defaults to None.
@@ -120,7 +120,7 @@ def select(
         raise ConfigError(f'select has no argument {name!r}.' + (f' Did you mean {near!r}?' if near else ''))
     if (images is None) == (vectors is None):
         raise ConfigError('Give either images or vectors=, and not both.')
-    cfg = _config(images, KEYS['default_scope'].default)
+    cfg = _config(images)
     scratch = Scratch()
     cache = Path(cache_dir) if cache_dir is not None else scratch.folder / 'cache'
     try:
@@ -153,22 +153,27 @@ def select(
 # --- private
 
 
-def _config(images: Any, scope: str) -> Config:
-    """A config of mmdel, with the images where ``images`` is a config."""
+def _config(images: Any) -> Config:
+    """A config of mmdel, with the images where ``images`` is a config; what nobody names is as in the command."""
+    default = read_config(find_config(DEFAULT_CONFIG))
     path = os.fspath(images) if isinstance(images, str | os.PathLike) else ''
     if path.endswith(SUFFIXES) and os.path.isfile(path):
         images = read_config(path)
     if not isinstance(images, Config | Mapping):
-        return Config(dict(default_scope=scope, center=False))
+        return default
     config = copy.deepcopy(images) if isinstance(images, Config) else Config(copy.deepcopy(dict(images)))
     if 'train_dataloader' in config:
         try:
-            dataset = config.train_dataloader.dataset
+            default.dataset = config.train_dataloader.dataset
         except AttributeError as error:
             raise ConfigError('The config has no train_dataloader.dataset.') from error
-        return Config(dict(default_scope=config.get('default_scope', 'mmengine'), dataset=dataset, center=False))
+        default.default_scope = config.get('default_scope', 'mmengine')
+        return default
     if 'type' in config:
-        return Config(dict(default_scope=scope, dataset=config._cfg_dict, center=False))
+        default.dataset = config._cfg_dict
+        return default
+    for key in ('selector', 'embedder'):
+        config.setdefault(key, default[key])
     return config
 
 
@@ -177,7 +182,7 @@ def _set_parts(
 ) -> dict[str, BaseSelector | BaseEmbedder]:
     """Put method and encoder into the config; returns those that are objects, of which it holds a description."""
     built: dict[str, BaseSelector | BaseEmbedder] = {}
-    selector = selector if selector is not None else cfg.get('selector') or SELECTOR
+    selector = selector if selector is not None else cfg.selector
     if isinstance(selector, BaseSelector):
         built['selector'], cfg.selector = selector, selector.config()
     else:
@@ -185,7 +190,7 @@ def _set_parts(
     if not uses_images:
         if encoder is not None:
             raise ConfigError('encoder has no meaning with vectors, which are ready.')
-    elif isinstance(encoder := encoder if encoder is not None else cfg.get('embedder') or ENCODER, BaseEmbedder):
+    elif isinstance(encoder := encoder if encoder is not None else cfg.embedder, BaseEmbedder):
         built['embedder'], cfg.embedder = encoder, encoder.config()
     else:
         cfg.embedder = _part('encoder', encoder, ENCODERS, 'embedder')

@@ -13,7 +13,6 @@ from mmdel.engine import coverage
 from mmdel.errors import ConfigError, ReportError
 from mmdel.report.names import shown
 from mmdel.report.numbers import retention_tables, warnings
-from mmdel.report.page import Findings, write_report
 from mmdel.selection.conflicts import list_conflicts
 from mmdel.selection.findings import CONFLICT_THRESHOLD, NearestKept, nearest_kept, uncovered
 from mmdel.selection.selector import BaseSelector, Ranking
@@ -163,6 +162,11 @@ def report(
         ConfigError: ``threshold`` is no cosine.
         ReportError: The report cannot be written; the result that it is drawn of stays as it is.
     """
+    from mmdel.report.page import (
+        Findings,
+        write_report,
+    )  # matplotlib takes a second, which the first image need not wait for
+
     if not -1 <= threshold <= 1:
         raise ConfigError(f'the cosine above which images are in conflict lies between -1 and 1, got {threshold:g}.')
     conflicts = list_conflicts(subset, vectors, threshold, progress)

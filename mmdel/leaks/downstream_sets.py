@@ -12,6 +12,7 @@ from pathlib import Path
 from mmengine.registry import DATASETS, DefaultScope
 
 from mmdel.config.config_file import read_config
+from mmdel.config.shipped import find_config
 from mmdel.errors import ConfigError, DatasetError, MmdelError
 from mmdel.images.image_table import ImageTable, image_table
 
@@ -61,6 +62,7 @@ def list_downstream_set(path: str) -> DownstreamSet:
         # a person who names a downstream folder here means it
         dataset = dict(type='mmdel.DataDEL', data_root=path, allow_downstream=True)
         return DownstreamSet(name, 'folder', image_table(DATASETS.build(dataset)))
+    path = find_config(path)
     if not os.path.exists(path):
         raise ConfigError(f'{path} is not there: a config or a folder of test images is needed.')
     cfg = read_config(path)
@@ -81,4 +83,4 @@ def set_name(path: str) -> str:
     """What a set is called, the same on every machine."""
     name = Path(os.path.abspath(path))
     # many folders are called images; the one above tells of what
-    return '/'.join(name.parts[-2:]).lstrip('/') if os.path.isdir(path) else name.stem
+    return '/'.join(name.parts[-2:]).lstrip('/') if os.path.isdir(path) else Path(find_config(path)).stem

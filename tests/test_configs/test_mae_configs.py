@@ -172,6 +172,6 @@ def test_demo_selection__embeds_with_the_encoder_that_the_demo_trains(place, mon
 
 
 def test_demo_tool__runs_these_configs():
-    text = (CONFIGS.parent / 'tools' / 'demo.py').read_text()
+    text = (CONFIGS.parent / 'mmdel' / 'cli' / 'demo.py').read_text()
     for path in (CONFIGS / 'demo').glob('*.py'):
         assert path.name in text or path.stem == 'meddel_pixels', sys.path

@@ -25,6 +25,7 @@ from torch.utils.data import Dataset
 
 import mmdel
 from mmdel.compute.progress import Stages
+from mmdel.config.shipped import find_config
 from mmdel.embedding import reader
 from mmdel.embedding.embedders.pixel_embedder import PixelEmbedder
 from mmdel.engine import select as module
@@ -173,7 +174,7 @@ cache_dir = 'never'
     chosen = mmdel.select('mine.py')
     assert chosen.subset.eta == 0.999 and chosen.subset.metadata['center'] and 8 <= len(chosen.kept) < COUNT
     assert len(mmdel.select(Config.fromfile('mine.py'), eta=-1).kept) == 1
-    assert mmdel.select('mine.py', ratio=0.25, selector='coverage', center=False).kept == reference.kept
+    assert mmdel.select('mine.py', ratio=0.25, selector='coverage').kept == reference.kept
     assert os.listdir('.') == ['mine.py']
 
 
@@ -212,7 +213,7 @@ def test_pictures__are_read_as_files_of_them_are(tmp_path):
 
 
 def test_why__tells_of_kept_and_removed_images_by_key_path_or_place(folder, reference):
-    chosen = mmdel.select(files(folder), ratio=0.25, encoder='pixels', selector='meddel-global')
+    chosen = mmdel.select(files(folder), ratio=0.25, encoder='pixels', selector='meddel-global', center=False)
     kept, removed = chosen.kept[0], next(key for key in chosen.subset.images if key not in chosen.kept)
     why = chosen.why(removed)
     row = chosen.table.slice(chosen.subset.images.index(removed), 1).to_pylist()[0]
@@ -359,7 +360,9 @@ def test_progress__in_a_notebook_is_one_line(monkeypatch):
 
 @pytest.mark.parametrize('page', ['README.md', 'docs/python.md'])
 def test_page__every_block_of_it_runs(page, monkeypatch):
-    monkeypatch.setattr(module, 'ENCODER', 'pixels')
+    pixels = f"_base_ = [{find_config('select')!r}]\nembedder = dict(_delete_=True, type='mmdel.PixelEmbedder')\n"
+    Path('default.py').write_text(pixels)
+    monkeypatch.setattr(module, 'DEFAULT_CONFIG', 'default.py')
     Path('my/frames').mkdir(parents=True)
     for number, picture in enumerate(PICTURES):
         Image.fromarray(picture).save(f'my/frames/{number:04d}.png')
@@ -416,7 +419,9 @@ FLOATS = [*PICTURES[:2], PICTURES[2].astype(np.float32) / 255]
     ],
 )  # fmt: skip
 def test_mistake__is_an_error_of_mmdel_that_says_what(arguments, error, words, monkeypatch):
-    monkeypatch.setattr(module, 'ENCODER', 'pixels')
+    pixels = f"_base_ = [{find_config('select')!r}]\nembedder = dict(_delete_=True, type='mmdel.PixelEmbedder')\n"
+    Path('default.py').write_text(pixels)
+    monkeypatch.setattr(module, 'DEFAULT_CONFIG', 'default.py')
     with pytest.raises(error, match=words) as raised:
         mmdel.select(**arguments())
     assert isinstance(raised.value, MmdelError)

@@ -14,6 +14,8 @@ import pytest
 from mmengine.logging import MMLogger
 from PIL import Image, features
 
+from mmdel.cli import command
+from mmdel.cli.dedup import COMMAND
 from mmdel.engine import asked_images
 from mmdel.subset import Subset
 
@@ -431,9 +433,9 @@ def test_several_paths(dedup, tmp_path):
     assert 'a mix of folders, files and archives' in dedup('--images', pool / 'a', pool / 'x.jpg', status=2)
 
 
-def test_several_paths__before_the_config(tool, monkeypatch):
+def test_several_paths__before_the_config(monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['dedup.py', '--images', 'a', 'b', 'configs/x.py'])
-    args = tool.parse_args()
+    args = command.parse(COMMAND)
     assert (args.images, args.config) == (['a', 'b'], 'configs/x.py')
 
 

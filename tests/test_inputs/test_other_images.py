@@ -21,6 +21,9 @@ from torch import Tensor
 
 import mmdel
 from mmdel import similarity
+from mmdel.cli import command
+from mmdel.cli.dedup import COMMAND
+from mmdel.cli.work_dir_name import default_work_dir
 from mmdel.datasets import DataDEL, MedDELDataset
 from mmdel.embedding import PixelEmbedder, embed_images
 from mmdel.engine import DedupRunner
@@ -302,7 +305,8 @@ def test_folders_of_one_name__have_work_dirs_of_their_own(
     assert before.keys() <= files_of(Path('work_dirs')).keys()
 
 
-def test_work_dir_by_default(tool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_dir_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     for name in ('a/list.txt', 'b/list.txt', 'a/enc.py', 'b/enc.py', 'a/v.npy', 'b/v.npy'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -310,7 +314,7 @@ def test_work_dir_by_default(tool: Any, tmp_path: Path, monkeypatch: pytest.Monk
 
     def named(*arguments: str) -> str:
         monkeypatch.setattr(sys, 'argv', ['dedup.py', 'configs/meddel_eta08.py', *arguments])
-        return tool.default_work_dir(tool.parse_args())
+        return default_work_dir(command.parse(COMMAND))
 
     questions = [
         *(

@@ -315,7 +315,7 @@ def parser_of(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(arguments.ArgumentParser, 'parse_args', seen)
             with pytest.raises(_Seen) as found:
-                module.parse_args()
+                module.main()
         return found.value.args[0]
 
     return parser
@@ -585,6 +585,7 @@ def test_path_that_is_something_else(refused, pool, tmp_path, typed, place):
 def test_advice_in_messages(parser_of):
     """Every tool, option and key that a message of ours names is there."""
     options = {option for program in PROGRAMS for option in parser_of(program)._option_string_actions}
+    options.add('--version')  # of mmdel itself
     # of docker, pip, mim and Slurm
     options |= {
         '--force',

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from mmdel.subset import Subset
+from mmdel.training import served_images
 
 NAMES = ('a/3', 'a/frame 2', 'a/Ünï 1', 'b/3', 'b/4', 'b/5')
 MASK = (slice(10, 30), slice(12, 40))
@@ -181,10 +182,10 @@ def test_mask__loaded_after_the_resizing_as_in_test_pipelines(browse):
         assert not changed[~inside].any() and changed[inside].mean() > 0.99
 
 
-def test_mask__ignored_pixels_are_white_and_said(browse, browse_module):
+def test_mask__ignored_pixels_are_white_and_said(browse):
     image, mask = np.full((20, 20, 3), 100, np.uint8), np.zeros((20, 20), np.uint8)
     mask[5:15, 5:15] = 255
-    picture = browse_module.draw_mask(image, mask, dict(classes=('background', 'polyp'), palette=[[0, 0, 0], GREEN]))
+    picture = served_images.draw_mask(image, mask, dict(classes=('background', 'polyp'), palette=[[0, 0, 0], GREEN]))
     assert (picture[5, 5:15] == 255).all() and (picture[6, 6] == 162).all() and (picture[4] == 100).all()
 
 
@@ -197,9 +198,9 @@ def test_mask__ignored_pixels_are_white_and_said(browse, browse_module):
         (dict(), [1, 2, 7]),
     ],
 )
-def test_mask__every_class_but_the_background_is_drawn_in_a_colour_of_its_own(browse_module, meta, shown):
-    assert browse_module.shown_values(np.array([[0, 1], [2, 7]], np.uint8), meta) == shown
-    assert len({browse_module.colour_of(value, meta) for value in shown}) == len(shown)
+def test_mask__every_class_but_the_background_is_drawn_in_a_colour_of_its_own(meta, shown):
+    assert served_images.shown_values(np.array([[0, 1], [2, 7]], np.uint8), meta) == shown
+    assert len({served_images.colour_of(value, meta) for value in shown}) == len(shown)
 
 
 # --- which images

@@ -5,10 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
+from mmdel.cli import demo as module
+
 
 @pytest.fixture
-def demo(load_tool, tmp_path, monkeypatch):
-    module = load_tool('demo')
+def demo(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module.LOGS.mkdir(parents=True)
     return module

@@ -1,20 +1,14 @@
 """The demo's closing tables count what the subset says."""
 
 import csv
-import importlib.util
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from mmdel.cli import command, demo_truth
 from mmdel.errors import SubsetError
 from mmdel.subset import Subset
 from synthetic import Truth
-
-TOOL = Path(__file__).parents[2] / 'tools' / 'demo_truth.py'
-spec = importlib.util.spec_from_file_location('demo_truth', TOOL)
-demo_truth = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(demo_truth)
 
 ROWS = [
     Truth('a.jpg', 'clip00', '0', 'frame'),
@@ -44,7 +38,7 @@ def test_copies__any_one_of_a_group_may_stay(files):
 
 def test_main__prints_kinds_and_clips(files, capsys, monkeypatch):
     monkeypatch.setattr('sys.argv', ['demo_truth.py', *map(str, files)])
-    demo_truth.main()
+    command.start(demo_truth.COMMAND)
     lines = [line.replace('│', ' ').split() for line in capsys.readouterr().out.splitlines()]
     kinds = {line[0]: line[1:] for line in lines if line and line[0] in (*demo_truth.KINDS, 'clip00')}
     assert kinds['frame'][0] == '2'

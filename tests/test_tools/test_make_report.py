@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mmdel.cli.inspect import default_out
 from mmdel.engine.finished_run import FinishedRun
 from mmdel.engine.inspection import inspect
 from mmdel.report.plots import plot_pictures
@@ -55,8 +56,8 @@ def test_inspect_image__as_text_and_as_a_picture(done, call_tool):
 
 
 @pytest.mark.parametrize('key', ['../../x', '/etc/passwd', 'a\nb' * 2000, '$x_{1}$\\frac.jpg'])
-def test_inspect_image__picture_of_any_key_lies_in_its_folder(load_tool, key):
-    out = load_tool('analysis_tools/inspect_image').default_out(Path('out'), key)
+def test_inspect_image__picture_of_any_key_lies_in_its_folder(key):
+    out = default_out(Path('out'), key)
     assert out.parent == Path('out/report/inspect') and len(out.name) < 120 and out.name[0] != '.'
 
 

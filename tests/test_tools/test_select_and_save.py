@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 import mmdel
+from mmdel.config.shipped import find_config
 from mmdel.engine.finished_run import FinishedRun
 from mmdel.errors import ConfigError
 from mmdel.subset import Subset
 
-ASKED = ('--ratio', 0.2, '--encoder', 'pixels', '--selector', 'coverage')
+ASKED = ('--ratio', 0.2, '--encoder', 'pixels')
+SELECT = Path(find_config('select'))
 
 
 def contents(folder):
@@ -27,16 +29,17 @@ def contents(folder):
 
 
 def test_saved_folder__is_that_of_the_command_byte_for_byte(dedup, pool, tmp_path):
-    status, out = dedup('--images', pool, *ASKED, '--work-dir', 'mine', '--cfg-options', 'cache_dir=cache')
+    status, out = dedup(
+        '--images', pool, *ASKED, '--work-dir', 'mine', '--cfg-options', 'cache_dir=cache', config=SELECT
+    )
     assert status == 0, out
     written = contents('mine')
     shutil.move('mine', 'theirs')
     chosen = mmdel.select(pool, ratio=0.2, encoder='pixels', cache_dir='cache')
     assert chosen.save('mine') == Path('mine')
     assert contents('mine') == written
-    status, out = dedup(
-        '--images', pool, *ASKED, '--work-dir', 'mine', '--no-report', '--cfg-options', 'cache_dir=cache'
-    )
+    status, out = dedup('--images', pool, *ASKED, '--work-dir', 'mine', '--no-report', '--cfg-options', 'cache_dir=cache',
+                        config=SELECT)  # fmt: skip
     assert status == 0, out  # the same question, so its answer may be replaced
     with pytest.raises(ConfigError, match='another run'):
         mmdel.select(pool, ratio=0.5, encoder='pixels', cache_dir='cache').save('mine')
@@ -47,8 +50,8 @@ def test_saved_folder__is_that_of_the_command_byte_for_byte(dedup, pool, tmp_pat
 def test_saved_vectors__are_those_of_the_command(dedup, tmp_path):
     vectors = np.random.default_rng(0).standard_normal((40, 8))
     names = [f'{i * 7 % 40:02d}.jpg' for i in range(40)]
-    mmdel.select(vectors=vectors, ratio=0.25, selector='meddel').save('plain', report=False)
-    mmdel.select(vectors=vectors, ratio=0.25, selector='meddel', keys=names).save('named', report=False)
+    mmdel.select(vectors=vectors, ratio=0.25, selector='meddel', center=False).save('plain', report=False)
+    mmdel.select(vectors=vectors, ratio=0.25, selector='meddel', center=False, keys=names).save('named', report=False)
     for folder, keys in (('plain', ()), ('named', ('--keys', 'named/keys.txt'))):
         status, out = dedup('--embeddings', f'{folder}/vectors.npy', *keys, '--ratio', 0.25, '--work-dir', 'by command')
         assert status == 0, out

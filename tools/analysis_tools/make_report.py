@@ -3,68 +3,12 @@
 python tools/analysis_tools/make_report.py work_dirs/meddel_eta08
 """
 
-import argparse
-from pathlib import Path
-
-from mmdel.cli.arguments import ArgumentParser, at_least
-
-
-def parse_args() -> argparse.Namespace:
-    parser = ArgumentParser(
-        description='Write report/index.html of a finished run again, from its subset and its cached vectors.'
-    )
-    parser.add_argument('work_dir', help='what tools/dedup.py wrote into, or the subset.parquet in it')
-    parser.add_argument('--out', metavar='DIR', help='where the report goes (default: report/ in the work dir)')
-    parser.add_argument('--images', metavar='DIR', help='the image folder, where it is another one now')
-    parser.add_argument(
-        '--conflicts', type=float, metavar='COSINE', help="call images above it near-identical (the run's, 0.95)"
-    )
-    parser.add_argument('--images-per-second', type=float, help='your training rate, for the hours saved (325.6)')
-    parser.add_argument('--epochs', type=at_least(1), help='epochs of that training (200)')
-    return parser.parse_args()
-
-
-def run(args: argparse.Namespace) -> None:
-    from rich.console import Console
-
-    from mmdel.compute.progress import Stages
-    from mmdel.engine.finished_run import FinishedRun
-    from mmdel.engine.summary import report
-    from mmdel.errors import ConfigError
-    from mmdel.selection.findings import nearest_kept
-
-    options = {name: getattr(args, name) for name in ('images_per_second', 'epochs') if getattr(args, name) is not None}
-    for name, value in options.items():
-        if not value > 0:
-            raise ConfigError(f'--{name.replace("_", "-")} must be above 0, got {value:g}.')
-    console = Console(stderr=True)
-    progress = Stages(console)
-    finished = FinishedRun.open(args.work_dir, args.images)
-    vectors = finished.vectors(progress)
-    threshold = finished.conflict_threshold if args.conflicts is None else args.conflicts
-    if threshold is not None:
-        options['threshold'] = threshold
-    page = report(
-        Path(args.out) if args.out else finished.folder / 'report',
-        finished.subset,
-        vectors,
-        nearest_kept(finished.subset, vectors, progress),
-        paths=finished.paths,
-        unreadable=finished.unreadable,
-        leaks=finished.leaks,
-        changes=finished.changes,
-        config=finished.config,
-        progress=progress,
-        **options,
-    )
-    print(page)
+from mmdel.cli.command import start
+from mmdel.cli.report import COMMAND
 
 
 def main() -> None:
-    args = parse_args()
-    from mmdel.compute.exits import end_with
-
-    end_with(run, args)
+    start(COMMAND)
 
 
 if __name__ == '__main__':
