@@ -171,6 +171,8 @@ def _config(images: Any) -> Config:
         return default
     if 'type' in config:
         default.dataset = config._cfg_dict
+        if '.' not in str(config.type):  # a name of the library that configs without a scope mean
+            default.default_scope = KEYS['default_scope'].default
         return default
     for key in ('selector', 'embedder'):
         config.setdefault(key, default[key])

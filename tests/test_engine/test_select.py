@@ -121,6 +121,9 @@ FORMS = {
     'torch dicts': lambda folder: Pairs([{'img_path': path, 'gt_label': 1} for path in files(folder)]),
     'torch images': lambda folder: Pairs([{'image': Image.fromarray(picture)} for picture in PICTURES]),
     'a dataset config': lambda folder: dict(type='mmdel.DataDEL', data_root=str(folder)),
+    'a dataset config of mmpretrain': lambda folder: dict(
+        type='CustomDataset', data_root=str(folder), with_label=False
+    ),
     'a training': lambda folder: Config(
         dict(default_scope='mmengine', train_dataloader=dict(dataset=dict(type='mmdel.DataDEL', data_root=str(folder))))
     ),
