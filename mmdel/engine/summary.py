@@ -15,6 +15,7 @@ from mmdel.report.names import shown
 from mmdel.report.numbers import retention_tables, warnings
 from mmdel.selection.conflicts import list_conflicts
 from mmdel.selection.findings import CONFLICT_THRESHOLD, NearestKept, nearest_kept, uncovered
+from mmdel.selection.methods.group_quota import GroupQuota
 from mmdel.selection.selector import BaseSelector, Ranking
 from mmdel.subset import Subset, effective_eta
 
@@ -72,7 +73,7 @@ def summarise(
     rows = _rows(subset, lost, missed)
     if ranking.redundancy is None:
         rows += _rows_of_choice(subset, vectors, selector, ranking, nearest, progress)
-    return Summary(rows, _hints(subset), lost, nearest)
+    return Summary(rows, _hints(subset, selector), lost, nearest)
 
 
 def _rows_of_choice(
@@ -209,7 +210,7 @@ def _rows(subset: Subset, uncovered: int | None, missed: float | None) -> tuple[
     return tuple(rows)
 
 
-def _hints(subset: Subset) -> tuple[str, ...]:
+def _hints(subset: Subset, selector: BaseSelector) -> tuple[str, ...]:
     hints = []
     low, high = TRUSTED
     if subset.eta is not None and subset.metadata['asked']['ratio'] is None and not low <= subset.ratio <= high:
@@ -218,10 +219,17 @@ def _hints(subset: Subset) -> tuple[str, ...]:
             'whose cosines lie elsewhere. '
             'Ask for a share instead, e.g. 20 %: python tools/dedup.py CONFIG --ratio 0.2'
         )
-    for warning in warnings(retention_tables(subset)):
+    tables = retention_tables(subset)
+    for warning in warnings(tables):
         groups = warning['groups'][:NAMED]
         examples = ', '.join(
             f'{shown(group["name"], 60)} ({group["kept"]:,} of {group["images"]:,})' for group in groups
         )
         hints.append(f'warning: {warning["title"]}: {examples}{", ..." if len(warning["groups"]) > NAMED else ""}')
+        lost = not warning['groups'][0]['kept'] and len(tables[warning['column']]) <= subset.keep.sum()
+        if lost and not isinstance(selector, GroupQuota):
+            group = '' if warning['column'] == 'video' else f' --cfg-options selector.group={warning["column"]}'
+            hints.append(
+                f'some of each would stay with --selector video-quota{group}; what that costs: docs/evidence.md'
+            )
     return tuple(hints)

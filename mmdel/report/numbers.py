@@ -113,8 +113,8 @@ def warnings(tables: Mapping[str, Sequence[dict[str, Any]]]) -> list[dict[str, A
         tables (Mapping): What :func:`retention_tables` gives.
 
     Returns:
-        list[dict]: For each grouping with such groups ``title``, a sentence, and ``groups``: what vanishes before the others, and
-            each kind rarest first.
+        list[dict]: For each grouping with such groups its ``column``, ``title``, a sentence, and ``groups``: what vanishes
+            before the others, and each kind rarest first.
     """
     found = []
     for column, groups in tables.items():
@@ -122,7 +122,8 @@ def warnings(tables: Mapping[str, Sequence[dict[str, Any]]]) -> list[dict[str, A
         if bad:
             gone = sum(not group['kept'] for group in bad)
             title = f'{len(bad):,} of {len(groups):,} {GROUPS[column]} lose over {LOSS:.0%} of their images'
-            found.append({'title': title + (f', {gone:,} of them everything' if gone else ''), 'groups': bad})
+            title += f', {gone:,} of them everything' if gone else ''
+            found.append({'column': column, 'title': title, 'groups': bad})
     return found
 
 

@@ -432,3 +432,17 @@ def test_summary__a_class_that_nearly_vanishes_is_warned_of(dedup, tmp_path, poo
     status, out = dedup('--encoder', 'pixels', '--no-report', '--eta', '0.99', '--work-dir', 'out', *options)
     assert status == 0, out
     assert 'warning: 1 of 2 classes lose over 95%' in out and 'polyp (1 of 25)' in out
+
+
+@pytest.mark.parametrize(('rows', 'hint'), [(3, True), (1, False)])
+def test_summary__groups_that_vanish_though_there_is_room_are_told_how_to_stay(dedup, pool, rows, hint):
+    images = sorted(str(path.relative_to(pool)) for path in pool.rglob('*.*'))
+    Path('table.csv').write_text('image,patient\n' + ''.join(f'{name},{i > 1}\n' for i, name in enumerate(images)))
+    Path('list.txt').write_text('\n'.join(images[2 : 2 + rows]))
+    options = ('--selector', 'from-file', '--cfg-options', 'selector.file=list.txt', '--ratio', rows / 30)
+    status, out = dedup(
+        *('--images', pool, '--table', 'table.csv', '--encoder', 'pixels', '--no-report', '--work-dir', 'out', *options)
+    )
+    assert status == 0, out
+    assert 'False (0 of 2)' in out
+    assert ('--selector video-quota --cfg-options selector.group=patient' in out) is hint

@@ -15,8 +15,8 @@ from mmdel.registry import EMBEDDERS
 class PixelEmbedder(BaseEmbedder):
     """Embeds by RGB thumbnails: of 16x16 pixels 768 values in [0, 1] and a constant 1, scaled to unit length.
 
-    The constant gives a black image a direction. Near-identical frames are found, the same scene in
-    another light or from another angle is not: an honest lower bound for any encoder.
+    The constant gives a black image a direction. Near-identical frames are found, the same scene in another light or from another
+    angle is not: an honest lower bound for any encoder.
 
     Args:
         batch_size (int): Images taken at once. Defaults to 256.
