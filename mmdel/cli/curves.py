@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mmdel.cli import options
 from mmdel.cli.arguments import ArgumentParser, at_least, share
 from mmdel.cli.command import Command
-from mmdel.config.shipped import ENCODERS, SELECTORS
+from mmdel.config.shipped import ENCODERS, SELECTORS, part_label
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -75,9 +75,9 @@ def _run(args: argparse.Namespace) -> None:
     selectors = {Path(name).stem: dict(read_part(name, SELECTORS, 'selector')) for name in args.selectors}
     for selector in selectors.values():
         build_selector(selector)  # a mistake shows before images are embedded
-    own = Path(args.encoder).stem if args.encoder else cfg.embedder.type.rpartition('.')[2]
+    own = part_label(args.encoder) if args.encoder else cfg.embedder.type.rpartition('.')[2]
     encoders = {own: cfg.embedder}
-    encoders |= {Path(name).stem: read_part(name, ENCODERS, 'embedder') for name in args.judges}
+    encoders |= {part_label(name): read_part(name, ENCODERS, 'embedder') for name in args.judges}
 
     cache_dir = cfg.get('cache_dir', KEYS['cache_dir'].default)
     progress = stages()

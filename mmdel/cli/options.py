@@ -31,7 +31,9 @@ def add_encoder(parser: ArgumentParser, text: str = '') -> None:
     """The encoder, by its name."""
     completes(
         parser.add_argument(
-            '--encoder', metavar='NAME', help=text or f'one of {", ".join(part_names(ENCODERS))}, or a config file'
+            '--encoder',
+            metavar='NAME',
+            help=text or f'one of {", ".join(part_names(ENCODERS))}; timm:NAME, hf:NAME or onnx:FILE; or a config file',
         ),
         lambda: part_names(ENCODERS),
     )

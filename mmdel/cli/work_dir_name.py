@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mmdel.config.shipped import LIBRARIES, part_label
+
 SOURCES = ('images', 'dataset_from', 'embeddings')
 NOT_THE_QUESTION = (
     *('config', 'work_dir', 'cache_dir', 'update', 'device', 'overwrite', 'report', 'launcher', 'list_skipped', 'json'),
@@ -38,10 +40,11 @@ def default_work_dir(args: argparse.Namespace) -> str:
     asked |= {'cfg_options': changes} if changes else {}
     parts = [Path(args.config).stem, *(_readable(asked[name]) for name in SOURCES if name in asked)]
     parts += [f'videos-{args.videos}'] if args.videos else []
-    parts += [Path(name).stem for name in (args.encoder, args.selector) if name]
+    parts += [part_label(name) for name in (args.encoder, args.selector) if name]
     parts += [f'{name}{asked.pop(name)}' for name in ('eta', 'ratio') if name in asked]
     for name in ('videos', 'encoder', 'selector'):
-        if not str(asked.get(name)).endswith('.py'):
+        asked_for = str(asked.get(name))
+        if not asked_for.endswith('.py') and not os.path.exists(asked_for.partition(':')[2]):
             asked.pop(name, None)
     name = re.sub(r'[^\w.+=-]+', '_', '-'.join(parts))
     if asked or len(name.encode()) > LONGEST_NAME:
@@ -61,4 +64,9 @@ def _absolute(value: Any) -> Any:
     """An option with its paths as they are the same from every folder."""
     if isinstance(value, list):
         return [_absolute(each) for each in value]
-    return os.path.realpath(value) if isinstance(value, str) and os.path.exists(value) else value
+    if not isinstance(value, str):
+        return value
+    kind, _, rest = value.partition(':')
+    if kind in LIBRARIES and os.path.exists(rest):
+        return f'{kind}:{os.path.realpath(rest)}'
+    return os.path.realpath(value) if os.path.exists(value) else value

@@ -43,7 +43,7 @@ def read_weights(checkpoint: str, ways_out: str = '') -> dict[str, Tensor]:
 
     Args:
         checkpoint (str): A file, or an http(s) URL, which is downloaded once into torch's hub folder. Holds a state dict,
-            alone or under 'state_dict' or 'model'.
+            alone or under 'state_dict' or 'model'. One that ends in .safetensors needs that library.
         ways_out (str): What to do where there is no such file; ends that message. Defaults to ''.
 
     Raises:
@@ -63,6 +63,33 @@ def read_weights(checkpoint: str, ways_out: str = '') -> dict[str, Tensor]:
         for name, value in content.items()
         if isinstance(value, Tensor)
     }
+
+
+def hub_file(repository: str, name: str, ways_out: str = '') -> str:
+    """A file of the Hugging Face hub: from its cache on this machine, else downloaded into it.
+
+    Args:
+        repository (str): Such as 'facebook/dinov2-base'.
+        name (str): Such as 'model.safetensors'.
+        ways_out (str): What to do where it cannot be had; ends that message. Defaults to ''.
+
+    Returns:
+        str: Its path.
+
+    Raises:
+        WeightsError: It is not in the cache and cannot be downloaded.
+    """
+    from huggingface_hub import hf_hub_download
+
+    try:
+        try:
+            return str(hf_hub_download(repository, name, local_files_only=True))
+        except FileNotFoundError:
+            return str(hf_hub_download(repository, name))
+    except Exception as error:  # of the network, of the hub, or of a disk
+        raise WeightsError(
+            f'Cannot get {name} of https://huggingface.co/{repository} ({_first_line(error)}). {ways_out}'.rstrip()
+        ) from error
 
 
 def read_state_dict(checkpoint: str, prefix: str = 'backbone.', ways_out: str = '') -> dict[str, Tensor]:
@@ -128,7 +155,7 @@ def _open(checkpoint: str, ways_out: str) -> Any:
     if not storage.is_file(path):
         raise WeightsError(f'There is no checkpoint {checkpoint}. {ways_out}'.rstrip())
     try:
-        return storage.patiently(path, lambda: read_checkpoint(path))
+        return storage.patiently(path, lambda: _content(path))
     except StorageError:
         raise
     except pickle.UnpicklingError as error:
@@ -139,6 +166,14 @@ def _open(checkpoint: str, ways_out: str) -> Any:
         ) from error
     except Exception as error:
         raise WeightsError(f'{checkpoint} is damaged or no torch checkpoint ({_first_line(error)}).') from error
+
+
+def _content(path: Path) -> Any:
+    if path.suffix == '.safetensors':
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    return read_checkpoint(path)
 
 
 def _download(url: str, ways_out: str) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.utils import import_modules_from_strings
 
-from mmdel.config.shipped import config_names, find_config, part_names
+from mmdel.config.shipped import LIBRARIES, config_names, find_config, part_names
 from mmdel.errors import ConfigError
 
 SUFFIXES = ('.py', '.json', '.yaml', '.yml')
@@ -43,17 +43,26 @@ def read_part(name: str, folder: Path, key: str) -> ConfigDict:
     """One key of a config that is named by its stem, or of one's own file.
 
     Args:
-        name (str): The stem of a file in ``folder``, such as 'pixels', or a path that ends in .py.
+        name (str): The stem of a file in ``folder``, such as 'pixels', or a path that ends in .py; of an encoder also one of
+            another library, such as 'timm:resnet50', see :data:`~mmdel.config.shipped.LIBRARIES`.
         folder (Path): Where the ready ones lie, such as ``configs/_base_/embedders``.
         key (str): Which key, such as 'embedder'.
 
     Raises:
         ConfigError: There is no such file, or it has no such key.
     """
+    kind, _, model = name.partition(':')
+    if key == 'embedder' and kind in LIBRARIES:
+        if not model:
+            raise ConfigError(
+                f'--encoder {name} names no model. Write {kind}:{"FILE.onnx" if kind == "onnx" else "NAME"}.'
+            )
+        return ConfigDict(type=LIBRARIES[kind], model=os.path.expanduser(model))
     path = Path(name) if name.endswith('.py') else folder / f'{name}.py'
     if not path.is_file():
+        others = ', timm:NAME, hf:NAME, onnx:FILE' if key == 'embedder' else ''
         raise ConfigError(
-            f'There is no {key} {name!r}. There are: {", ".join(part_names(folder))}; or give a config file of your own.'
+            f'There is no {key} {name!r}. There are: {", ".join(part_names(folder))}{others}; or give a config file of your own.'
         )
     part = _read(str(path))
     if key not in part:

@@ -22,6 +22,9 @@ CONFIGS = shipped('configs')
 ENCODERS = CONFIGS / '_base_' / 'embedders'
 SELECTORS = CONFIGS / '_base_' / 'selectors'
 
+LIBRARIES = {'timm': 'mmdel.TimmEmbedder', 'hf': 'mmdel.HFEmbedder', 'onnx': 'mmdel.OnnxEmbedder'}
+"""Encoders of other libraries, named ``timm:NAME``, ``hf:NAME_OR_FOLDER`` and ``onnx:FILE``."""
+
 DEFAULT_CONFIG = 'select'
 """The config of ``mmdel select``: a method and an encoder that need no choice first."""
 
@@ -55,6 +58,14 @@ def config_names() -> dict[str, Path]:
 def part_names(folder: Path) -> list[str]:
     """The stems of the configs in a folder, sorted."""
     return sorted(path.stem for path in folder.glob('*.py'))
+
+
+def part_label(name: str) -> str:
+    """What an encoder or a method is called in names of files, such as 'timm-vit_base_patch14_dinov2.lvd142m'."""
+    kind, _, rest = name.partition(':')
+    if kind not in LIBRARIES or not rest:
+        return Path(name).stem
+    return f'{kind}-{Path(rest).resolve().name if Path(rest).exists() else rest.replace("/", "_")}'
 
 
 def _folders(package: str) -> list[Path]:

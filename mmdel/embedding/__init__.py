@@ -4,6 +4,7 @@ from mmdel.embedding.embed import Embedded, embed_images
 from mmdel.embedding.embedders.base_embedder import BaseEmbedder
 from mmdel.embedding.embedders.hash_embedder import HashEmbedder
 from mmdel.embedding.embedders.pixel_embedder import PixelEmbedder
+from mmdel.embedding.embedders.timm_embedder import TimmEmbedder
 from mmdel.embedding.embedders.vit_embedder import ViTEmbedder
 from mmdel.embedding.store import EmbeddingStore
 from mmdel.embedding.vectors import RowSource, Vectors
@@ -15,6 +16,7 @@ __all__ = [
     'HashEmbedder',
     'PixelEmbedder',
     'RowSource',
+    'TimmEmbedder',
     'Vectors',
     'ViTEmbedder',
     'embed_images',
