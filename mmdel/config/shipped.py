@@ -6,6 +6,7 @@
 Imports nothing that takes time: the help of every command names what is here.
 """
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def part_label(name: str) -> str:
     kind, _, rest = name.partition(':')
     if kind not in LIBRARIES or not rest:
         return Path(name).stem
-    return f'{kind}-{Path(rest).resolve().name if Path(rest).exists() else rest.replace("/", "_")}'
+    return f'{kind}-{Path(rest).resolve().name if os.path.exists(rest) else rest.replace("/", "_")}'
 
 
 def _folders(package: str) -> list[Path]:

@@ -3,6 +3,8 @@
 from mmdel.embedding.embed import Embedded, embed_images
 from mmdel.embedding.embedders.base_embedder import BaseEmbedder
 from mmdel.embedding.embedders.hash_embedder import HashEmbedder
+from mmdel.embedding.embedders.hf_embedder import HFEmbedder
+from mmdel.embedding.embedders.onnx_embedder import OnnxEmbedder
 from mmdel.embedding.embedders.pixel_embedder import PixelEmbedder
 from mmdel.embedding.embedders.timm_embedder import TimmEmbedder
 from mmdel.embedding.embedders.vit_embedder import ViTEmbedder
@@ -13,7 +15,9 @@ __all__ = [
     'BaseEmbedder',
     'Embedded',
     'EmbeddingStore',
+    'HFEmbedder',
     'HashEmbedder',
+    'OnnxEmbedder',
     'PixelEmbedder',
     'RowSource',
     'TimmEmbedder',

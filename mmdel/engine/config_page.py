@@ -49,6 +49,7 @@ def markdown() -> str:
         ),
         *_classes('dataset', [datasets.DataDEL]),
         *_classes('embedder', [embedding.ViTEmbedder, embedding.PixelEmbedder, embedding.HashEmbedder]),
+        *_classes('embedder', [embedding.TimmEmbedder, embedding.HFEmbedder, embedding.OnnxEmbedder]),
         *_classes('a step of embedder.pipeline', [datasets.LoadFrame]),
         *_classes('selector', [each for each in _exported(selection) if issubclass(each, BaseSelector)]),
         *_classes('selector.clusterer', [selection.FaissKMeans]),
