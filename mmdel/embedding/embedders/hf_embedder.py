@@ -34,7 +34,7 @@ class HFEmbedder(PretrainedEmbedder):
             ``pooler_output``. Defaults to 'cls_token'.
         out_index (int): The layer whose output is taken, counted from 0; the final norm is applied at -1 only. Defaults to -1.
         crop (bool): Whether to resize and crop as the image processor does, which loses the border. Defaults to False.
-        input_size (int, optional): Defaults to None: the processor's own.
+        input_size (int, optional): Side of the model's input. Defaults to None: the processor's own.
         mean, std (Sequence[float], optional): RGB, grey levels. Defaults to None: the processor's own.
         precision, batch_size, shard_size, pipeline: See :class:`BaseEmbedder`.
 

@@ -34,7 +34,7 @@ class OnnxEmbedder(PretrainedEmbedder):
             the map. Defaults to 'pooled'.
         output (str, optional): Name of the output. Defaults to None, the first.
         prefix_tokens (int): Tokens before those of patches, for 'avg_patch'. Defaults to 1, the class token.
-        input_size (int, optional): Defaults to None: the file's, or 224 where it takes every size.
+        input_size (int, optional): Side of the model's input. Defaults to None: the file's, or 224 where it takes every size.
         mean, std (Sequence[float], optional): RGB, grey levels. Defaults to None, ImageNet's.
         batch_size, shard_size, pipeline: See :class:`BaseEmbedder`.
 

@@ -30,8 +30,8 @@ class TimmEmbedder(PretrainedEmbedder):
         out_index (int): The block or stage whose output is taken, counted from 0; the final norm is applied at -1 only. Defaults
             to -1, the last.
         crop (bool): Whether to resize and crop as timm does for an evaluation, which loses the border. Defaults to False.
-        input_size (int, optional): Defaults to None: the model's own, such as 518 of DINOv2. Of transformers another one
-            resizes the position embeddings.
+        input_size (int, optional): Side of the model's input; position embeddings are resized where it is not the model's own.
+            Defaults to None: the model's own, such as 518 of DINOv2.
         mean, std (Sequence[float], optional): RGB, grey levels. Defaults to None: the model's own.
         precision, batch_size, shard_size, pipeline: See :class:`BaseEmbedder`.
 
