@@ -122,7 +122,9 @@ class _Feature(nn.Module):
         dtype = torch.float16 if self._input.type == 'tensor(float16)' else torch.float32
         found = [self._run(part.to('cpu', dtype)) for part in images.split(self._at_once or len(images))]
         output = torch.cat(found).to(images.device)
-        return output if self._feature == 'pooled' else take(output, self._feature, self._prefix, self._prefix > 0)
+        if self._feature == 'pooled':  # some networks leave a map of one place
+            return output.flatten(1) if output.shape[2:].numel() == 1 else output
+        return take(output, self._feature, self._prefix, self._prefix > 0)
 
     def _run(self, images: Tensor) -> Tensor:
         count = len(images)
