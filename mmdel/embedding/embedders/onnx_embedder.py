@@ -123,7 +123,7 @@ class _Feature(nn.Module):
         found = [self._run(part.to('cpu', dtype)) for part in images.split(self._at_once or len(images))]
         output = torch.cat(found).to(images.device)
         if self._feature == 'pooled':  # some networks leave a map of one place
-            return output.flatten(1) if output.shape[2:].numel() == 1 else output
+            return output.flatten(1) if output.ndim > 2 and output.shape[2:].numel() == 1 else output
         return take(output, self._feature, self._prefix, self._prefix > 0)
 
     def _run(self, images: Tensor) -> Tensor:
