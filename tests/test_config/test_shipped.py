@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmdel.config.config_file import read_config
-from mmdel.config.shipped import CONFIGS, DEFAULT_CONFIG, config_names, find_config, shipped
+from mmdel.config.shipped import CONFIGS, DEFAULT_CONFIG, config_names, find_config, part_label, shipped
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,16 @@ def test_names__are_unique_and_have_the_default() -> None:
     assert len(config_names()) == len(files)
     assert DEFAULT_CONFIG in config_names()
     assert all(shipped(name).is_dir() for name in ('configs', 'tools', 'demo'))
+
+
+@pytest.mark.parametrize(
+    ('name', 'label'),
+    [
+        ('pixels', 'pixels'),
+        ('a/mine.py', 'mine'),
+        ('timm:vit_base_patch14_dinov2.lvd142m', 'timm-vit_base_patch14_dinov2.lvd142m'),
+        ('hf:facebook/dinov2-base', 'hf-facebook_dinov2-base'),
+    ],
+)
+def test_part_label__tells_encoders_apart_and_holds_no_folder(name: str, label: str) -> None:
+    assert part_label(name) == label
