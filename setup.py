@@ -55,6 +55,14 @@ TEST = [
     'tensorboard>=2.15',
 ]
 
+# Builds the site from docs/.
+DOCS = [
+    'furo>=2024.1.29',
+    'myst-parser>=3',
+    'sphinx>=7.2',
+    'sphinx-copybutton>=0.5.2',
+]
+
 EXTRAS = {
     # The maintained forks, imported as mmengine, mmcv, mmpretrain, mmseg.
     'onedl': [
@@ -82,8 +90,10 @@ EXTRAS = {
     # Perceptual hashes as an embedder.
     'hash': ['ImageHash>=4.3'],
     'test': TEST,
+    'docs': DOCS,
     'dev': [
         *TEST,
+        *DOCS,
         'mypy>=1.10',
         'ruff>=0.6',
     ],
