@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-upstream venv-lowest demo test test-slow test-upstream test-reuse test-lowest lint
+.PHONY: help venv venv-upstream venv-lowest demo test test-slow test-upstream test-reuse test-lowest lint docs
 
 help:
 	@echo 'make demo        the whole loop on synthetic endoscopy: choose, pre-train, fine-tune, compare (8 minutes)'
@@ -17,6 +17,7 @@ help:
 	@echo 'make test-reuse      stock projects of mmpretrain and mmseg in .venv-upstream, and the same subsets as in .venv'
 	@echo 'make test-lowest     the same with the lowest versions that setup.py accepts, in .venv-lowest (Python 3.10)'
 	@echo 'make lint        formatting, lint and types'
+	@echo 'make docs        the documents as a site, build/docs/index.html; a broken link or docstring is an error'
 	@echo 'make venv        only the environment that all of these use, .venv (about 6 GB: torch with CUDA)'
 	@echo
 	@echo 'PYTHON=python3.12           the interpreter that .venv is made with, 3.10 or newer'
@@ -77,3 +78,6 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -W --keep-going -b html docs build/docs

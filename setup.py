@@ -60,6 +60,14 @@ TEST = [
     'transformers>=4.40',
 ]
 
+# Builds the site from docs/.
+DOCS = [
+    'furo>=2024.1.29',
+    'myst-parser>=3',
+    'sphinx>=7.2',
+    'sphinx-copybutton>=0.5.2',
+]
+
 EXTRAS = {
     # The maintained forks, imported as mmengine, mmcv, mmpretrain, mmseg.
     'onedl': [
@@ -91,8 +99,10 @@ EXTRAS = {
     'hf': ['transformers>=4.40'],
     'onnx': ['onnxruntime>=1.17'],
     'test': TEST,
+    'docs': DOCS,
     'dev': [
         *TEST,
+        *DOCS,
         'mypy>=1.10',
         'ruff>=0.6',
     ],
