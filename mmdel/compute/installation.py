@@ -28,7 +28,19 @@ OWNERS: Mapping[str, Sequence[str]] = {
 }
 """Imported name to the packages that bring it; of each one may be installed."""
 
-OTHERS = ('mmdel', 'torch', 'torchvision', 'numpy', 'pillow', 'pyarrow', 'av', 'setuptools', 'ftfy', 'regex', 'transformers')
+OTHERS = (
+    'mmdel',
+    'torch',
+    'torchvision',
+    'numpy',
+    'pillow',
+    'pyarrow',
+    'av',
+    'setuptools',
+    'ftfy',
+    'regex',
+    'transformers',
+)
 
 TRIED = ('numpy', 'torch', 'torchvision', 'cv2', 'mmengine', 'mmcv', 'mmcv.ops', 'mmpretrain', 'mmseg', 'faiss')
 """Modules that are imported, each in a process of its own."""

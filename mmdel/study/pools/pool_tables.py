@@ -12,10 +12,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmdel.study.report.tables import Table
-from mmdel.study.statistics import DRAWS, INTERVAL
+from mmdel.study.statistics import INTERVAL
 
 LEVEL = 0.05
 """Differences whose corrected p is below this are marked."""
+
+DRAWS = 10_000
+"""Of a bootstrap: the lowest p that it can tell, times the comparisons of a table, has to stay below :data:`LEVEL`."""
 
 IN_IMAGES = 'images for 95 %'
 """The one figure that is a number of images, of which fewer are better."""
