@@ -53,9 +53,8 @@ def step(console: 'Console', title: str, *command: str, quiet: bool = True) -> N
         process = subprocess.Popen(
             [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        assert process.stdout is not None
         lines: list[str] = []
-        for line in process.stdout:
+        for line in process.stdout or ():
             file.write(line)
             lines = [*lines[-20:], line]
             if line.startswith(SHOWN):
