@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-upstream venv-lowest demo test test-slow test-upstream test-reuse test-lowest lint docs
+.PHONY: help venv venv-upstream venv-lowest demo test test-slow test-upstream test-reuse test-lowest test-wheel lint docs
 
 help:
 	@echo 'make demo        the whole loop on synthetic endoscopy: choose, pre-train, fine-tune, compare (8 minutes)'
@@ -16,6 +16,7 @@ help:
 	@echo 'make test-upstream   the fast tests with mmengine, a compiled mmcv and torch 2.1, in .venv-upstream (Python 3.10)'
 	@echo 'make test-reuse      stock projects of mmpretrain and mmseg in .venv-upstream, and the same subsets as in .venv'
 	@echo 'make test-lowest     the same with the lowest versions that setup.py accepts, in .venv-lowest (Python 3.10)'
+	@echo 'make test-wheel      the wheel in an empty environment outside the clone, with what installed users type (7 GB for a while)'
 	@echo 'make lint        formatting, lint and types'
 	@echo 'make docs        the documents as a site, build/docs/index.html; a broken link or docstring is an error'
 	@echo 'make venv        only the environment that all of these use, .venv (about 6 GB: torch with CUDA)'
@@ -61,6 +62,10 @@ test-upstream test-lowest: test-%: .venv-%/.installed
 # Stock configs under their own tools, and both environments compared: the same vectors give the same subset.
 test-reuse: .venv-upstream/.installed $(STAMP)
 	MMDEL_OTHER_PYTHON=$(BIN)/python .venv-upstream/bin/python -m pytest -m slow -n $(WORKERS) --dist worksteal tests/test_reuse
+
+# `make test-slow` runs the same in an environment that borrows the libraries of .venv.
+test-wheel: $(STAMP)
+	MMDEL_EMPTY='$(PIP_ARGS) -c $(CURDIR)/constraints.txt' $(BIN)/python -m pytest -m slow tests/test_installed.py
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py

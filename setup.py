@@ -103,8 +103,10 @@ EXTRAS = {
     'dev': [
         *TEST,
         *DOCS,
+        'build>=1.2',
         'mypy>=1.10',
         'ruff>=0.6',
+        'twine>=6',
     ],
 }
 

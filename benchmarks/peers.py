@@ -1,13 +1,17 @@
-"""Finding near-duplicates in the same image files: mmdel beside other tools.
+"""Finding near-duplicates in the same image files, and the first picture of them: mmdel beside other tools.
 
-    python -m venv peers && peers/bin/pip install imagededup cleanvision fiftyone
+    python -m venv peers && peers/bin/pip install imagededup cleanvision fiftyone fastdup
     python benchmarks/peers.py --images data/wce --peers peers/bin/python
+    python benchmarks/peers.py --images data/wce --peers peers/bin/python --picture
 
 Each tool runs as a command of its own, by turns, on the same files (links in a folder of their own) and with empty caches: wall
 time from start to end, imports included, and peak memory of its largest process. mmdel compares 16x16 thumbnails, about as fast
 and as coarse as the hashes of the others, and its whole run writes the subset, the lists and the report. FiftyOne needs a MongoDB
 that it can start or that FIFTYONE_DATABASE_URI names; it is given thumbnails as vectors. A tool that is not installed is named
 and left out.
+
+With ``--picture``: the lines that a person types in Python until a page or picture shows which images repeat others, and how
+long that takes. Each tool is asked as its own first example has it; FiftyOne shows its pictures in an app that has no end.
 """
 
 import argparse
@@ -49,8 +53,44 @@ print('FOUND', len(found.duplicate_ids))
 """,
 }
 
+PICTURES = {
+    'mmdel': """
+import mmdel
+chosen = mmdel.select('images', ratio=0.05, encoder='pixels')
+chosen.report('report.html')
+""",
+    'fastdup': """
+import fastdup
+found = fastdup.create(input_dir='images')
+found.run()
+found.vis.duplicates_gallery()
+""",
+    'imagededup': """
+from imagededup.methods import PHash
+from imagededup.utils import plot_duplicates
+found = PHash().find_duplicates(image_dir='images')
+first = next(name for name in found if found[name])
+plot_duplicates('images', found, first, outfile='duplicates.png')
+""",
+    'cleanvision': """
+from cleanvision import Imagelab
+lab = Imagelab(data_path='images')
+lab.find_issues()
+lab.report()
+""",
+}
+"""In a folder that holds ``images``. A figure that cleanvision shows in a notebook is saved here."""
+SHOWN_ONLY = {
+    'cleanvision': """
+import matplotlib
+matplotlib.use('agg')
+import matplotlib.pyplot
+matplotlib.pyplot.show = lambda: matplotlib.pyplot.savefig('report.png')
+"""
+}
 
-def run(command: list[str]) -> tuple[float, float, str]:
+
+def run(command: list[str], cwd: Path = ROOT) -> tuple[float, float, str]:
     """Seconds, peak memory of the largest process in GB, and what was printed.
 
     Raises:
@@ -58,7 +98,7 @@ def run(command: list[str]) -> tuple[float, float, str]:
     """
     with tempfile.TemporaryFile('w+') as printed:
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT, cwd=ROOT)
+        process = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT, cwd=cwd)
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -78,6 +118,17 @@ def links(source: Path, folder: Path, count: int) -> int:
     return len(paths)
 
 
+def pictures(folder: Path, images: Path, python: str) -> dict[str, list[str]]:
+    """The command of each tool that ends with a picture, in a folder that holds links to the images."""
+    (folder / 'images').mkdir(parents=True)
+    for path in images.iterdir():
+        (folder / 'images' / path.name).symlink_to(path.resolve())
+    return {
+        tool: [sys.executable if tool == 'mmdel' else python, '-c', SHOWN_ONLY.get(tool, '') + script]
+        for tool, script in PICTURES.items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--images', type=Path, required=True, help='a folder of JPEG files')
@@ -86,6 +137,7 @@ def main() -> None:
     parser.add_argument(
         '--peers', default=sys.executable, metavar='PYTHON', help='an interpreter that has the other tools'
     )
+    parser.add_argument('--picture', action='store_true', help='until a picture shows what repeats, from Python')
     args = parser.parse_args()
     print(f'{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}')
     measured: dict[str, list[tuple[float, float]]] = {}
@@ -105,11 +157,13 @@ def main() -> None:
             commands = {'mmdel, the whole run': mmdel, 'mmdel, without the report': [*lean, '--no-report']}
             for peer, script in PEERS.items():
                 commands[peer] = [args.peers, '-c', 'import sys\n' + script, str(folder)]
+            if args.picture:
+                commands = pictures(out, folder, args.peers)
             for tool, command in commands.items():
                 if tool in refused:
                     continue
                 try:
-                    seconds, memory, text = run(command)
+                    seconds, memory, text = run(command, out if args.picture else ROOT)
                 except RuntimeError as error:
                     refused[tool] = str(error)
                     continue
@@ -121,6 +175,7 @@ def main() -> None:
                 f'{tool}: {statistics.median(seconds):.1f} s ({min(seconds):.1f} to {max(seconds):.1f}), '
                 f'{count / statistics.median(seconds):.0f} images/s, peak memory {max(memory for _, memory in rounds):.2f} GB'
                 + (f', {found[tool]} images in groups' if found[tool] else '')
+                + (f', {len(PICTURES[tool].strip().splitlines())} lines' if args.picture else '')
             )
         for tool, reason in refused.items():
             print(f'{tool}: not measured ({reason[:200]})')

@@ -99,6 +99,7 @@ def _quick(console: 'Console') -> None:
 def _whole_loop(console: 'Console') -> None:
     step(console, 'Draw endoscopy-like clips', *MMDEL, 'demo-data', '--out', DATA, quiet=False)
     subset = str(WORK / 'subset' / 'subset.parquet')
+    truth = f'{DATA}/pool/truth.csv'
     train = (*MMDEL, 'train')
     step(console, 'Pre-train a tiny masked autoencoder on all frames', *train, 'mae_tiny.py')
     step(
@@ -110,9 +111,18 @@ def _whole_loop(console: 'Console') -> None:
     step(
         console,
         'Hold the choice against the truth',
-        *(*MMDEL, 'demo-truth', subset, f'{DATA}/pool/truth.csv'),
+        *(*MMDEL, 'demo-truth', subset, truth),
         quiet=False,
     )
+    coverage = str(WORK / 'coverage' / 'subset.parquet')
+    step(
+        console,
+        'Keep as many by the method that `mmdel select` takes if none is named',
+        *(*MMDEL, 'select', '--config', 'meddel_mae.py', '--selector', 'coverage', '--ratio', RATIO, '--overwrite'),
+        *('--work-dir', str(WORK / 'coverage')),
+        quiet=False,
+    )
+    step(console, 'Both against the truth', *MMDEL, 'demo-truth', subset, coverage, truth, quiet=False)
     step(
         console,
         'Pre-train on the subset for as long as it costs the same',

@@ -48,7 +48,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _check(args: argparse.Namespace, parser: ArgumentParser) -> None:
     if not (args.root or args.ann_file or args.verify):
-        parser.error('give --root, the folder that the keys are relative to (tools/dedup.py printed it), or --ann-file')
+        parser.error('give --root, the folder that the keys are relative to (mmdel select printed it), or --ann-file')
 
 
 def _run(args: argparse.Namespace) -> Outcome:

@@ -47,7 +47,7 @@ COMMANDS = {
     'help': {
         'demo': Entry('demo', 'everything on synthetic data; --quick takes less than a minute'),
         'demo-data': Entry('demo_data', 'only draw the synthetic data'),
-        'demo-truth': Entry('demo_truth', 'what a choice removed of it, and by which threshold'),
+        'demo-truth': Entry('demo_truth', 'what choices removed of it, and by which threshold'),
         'configs': Entry('configs', 'list the configs, show one, copy one here'),
         'doctor': Entry('doctor', 'installed versions, known conflicts, and how to mend them'),
     },

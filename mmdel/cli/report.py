@@ -13,7 +13,7 @@ SUMMARY = {'report': 'the page'}
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument('work_dir', help='what tools/dedup.py wrote into, or the subset.parquet in it')
+    parser.add_argument('work_dir', help='what mmdel select wrote into, or the subset.parquet in it')
     parser.add_argument('--out', metavar='DIR', help='where the report goes (default: report/ in the work dir)')
     parser.add_argument('--images', metavar='DIR', help='the image folder, where it is another one now')
     parser.add_argument(

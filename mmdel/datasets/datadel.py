@@ -205,7 +205,7 @@ class DataDEL(BaseDataset):
         if not storage.is_dir(self.data_root):
             raise DatasetError(
                 f'{self.data_root} is not there. Put the images in it, run on a folder of your own: '
-                'python tools/dedup.py CONFIG --images DIR, or try the synthetic demo data: make demo'
+                'mmdel select DIR, or try the synthetic demo data: mmdel demo'
             )
         self.sources = tuple(self._expanded())
         missing = [source for source in self.sources if not self._is_source(source)]
@@ -227,7 +227,7 @@ class DataDEL(BaseDataset):
             if not there:
                 raise DatasetError(
                     f'{self.data_root} holds none of the {source} datasets {", ".join(members)}. Assemble them: '
-                    'python tools/prepare_datadel.py --raw DOWNLOADS --out data/datadel'
+                    'mmdel prepare --raw DOWNLOADS --out data/datadel'
                 )
             yield from there
 

@@ -86,8 +86,7 @@ class EndoscopySegDataset(BaseDataset):
         images = by_stem(self.data_prefix['img_path'])
         if self.ann_file and not os.path.isfile(self.ann_file):
             raise DatasetError(
-                f'The list {self.ann_file} is not there. '
-                f'Write the lists: python tools/make_splits.py {self.data_root or "FOLDER"}'
+                f'The list {self.ann_file} is not there. Write the lists: mmdel splits {self.data_root or "FOLDER"}'
             )
         stems = read_list(self.ann_file, images) if self.ann_file else list(images)
         masks = self._masks(stems)

@@ -158,7 +158,7 @@ def refuse_other_files(subset: Subset, rows: NDArray[np.int64], path_of: Callabl
     if other:
         print_log(
             f'{len(other):,} files have changed since {name} was made: {"; ".join(_shown(other))}. If that is no mistake, '
-            'choose again with tools/dedup.py.',
+            'choose again with mmdel select.',
             logger='current',
             level=logging.WARNING,
         )
@@ -274,7 +274,7 @@ def _refuse(other: Sequence[Difference], compared: int, name: str) -> None:
         examples = ''.join(f'  {line}\n' for line in _shown(other))
         raise DatasetError(
             f'{name} was chosen from other files: {len(other):,} of the {compared:,} that were compared differ.\n{examples}'
-            'If these are other images, make a subset of them: python tools/dedup.py CONFIG --dataset-from ...; if the right '
+            'If these are other images, make a subset of them: mmdel select --dataset-from ...; if the right '
             'ones lie elsewhere, name their folder: root=...; if they are the same pictures, saved in another way: '
             'check_files=False.'
         )

@@ -245,7 +245,7 @@ class MedDELDataset(BaseDataset):
             f'  images of the dataset: {three(chain(*paths))}\n'
             f'  folders that the keys could be relative to: {", ".join(bases) or "none known"}\n'
             'If the images are there under another folder, name it: root=... If the dataset is only a part of the '
-            'images, make a subset of that part: python tools/dedup.py CONFIG --dataset-from ...'
+            'images, make a subset of that part: mmdel select --dataset-from ...'
         )
 
 

@@ -180,7 +180,7 @@ class FinishedRun:
         if vectors.digest != self.subset.metadata.get('vectors'):
             raise StoreError(
                 f'The vectors of {self.folder} have changed since: they are not the ones that the subset was chosen by. '
-                'Run tools/dedup.py again with the same config; what is known already is not made again.'
+                'Run mmdel select again with the same config; what is known already is not made again.'
             )
         return vectors
 
@@ -198,7 +198,7 @@ class FinishedRun:
             return embedded.source
         place = pc.index_in(keys, names)
         if place.null_count:
-            raise StoreError('The given vectors have other keys now than the subset. Run tools/dedup.py again.')
+            raise StoreError('The given vectors have other keys now than the subset. Run mmdel select again.')
         return ChosenRows(embedded.source, place.to_numpy().astype(np.int64))
 
     @contextmanager
@@ -227,5 +227,5 @@ class FinishedRun:
         raise StoreError(
             f'The vectors of {self.folder} are not at hand'
             + (f' (looked in {self.origin.cache_dir})' if self.origin.cache_dir else f' (there is no {ORIGIN})')
-            + '. Run tools/dedup.py again with the same config and work dir.'
+            + '. Run mmdel select again with the same config and work dir.'
         )

@@ -177,7 +177,7 @@ def report(
     except OSError as error:
         raise ReportError(
             f'The report in {folder} cannot be written ({error.strerror or error}). The subset and its lists are whole. When '
-            f'that is mended, draw it: python tools/analysis_tools/make_report.py {folder.parent} [--out DIR]'
+            f'that is mended, draw it: mmdel report {folder.parent} [--out DIR]'
         ) from error
 
 
@@ -217,7 +217,7 @@ def _hints(subset: Subset, selector: BaseSelector) -> tuple[str, ...]:
         hints.append(
             f'eta = {subset.eta:g} keeps {subset.ratio:.2%}: this eta has no meaning for this encoder, '
             'whose cosines lie elsewhere. '
-            'Ask for a share instead, e.g. 20 %: python tools/dedup.py CONFIG --ratio 0.2'
+            'Ask for a share instead, e.g. 20 %: --ratio 0.2'
         )
     tables = retention_tables(subset)
     for warning in warnings(tables):

@@ -79,7 +79,7 @@ class OldRun:
         if eta is None:
             raise SubsetError(
                 f'{run.folder} was cut at a ratio that no eta gives, so there is no similarity that new images could be held to. '
-                'Make the old subset with an eta: python tools/dedup.py CONFIG --eta X'
+                'Choose the old subset again with an eta: --eta X'
             )
         file = run.folder / 'subset.parquet' if path.is_dir() else path
         return cls(run, file_digest(file), _read_centroids(run.folder), eta)

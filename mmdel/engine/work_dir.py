@@ -99,7 +99,7 @@ class Origin:
             return cls()
         except (OSError, ValueError) as error:
             raise SubsetError(
-                f'{path} cannot be read ({error}). Run tools/dedup.py again, or remove the file.'
+                f'{path} cannot be read ({error}). Run mmdel select again, or remove the file.'
             ) from error
         spelled = values.pop('spelled', {}) if isinstance(values, dict) else None
         known = set(vars(cls()))
@@ -108,7 +108,7 @@ class Origin:
             and all(name in known and isinstance(value, str) for name, value in values.items())
             and all(isinstance(value, str) for value in spelled.values())
         ):
-            raise SubsetError(f'{path} is not what a run writes. Run tools/dedup.py again, or remove the file.')
+            raise SubsetError(f'{path} is not what a run writes. Run mmdel select again, or remove the file.')
         return cls(spelled=spelled, **values)
 
 

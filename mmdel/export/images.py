@@ -355,7 +355,7 @@ def _sources(subset: Subset, root: Path) -> dict[str, str]:
         if len(lost) == len(kept) and not any(os.path.lexists(path) for path in sources.values()):
             raise DatasetError(
                 f'None of the {len(kept):,} kept images is below {root}: {", ".join(lost[:3])}. Give the folder that the keys '
-                'are relative to as --root; tools/dedup.py printed it.'
+                'are relative to as --root; mmdel select printed it.'
             )
     return sources
 

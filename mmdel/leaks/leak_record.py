@@ -52,7 +52,7 @@ def read_leaks(folder: Path) -> LeakReport | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, RecursionError, ConfigError) as error:
-        raise SubsetError(f'{path} is damaged ({error}). Run tools/check_leakage.py again, or remove it.') from error
+        raise SubsetError(f'{path} is damaged ({error}). Run mmdel leaks again, or remove it.') from error
     return report
 
 

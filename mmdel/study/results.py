@@ -293,7 +293,7 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
         table = pq.read_table(path, memory_map=False, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(
-            f'{path} is no table of a study ({error}). Collect it again: tools/study.py CONFIG --collect'
+            f'{path} is no table of a study ({error}). Collect it again: mmdel study CONFIG --collect'
         ) from error
     if not table.schema.equals(schema):
         raise DatasetError(

@@ -128,10 +128,10 @@ class Subset:
         try:
             table = pq.read_table(pa.BufferReader(storage.read(path)))
         except FileNotFoundError as error:
-            raise SubsetError(f'{path} is not there. Make it with: python tools/dedup.py CONFIG') from error
+            raise SubsetError(f'{path} is not there. Make it with: mmdel select FOLDER') from error
         except (pa.ArrowException, OSError) as error:
             raise SubsetError(
-                f'{path} is not a readable Parquet file ({error}). Make it again with tools/dedup.py.'
+                f'{path} is not a readable Parquet file ({error}). Make it again with mmdel select.'
             ) from error
         try:
             metadata = json.loads((table.schema.metadata or {})[_METADATA_KEY])
@@ -140,7 +140,7 @@ class Subset:
             raise SubsetError(f'{path} is a Parquet file but not a subset: it has no mmdel metadata.') from error
         if version != FORMAT:
             raise SubsetError(
-                f'{path} has format {version}, this mmdel reads format {FORMAT}. Make it again with tools/dedup.py.'
+                f'{path} has format {version}, this mmdel reads format {FORMAT}. Make it again with mmdel select.'
             )
         try:
             table.validate(full=True)  # text that is not UTF-8, above all
@@ -253,7 +253,7 @@ class Subset:
             if not least <= size <= most:
                 raise SubsetError(
                     f'The guards of this subset keep at least {least:,} and at most {most:,} images, '
-                    f'ratio {ratio:g} would keep {size:,}. Change the guards in the config and run tools/dedup.py again.'
+                    f'ratio {ratio:g} would keep {size:,}. Change the guards in the config and choose again.'
                 )
             return self._with(self._column('rank', -1) < size, None)
         check_eta(eta)
@@ -368,7 +368,7 @@ class Subset:
 
     def _hint(self, option: str) -> str:
         hint = self.metadata.get('recut_hint') or 'This ranking belongs to its eta.'
-        return f'{hint} Run: python tools/dedup.py CONFIG {option}'
+        return f'{hint} Choose again with {option}.'
 
     def _with(self, keep: NDArray[np.bool_], eta: float | None) -> 'Subset':
         """The same rows with another decision; settled rows stay out."""

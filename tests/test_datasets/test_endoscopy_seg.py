@@ -131,7 +131,7 @@ def test_test_mode__does_without_masks_if_there_are_none(folder):
 
 
 def test_error__names_what_is_missing(folder):
-    with pytest.raises(DatasetError, match='test.txt is not there.*python tools/make_splits.py .*set'):
+    with pytest.raises(DatasetError, match='test.txt is not there.*mmdel splits .*set'):
         KvasirSEGDataset(str(folder), 'test.txt')
     (folder / 'train.txt').write_text('a\n' + ''.join(f'no{number}\n' for number in range(5)))
     with pytest.raises(DatasetError, match=r'5 images of the 6 .*train.txt.*no0, no1, no2, \.\.\.'):

@@ -55,7 +55,7 @@ def test_vectors__that_changed_or_are_gone_are_an_error(run, tmp_path):
     subset.write(run / 'subset.parquet')
     for origin in ({'cache_dir': str(tmp_path / 'nowhere')}, {}):
         (run / 'origin.json').write_text(json.dumps(origin))
-        with pytest.raises(StoreError, match=r'tools/dedup.py'):
+        with pytest.raises(StoreError, match=r'mmdel select'):
             FinishedRun.open(run).vectors()
     assert not (tmp_path / 'nowhere').exists()
 

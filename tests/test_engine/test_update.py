@@ -141,7 +141,7 @@ def test_update__answers_no_other_cut_and_names_the_way_out(tmp_path):
     new, _ = run('new', raw, keys, tmp_path, update=old)
     subset = Subset.read(new / 'subset.parquet')
     for cut in ({'ratio': 0.5}, {'eta': 0.7}):
-        with pytest.raises(SubsetError, match=f'updated.*tools/dedup.py CONFIG --{next(iter(cut))}'):
+        with pytest.raises(SubsetError, match=f'updated.*again with --{next(iter(cut))}'):
             subset.at(**cut)
     assert subset.at(eta=0.8) is subset
     key = next(key for key in keys[50:] if key in subset.kept)

@@ -24,7 +24,9 @@ def files(tmp_path):
     """`a` goes and its copy `b` stays; `c` and its copy `d` both stay, which is one repetition too many."""
     ranks = {'a.jpg': 3, 'b.jpg': 0, 'c.jpg': 1, 'd.jpg': 2}
     table = pa.table({'image': list(ranks), 'rank': list(ranks.values()), 'redundancy': [1.0, 0.5, 0.5, 1.0]})
-    subset = Subset.from_ranking(table, {}, unreadable=(('e.jpg', 'empty'),), kept=3)
+    subset = Subset.from_ranking(
+        table, {'selector': {'type': 'mmdel.MedDEL'}}, unreadable=(('e.jpg', 'empty'),), kept=3
+    )
     subset.write(tmp_path / 'subset.parquet')
     with open(tmp_path / 'truth.csv', 'w', newline='') as file:
         csv.writer(file).writerows([Truth._fields, *ROWS])
@@ -33,7 +35,21 @@ def files(tmp_path):
 
 def test_copies__any_one_of_a_group_may_stay(files):
     why = demo_truth.reasons(Subset.read(files[0]), ROWS)
-    assert '2 files repeat another one; 1 of these repetitions are gone (50.0%)' in demo_truth.copies(ROWS, why)
+    assert demo_truth.copies(ROWS, why) == (2, 1)
+
+
+def test_main__several_side_by_side(files, capsys):
+    rows = [*ROWS, Truth('f.jpg', 'clip01', '0', 'frame'), Truth('g.jpg', '', '', 'blurred')]
+    table = pa.table({'image': list('gcafbd'), 'rank': range(6), 'redundancy': [0.0, 0.1, 0.2, 0.3, 0.5, 1.0]})
+    table = table.set_column(0, 'image', pa.array([f'{name}.jpg' for name in 'gcafbd']))
+    subset = Subset.from_ranking(
+        table, {'selector': {'type': 'mmdel.Random'}}, unreadable=(('e.jpg', 'empty'),), kept=3
+    )
+    assert demo_truth.method(subset) == 'Random, 50% kept'
+    found = [(cut, demo_truth.reasons(cut, rows)) for cut in (subset, subset.at(ratio=1.0))]
+    (column, *_), *cells = (list(column.cells) for column in demo_truth.side_by_side(rows, found).columns)
+    assert column == 'Random, 50% kept'
+    assert cells == [['1', '0'], ['1', '1'], ['0', '2']]
 
 
 def test_main__prints_kinds_and_clips(files, capsys, monkeypatch):

@@ -65,7 +65,7 @@ def test_mistakes__end_with_two_and_a_word_what_to_do(tmp_path, films, dedup, ca
     assert "'2fps'" in text
     status, text = call_tool('export_subset', 'nowhere', '--root', films, '--out', 'out')
     assert status == 2
-    assert 'tools/dedup.py' in text
+    assert 'mmdel select' in text
     status, text = call_tool('export_subset', 'nowhere', '--out', 'out')
     assert status == 2
     assert '--root' in text

@@ -38,7 +38,7 @@ def test_make_report__gives_the_page_of_the_run(done, call_tool):
 def test_make_report__without_the_run_says_what_to_do(call_tool, done):
     (done / 'origin.json').unlink()
     status, out = call_tool('analysis_tools/make_report', 'out')
-    assert status == 2 and 'tools/dedup.py' in out and 'Traceback' not in out
+    assert status == 2 and 'mmdel select' in out and 'Traceback' not in out
     status, out = call_tool('analysis_tools/make_report', 'nowhere')
     assert status == 2 and 'nowhere' in out
     assert call_tool('analysis_tools/make_report', 'out', '--epochs', '0')[0] == 2
