@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from mmdel.engine import DedupRunner
 
 WHY = (
-    'method: coverage, which keeps the images that together resemble all images most; on 2,922 real frames it covered the pool '
-    'best, before every n-th frame, random and MedDEL (docs/selectors.md). Others: --selector NAME; the paper: --config '
-    'meddel_eta08'
+    'method: coverage, which keeps the images that together resemble all images most, and counts patients or videos alike where '
+    'they are known: least is lost that way (docs/evidence.md). Others: --selector NAME; the paper: --config meddel_eta08'
 )
 """What is said where nobody chose a method."""
 

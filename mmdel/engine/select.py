@@ -35,7 +35,7 @@ from mmdel.errors import ConfigError, MmdelError
 from mmdel.selection.selector import BaseSelector
 from mmdel.subset.columns import typed_columns
 
-SELECTOR, ENCODER = 'coverage', 'vit-base-p16_in1k'
+SELECTOR, ENCODER = 'coverage-groups', 'vit-base-p16_in1k'
 """Those of the command."""
 
 LISTING = ('videos', 'labels', 'exclude', 'table', 'masks', 'sources', 'allow_downstream')
@@ -84,7 +84,7 @@ def select(
         eta (float, optional): Keep by this cosine instead, in [-1, 1], for methods that have one (``selector='meddel'``).
             Defaults to None.
         selector (str | dict | BaseSelector, optional): A name in ``configs/_base_/selectors``, a config file with ``selector``, a
-            config, or an object. Defaults to None: that of a given config, else 'coverage'.
+            config, or an object. Defaults to None: that of a given config, else 'coverage-groups'.
         encoder (str | dict | BaseEmbedder, optional): Likewise of ``configs/_base_/embedders``. 'pixels' and 'phash' need no
             weights. Defaults to None: that of a given config, else 'vit-base-p16_in1k'.
         center (bool, optional): Subtract the mean vector first. Defaults to None: as in a given config, else True.

@@ -24,6 +24,9 @@ Rows = NDArray[np.int64]
 STRATA = (*GROUPS, 'folder')
 """What images can be grouped by: columns of the table, and the folder that the key names."""
 
+KNOWN = 'known'
+"""In place of one of these: whose the images are where the dataset tells it, see :func:`known_group`."""
+
 
 def strata(table: pa.Table, by: str) -> list[Rows]:
     """Group rows by a column; rows without a value are a group of their own.
@@ -47,6 +50,14 @@ def strata(table: pa.Table, by: str) -> list[Rows]:
             raise ConfigError(f'The images cannot be grouped by {by}: the dataset tells none. Group them by folder.')
         names = ['' if name is None else name for name in table[by].to_pylist()]
     return _grouped(names)
+
+
+def known_group(table: pa.Table) -> str | None:
+    """Whose the images are: 'patient' where the dataset tells at least two of them, else 'video' likewise, else None."""
+    for name in ('patient', 'video'):
+        if name in table.column_names and len(table[name].drop_null().unique()) > 1:
+            return name
+    return None
 
 
 def groups_by(table: pa.Table, by: str) -> list[Rows]:

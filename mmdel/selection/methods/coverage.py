@@ -35,8 +35,9 @@ from mmdel.embedding.vectors import Vectors
 from mmdel.errors import ConfigError
 from mmdel.registry import SELECTORS
 from mmdel.selection.selector import BaseSelector, Ranking, ranking_of
-from mmdel.selection.strata import STRATA, Timeline, groups_by
+from mmdel.selection.strata import KNOWN, STRATA, Timeline, groups_by, known_group
 from mmdel.similarity import NeighbourGraph, nearest_neighbours, pair_cosines
+from mmdel.subset.columns import GROUPS
 
 Rows = NDArray[np.int64]
 
@@ -57,7 +58,8 @@ class Coverage(BaseSelector):
         tail (float): p in 1 - (1 - similarity)^p, at least 1. Above 1 the images that are covered worst count more. Defaults
             to 1, the plain sum.
         concave (str, optional): What groups are: 'video' (folder, where no video is known), or a column as in
-            :data:`~mmdel.selection.strata.STRATA`. Defaults to None: f is the sum over images.
+            :data:`~mmdel.selection.strata.STRATA`; or 'known': 'patient' where the dataset tells at least two, else 'video'
+            likewise, else None. Defaults to None: f is the sum over images.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -76,8 +78,8 @@ class Coverage(BaseSelector):
                 raise ConfigError(f'{name} must be at least 1, got {value}.')
         if not 0 <= time < 1:
             raise ConfigError(f'time must be at least 0 (only cosines count) and below 1, got {time}.')
-        if concave is not None and concave not in STRATA:
-            raise ConfigError(f'concave must be one of {", ".join(STRATA)} or None, got {concave!r}.')
+        if concave is not None and concave not in (*STRATA, KNOWN):
+            raise ConfigError(f'concave must be one of {", ".join((*STRATA, KNOWN))} or None, got {concave!r}.')
         self.neighbours = neighbours
         self.time = float(time)
         self.steps = steps
@@ -87,7 +89,8 @@ class Coverage(BaseSelector):
     def rank(self, vectors: Vectors, table: pa.Table, size: int | None = None, progress: Stages = SILENT) -> Ranking:
         """In the order of the greedy choice; images that add nothing (exact copies of others) last, by key."""
         timeline = Timeline.of(table) if self.time else None
-        group = None if self.concave is None else _group_of(table, self.concave)
+        by = self._group_column(table)
+        group = None if by is None else _group_of(table, by)
         if timeline is None and group is None:
             nodes, weight = _without_copies(vectors)
         else:  # copies at different times, or in different groups, are not the same
@@ -102,14 +105,15 @@ class Coverage(BaseSelector):
         rest = np.setdiff1d(np.arange(len(vectors)), nodes[chosen])
         gains = np.zeros(len(vectors))
         gains[nodes[chosen]] = gain
-        return ranking_of(np.concatenate([nodes[chosen], rest]), gains=gains)
+        notes = () if self.concave != KNOWN or by is None or group is None else (_by_group(by, int(group.max()) + 1),)
+        return ranking_of(np.concatenate([nodes[chosen], rest]), gains=gains, notes=notes)
 
     def config(self) -> dict[str, Any]:
         # rankings without groups keep the name that they had before there were any
         return {name: value for name, value in super().config().items() if name != 'concave' or value is not None}
 
     def objective(self, vectors: Vectors, table: pa.Table, kept: Rows, nearest: NDArray[np.float32]) -> float | None:
-        if self.concave is not None:  # counts groups, not images: there is no share of all to show
+        if self._group_column(table) is not None:  # counts groups, not images: there is no share of all to show
             return None
         if not self.time:
             return float(self._similarity(nearest).sum())
@@ -123,6 +127,9 @@ class Coverage(BaseSelector):
             cosine = pair_cosines(vectors.read, left, vectors.read, right).astype(np.float32)
             np.maximum.at(covered, left, self._similarity(cosine, timeline.gap(left, right)))
         return float(covered.sum())
+
+    def _group_column(self, table: pa.Table) -> str | None:
+        return known_group(table) if self.concave == KNOWN else self.concave
 
     def _similarity(self, cosine: NDArray[Any], gap: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """Of pairs with these cosines, so many steps apart; float64 [pairs], at least 0."""
@@ -225,6 +232,13 @@ class _Groups(_Images):
         near, rise = self._rise(node)
         groups, place = np.unique(self._group[near], return_inverse=True)
         return groups, np.bincount(place, rise, len(groups)) / self._size[groups]
+
+
+def _by_group(by: str, count: int) -> str:
+    return (
+        f'The dataset tells {count:,} {GROUPS[by]}: each counts by the square root of how well it is covered, so that long '
+        'ones do not crowd out short ones. Without this: --selector coverage'
+    )
 
 
 def _group_of(table: pa.Table, by: str) -> Rows:

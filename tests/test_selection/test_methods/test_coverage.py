@@ -94,6 +94,29 @@ def test_rank__concave_takes_the_rare_group_before_more_of_a_frequent_one(order_
     assert set(video[orders[1][:3]]) == {0, 1}
 
 
+@pytest.mark.parametrize(
+    ('told', 'same_as'),
+    [
+        (dict(video=['v', 'w']), 'video'),
+        (dict(video=['v', 'w'], patient=['p', 'q']), 'patient'),
+        (dict(video=['v', 'w'], patient=['p', 'p']), 'video'),
+        (dict(video=['v', 'v']), None),
+        (dict(video=['v', None]), None),
+        ({}, None),
+    ],
+)
+def test_rank__known_groups_are_those_that_the_dataset_tells_apart(make_pool, order_of, told, same_as):
+    vectors, table = make_pool(30, copies=False)
+    table = table.select(['image'])
+    for name, values in told.items():
+        table = table.append_column(name, pa.array(np.resize(values, 30), pa.string()))
+    ranking, expected = (Coverage(concave=each).rank(vectors, table) for each in ('known', same_as))
+    assert order_of(ranking).tolist() == order_of(expected).tolist()
+    assert [note.split()[4] for note in ranking.notes] == ([f'{same_as}s:'] if same_as else [])
+    values = [objective(Coverage(concave=each), vectors, table, np.arange(5)) for each in ('known', same_as)]
+    assert values[0] == values[1]
+
+
 def test_rank__copies_add_nothing_and_come_last(make_pool, order_of):
     vectors, table = make_pool(40, copies=False)
     raw = vectors.read(slice(None))
