@@ -63,7 +63,7 @@ TEST = [
 # Builds the site from docs/.
 DOCS = [
     'furo>=2024.1.29',
-    'myst-parser>=3',
+    'myst-nb>=1.1',
     'sphinx>=7.2',
     'sphinx-copybutton>=0.5.2',
 ]
@@ -104,7 +104,10 @@ EXTRAS = {
         *TEST,
         *DOCS,
         'build>=1.2',
+        # run the notebooks
+        'ipykernel>=6.29',
         'mypy>=1.10',
+        'nbclient>=0.10',
         'ruff>=0.6',
         'twine>=6',
     ],

@@ -13,7 +13,7 @@ project = 'mmdel'
 author = 'the authors of mmdel'
 release = version = mmdel.__version__
 extensions = [
-    'myst_parser',
+    'myst_nb',
     'sphinx.ext.autodoc',
     'sphinx.ext.napoleon',
     'sphinx.ext.viewcode',
@@ -27,6 +27,7 @@ html_show_copyright = False
 copybutton_prompt_text = r'>>> |\.\.\. |\$ '
 copybutton_prompt_is_regexp = True
 
+nb_execution_mode = 'off'  # tests/test_notebooks.py runs them
 myst_heading_anchors = 4  # links to headings are written as GitHub names them
 
 autodoc_member_order = 'bysource'

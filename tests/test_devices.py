@@ -145,6 +145,7 @@ def test_subset__same_bytes_on_every_device(subset_of, device, selector):
     assert subset_of(device, **selector) == subset_of('cpu', **selector)
 
 
+@pytest.mark.slow
 @on_each_device
 def test_two_processes_at_once__get_what_one_gets(demo_data, device, tmp_path):
     config = tmp_path / 'config.py'

@@ -1,6 +1,7 @@
 """What a notebook shows of a selection: its numbers, the curve that it is a cut of, and removed images beside kept ones.
 
-The page of the report (:mod:`mmdel.report.page`) has all of them; this is a glance, of some 300 kB.
+The page of the report (:mod:`mmdel.report.page`) has all of them; this is a glance, of some 200 kB, that is saved
+with the notebook.
 """
 
 import functools
@@ -23,7 +24,7 @@ from mmdel.subset import Subset
 GROUPS = 6
 """Kept images that are shown with images that they stand for."""
 
-SIDE = 144
+SIDE = 112
 """Long side of a picture in pixels."""
 
 

@@ -99,6 +99,7 @@ def encoder(tmp_path_factory, mae_options):
     return folder / 'mae'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('tool', ['mmpretrain', 'mmseg'])
 def test_mae_config__trains_the_same_under_the_tools_of_both_libraries(tool, tmp_path, encoder, mae_options):
     output = train(tmp_path, TOOLS[tool], DEMO / 'mae_tiny_subset.py', '--work-dir', 'work', *mae_options)
