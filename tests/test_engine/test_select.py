@@ -112,7 +112,7 @@ FORMS = {
     'tensors': lambda folder: [torch.from_numpy(picture).permute(2, 0, 1) for picture in PICTURES],
     'PIL images': lambda folder: [Image.open(path) for path in files(folder)],
     'a table': lambda folder: pa.table(
-        {'path': files(folder), 'patient': ['p', 'q'] * (COUNT // 2), 'age': [1] * COUNT}
+        {'path': files(folder), 'centre': ['p', 'q'] * (COUNT // 2), 'age': [1] * COUNT}
     ),
     'a frame of columns': lambda folder: Frame(path=files(folder), label=[None, 'b'] * (COUNT // 2)),
     'an mm dataset': listed,

@@ -238,7 +238,7 @@ def draw_into(path, seed):
 
 def test_datadel__not_there(dedup):
     status, out = dedup()
-    assert status == 2 and 'data/datadel' in out and '--images' in out and 'make demo' in out
+    assert status == 2 and 'data/datadel' in out and 'mmdel select' in out and 'mmdel demo' in out
 
 
 def test_weights__cannot_be_downloaded(dedup, pool, monkeypatch, tmp_path):
