@@ -142,9 +142,9 @@ def test_images__are_not_opened(pool):
 
 
 def test_error__missing_root_names_what_to_do(tmp_path):
-    with pytest.raises(DatasetError, match='--images DIR') as error:
+    with pytest.raises(DatasetError, match='mmdel select DIR') as error:
         DataDEL('data/nothing here')
-    assert 'make demo' in str(error.value)
+    assert 'mmdel demo' in str(error.value)
     assert 'data/nothing here' in str(error.value)
 
 

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -359,23 +358,6 @@ def test_progress__in_a_notebook_is_one_line(monkeypatch):
         with progress.stage(name, total=2) as tick:
             tick(1), tick(1)
     assert lines[-1].startswith('choose: 2 of 2 images') and any(line.startswith('embed: 2 of 2') for line in lines)
-
-
-@pytest.mark.parametrize('page', ['README.md', 'docs/python.md'])
-def test_page__every_block_of_it_runs(page, monkeypatch):
-    pixels = f"_base_ = [{find_config('select')!r}]\nembedder = dict(_delete_=True, type='mmdel.PixelEmbedder')\n"
-    Path('default.py').write_text(pixels)
-    monkeypatch.setattr(module, 'DEFAULT_CONFIG', 'default.py')
-    Path('my/frames').mkdir(parents=True)
-    for number, picture in enumerate(PICTURES):
-        Image.fromarray(picture).save(f'my/frames/{number:04d}.png')
-    text = (ROOT / page).read_text(encoding='utf-8')
-    blocks = re.findall(r'^```python\n(.*?)^```$', text, re.MULTILINE | re.DOTALL)
-    assert blocks
-    names = {}
-    for block in blocks:
-        exec(block, names)
-    assert names['chosen'].kept and Path('work_dirs/mine/keep.txt').exists()
 
 
 # --- what is wrong

@@ -349,7 +349,7 @@ def full(*args, **options):
 
 def test_no_space_for_the_report(pool, tmp_path, monkeypatch):
     monkeypatch.setattr('mmdel.report.page.write_text', full)
-    with pytest.raises(ReportError, match=r'No space left on device.*make_report\.py .*out'):
+    with pytest.raises(ReportError, match=r'No space left on device.*mmdel report .*out'):
         runner(pool, tmp_path, report=True).run()
     assert (tmp_path / 'out' / 'keep.txt').exists() and (tmp_path / 'out' / 'subset.parquet').exists()
 

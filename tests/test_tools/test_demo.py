@@ -53,7 +53,7 @@ def test_demo__every_command_is_one_that_mmdel_takes(demo, monkeypatch, capsys, 
     monkeypatch.setattr(demo, 'step', lambda console, title, *command, **_: commands.append(command))
     monkeypatch.setattr(demo, 'latest', lambda run: f'{run}.pth')
     start(demo.COMMAND, option)
-    assert len(commands) == (2 if option else 9)
+    assert len(commands) == (2 if option else 11)
     for command in commands:
         assert command[:2] == ('-m', 'mmdel')
         args = parse(load(command[2]), command[3:])
