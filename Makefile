@@ -70,8 +70,9 @@ test-wheel: $(STAMP)
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
 
-# Threads that wait for work sleep: spinning, they would take the cores from the other worker.
+# The workers fill the cores: further threads of one would only wait for those of the other, and spin meanwhile.
 test test-slow test-upstream test-reuse test-lowest: export OMP_WAIT_POLICY = PASSIVE
+test test-slow test-upstream test-reuse test-lowest: export OMP_NUM_THREADS = 1
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m 'not slow' -n $(WORKERS) --dist worksteal
