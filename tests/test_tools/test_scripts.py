@@ -109,7 +109,9 @@ def test_dist_dedup__passes_every_argument_as_it_is(call):
 
 
 def test_dist_dedup__divides_the_cores(call):
-    cores = int(subprocess.run(['nproc'], capture_output=True, text=True, check=True).stdout)
+    cores = int(
+        subprocess.run(['env', '-u', 'OMP_NUM_THREADS', 'nproc'], capture_output=True, text=True, check=True).stdout
+    )
     for processes in (1, 2, 3, 100000):
         call('dist_dedup.sh', 'a.py', str(processes))
         assert int(call.threads()) == max(1, cores // processes)
