@@ -206,7 +206,7 @@ def tunings(draw):
     )  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=120)
 @given(
     st.integers(1, 150), st.sampled_from([3, 5, 40]), st.floats(0, 0.5), st.booleans(), st.integers(1, 3), st.booleans(),
     st.sampled_from(['cpu', 'cpu:0']), tunings(), st.integers(0, 9999),
